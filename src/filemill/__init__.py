@@ -1,0 +1,1 @@
+"""filemill: files in, results out, nothing lost, everything seen."""

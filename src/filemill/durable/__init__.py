@@ -1,0 +1,18 @@
+"""The only door to durable actions: sync, rename, link, unlink, truncate.
+
+Every action is counted per role and name, and can be made to fail at the n-th time, so that a test can
+walk through "kill, EIO or ENOSPC at action n = 1, 2, ..." until nothing is left to break:
+
+    FILEMILL_FAIL=name:n:action        several joined by commas
+
+`name` is an action's name (`rename`), a role's (`server.rename`), or `*`; `n` counts from 1; `action` is `kill`,
+`EIO`, `ENOSPC` (any errno name) or `skip` (the action is silently not done: a negative control).
+`FILEMILL_FAIL_COUNTS=FILE` writes the counts there at exit, one `role.name count` a line.
+"""
+
+from __future__ import annotations
+
+from filemill.durable.actions import Durable
+from filemill.durable.failpoints import Failpoints, InjectedFault
+
+__all__ = ["Durable", "Failpoints", "InjectedFault"]

@@ -1,0 +1,130 @@
+"""Durable actions, each one counted and able to fail on request. See the package for how."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+from filemill.durable.failpoints import Failpoints
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_RENAMEAT2 = getattr(_LIBC, "renameat2", None)
+_SYNCFS = getattr(_LIBC, "syncfs", None)
+GROUP = 4
+"""From this many files on, one syncfs beats an fsync each (measured: 2.4 against 3.4 ms for a lone
+file, 870 against 4,560 files/s for 64)."""
+
+
+class Durable:
+    """One role's durable actions. `sync=False` (`durability: process`) skips syncs, nothing else.
+
+    Every method raises OSError as the system call does.
+    """
+
+    def __init__(self, failpoints: Failpoints, *, sync: bool = True) -> None:
+        self.failpoints = failpoints
+        self.sync = sync
+
+    def sync_file(self, descriptor: int) -> None:
+        """Make an open file's bytes and size durable."""
+        if self.sync and self.failpoints.hit("sync_file"):
+            os.fsync(descriptor)  # noqa: TID251 -- the door
+
+    def sync_path(self, path: bytes) -> None:
+        """Make the bytes of the file at `path` durable."""
+        if not self.sync:
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.sync_file(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def sync_directory(self, path: bytes) -> None:
+        """Make the names in a directory durable."""
+        if not (self.sync and self.failpoints.hit("sync_directory")):
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)  # noqa: TID251 -- the door
+        finally:
+            os.close(descriptor)
+
+    def sync_group(self, files: Sequence[bytes], directories: Iterable[bytes]) -> None:
+        """Make files and directories of one file system durable together: by syncfs when they are many.
+
+        An error condemns the whole group.
+        """
+        if not self.sync:
+            return
+        folders = sorted(set(directories))
+        if len(files) + len(folders) >= GROUP and _SYNCFS is not None and (files or folders):
+            anchor = folders[0] if folders else os.path.dirname(files[0])
+            descriptor = os.open(anchor, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                if self.failpoints.hit("sync_group") and _SYNCFS(descriptor) != 0:
+                    code = ctypes.get_errno()
+                    raise OSError(code, os.strerror(code), os.fsdecode(anchor))
+            finally:
+                os.close(descriptor)
+            return
+        for path in files:
+            self.sync_path(path)
+        for folder in folders:
+            self.sync_directory(folder)
+
+    def rename(self, source: bytes, target: bytes) -> None:
+        """Rename, never replacing: FileExistsError when `target` exists."""
+        if not self.failpoints.hit("rename"):
+            return
+        if _RENAMEAT2 is not None:
+            if _RENAMEAT2(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE) == 0:
+                return
+            code = ctypes.get_errno()
+            if code not in (errno.EINVAL, errno.ENOSYS):
+                raise OSError(
+                    code, os.strerror(code), os.fsdecode(source), None, os.fsdecode(target)
+                )
+        os.link(source, target, follow_symlinks=False)  # noqa: TID251 -- the door
+        os.unlink(source)  # noqa: TID251 -- the door
+
+    def replace(self, source: bytes, target: bytes) -> None:
+        """Rename over whatever is at `target`."""
+        if self.failpoints.hit("replace"):
+            os.rename(source, target)  # noqa: TID251 -- the door
+
+    def unlink(self, path: bytes) -> None:
+        """Remove a name; FileNotFoundError when it is gone already."""
+        if self.failpoints.hit("unlink"):
+            os.unlink(path)  # noqa: TID251 -- the door
+
+    def truncate(self, path: bytes, length: int) -> None:
+        """Cut a file to `length` bytes."""
+        if self.failpoints.hit("truncate"):
+            os.truncate(path, length)  # noqa: TID251 -- the door
+
+    def make_directory(self, path: bytes, mode: int = 0o777) -> None:
+        """Make a directory and its missing parents, each new name durable; existing ones are no error."""
+        missing: list[bytes] = []
+        while not os.path.isdir(path):
+            missing.append(path)
+            path = os.path.dirname(path) or b"/"
+        for folder in reversed(missing):
+            if self.failpoints.hit("make_directory"):
+                try:
+                    os.mkdir(folder, mode)
+                except FileExistsError:
+                    continue
+                self.sync_directory(os.path.dirname(folder))
+
+    def commit(self) -> None:
+        """Count one ledger commit about to happen (the ledger's own door to the same failpoints)."""
+        self.failpoints.hit("commit")
+
+
+IS_LINUX = sys.platform == "linux"

@@ -1,0 +1,167 @@
+"""The frames between server and worker: msgpack, each behind a 4-byte big-endian length.
+
+One socket pair a worker, one job at a time on it. A frame carries a batch: many files to inspect, many
+runs of one pipeline, or chunks of one file. No pickle: a worker runs strangers' code and parses strangers' bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Protocol
+
+import msgspec
+
+from filemill.model.files import Facts, FileRef
+from filemill.model.plan import Plan
+from filemill.model.runs import RunOrder, RunResult
+from filemill.ports.describe import Answers, Question
+
+_LENGTH = struct.Struct(">I")
+MAX_FRAME = 256 << 20
+
+
+class Setup(msgspec.Struct, frozen=True, tag="setup"):
+    """Server: the plan to serve. Sent first, and again when a worker must change revision."""
+
+    plan: Plan
+
+
+class Inspect(msgspec.Struct, frozen=True, tag="inspect"):
+    """Server: find these files' facts and tags."""
+
+    job: int
+    files: tuple[FileRef, ...]
+
+
+class Execute(msgspec.Struct, frozen=True, tag="execute"):
+    """Server: run these; all are of one pipeline and revision."""
+
+    job: int
+    orders: tuple[RunOrder, ...]
+
+
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """Server: answer about users' code and expressions."""
+
+    job: int
+    question: Question
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Worker: it serves the plan it was sent."""
+
+    pid: int
+    revision: int
+
+
+class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
+    """Worker: facts, in the order asked."""
+
+    job: int
+    facts: tuple[Facts, ...]
+    resident: int = 0
+    """Bytes of memory the worker holds now: decides recycling."""
+
+
+class Executed(msgspec.Struct, frozen=True, tag="executed"):
+    """Worker: results, in the order asked; every staged output among them is synced."""
+
+    job: int
+    results: tuple[RunResult, ...]
+    resident: int = 0
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """Worker: answers to an Ask."""
+
+    job: int
+    answers: Answers
+
+
+class Broken(msgspec.Struct, frozen=True, tag="broken"):
+    """Worker: it could not set up or read a frame; it exits next."""
+
+    error: str
+    help: str = ""
+
+
+ToWorker = Setup | Inspect | Execute | Ask
+FromWorker = Ready | Inspected | Executed | Answered | Broken
+
+_ENCODER = msgspec.msgpack.Encoder()
+_TO_WORKER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToWorker)
+_FROM_WORKER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromWorker)
+
+
+class FrameError(Exception):
+    """Bytes that are no frame: the peer is broken and must go."""
+
+
+class _Receives(Protocol):
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+
+
+def pack(message: ToWorker | FromWorker) -> bytes:
+    """One frame, length included.
+
+    Raises:
+        FrameError: it is larger than any peer accepts.
+    """
+    body = _ENCODER.encode(message)
+    if len(body) > MAX_FRAME:
+        raise FrameError(f"a frame of {len(body)} bytes")
+    return _LENGTH.pack(len(body)) + body
+
+
+def body_length(header: bytes) -> int:
+    """How many bytes follow a 4-byte header.
+
+    Raises:
+        FrameError: more than any frame may have.
+    """
+    (length,) = _LENGTH.unpack(header)
+    if length > MAX_FRAME:
+        raise FrameError(f"a frame of {length} bytes")
+    return int(length)
+
+
+def unpack_to_worker(body: bytes | bytearray) -> ToWorker:
+    """Decode what a server sent; FrameError if it is no such frame."""
+    return _decode(_TO_WORKER, body)  # type: ignore[no-any-return]
+
+
+def unpack_from_worker(body: bytes | bytearray) -> FromWorker:
+    """Decode what a worker sent; FrameError if it is no such frame."""
+    return _decode(_FROM_WORKER, body)  # type: ignore[no-any-return]
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[Any], body: bytes | bytearray) -> Any:
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise FrameError(str(error)) from error
+
+
+def receive(connection: _Receives) -> bytearray | None:
+    """Read one frame's body from a blocking socket; None at an orderly end."""
+    header = _receive_exactly(connection, _LENGTH.size)
+    if header is None:
+        return None
+    body = _receive_exactly(connection, body_length(bytes(header)))
+    if body is None:
+        raise FrameError("the socket closed inside a frame")
+    return body
+
+
+def _receive_exactly(connection: _Receives, length: int) -> bytearray | None:
+    buffer = bytearray(length)
+    view = memoryview(buffer)
+    done = 0
+    while done < length:
+        count = connection.recv_into(view[done:])
+        if count == 0:
+            if done == 0:
+                return None
+            raise FrameError("the socket closed inside a frame")
+        done += count
+    return buffer

@@ -1,0 +1,96 @@
+"""The one tree of errors. Each class tells the engine what to do and the person what to do.
+
+| class       | the engine                                             | spends an attempt |
+|-------------|--------------------------------------------------------|-------------------|
+| Transient   | tries again after a jittered delay                     | yes               |
+| Permanent   | makes it a dead letter at once                         | yes               |
+| Crash       | tries again at most twice, alone, then a dead letter   | yes               |
+| System      | stops leasing until the cause is gone                  | no                |
+| Interrupted | queues it again (its own, higher limit)                | no                |
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class FailureKind(StrEnum):
+    """What a failure makes the engine do with a run."""
+
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    CRASH = "crash"
+    SYSTEM = "system"
+    INTERRUPTED = "interrupted"
+
+
+class FilemillError(Exception):
+    """Anything filemill raises on purpose. `help` says what a person can do about it."""
+
+    kind: FailureKind = FailureKind.PERMANENT
+    help: str = ""
+
+    def __init__(self, message: str, *, help: str = "") -> None:  # noqa: A002 -- the word users read
+        super().__init__(message)
+        self.message = message
+        if help:
+            self.help = help
+
+
+class TransientError(FilemillError):
+    """It may work next time: I/O, a network, a busy server. `retry_after` is in seconds."""
+
+    kind = FailureKind.TRANSIENT
+
+    def __init__(self, message: str, *, retry_after: float | None = None, help: str = "") -> None:  # noqa: A002
+        super().__init__(message, help=help)
+        self.retry_after = retry_after
+
+
+class PermanentError(FilemillError):
+    """It will fail the same way every time: bad data, a refused file, a wrong option."""
+
+    kind = FailureKind.PERMANENT
+
+
+class CrashError(FilemillError):
+    """The worker died, ran out of memory or missed its deadline while the run was announced."""
+
+    kind = FailureKind.CRASH
+
+
+class SystemFault(FilemillError):
+    """The machine, not the file: disk full, ledger unreachable. Nothing is charged for it."""
+
+    kind = FailureKind.SYSTEM
+
+
+class LedgerSyncError(SystemFault):
+    """A sync of the ledger failed: what was written is unknown, so the server must end and recover."""
+
+
+class NotFound(PermanentError):
+    """There is no such file, run, content or step."""
+
+
+class Busy(FilemillError):
+    """Another process holds the data directory (exit code 75)."""
+
+
+class UsageError(FilemillError):
+    """A command line, path or configuration that cannot be acted on (exit code 2)."""
+
+
+class Reject(PermanentError):
+    """Raised by a step: this record (or file) is bad and no retry will mend it."""
+
+    def __init__(self, message: str, *, fingerprint: str | None = None, help: str = "") -> None:  # noqa: A002
+        super().__init__(message, help=help)
+        self.fingerprint = fingerprint
+
+
+class Retry(TransientError):
+    """Raised by a step: try again, after `after` seconds if given."""
+
+    def __init__(self, message: str = "the step asked for a retry", *, after: float | None = None):
+        super().__init__(message, retry_after=after)

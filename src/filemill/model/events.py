@@ -1,0 +1,205 @@
+"""What happened: one typed event per transition and per thing worth a person's notice.
+
+Log lines, metrics, the console and later spans, live pages and alerts derive from these in
+`telemetry/`; no log string is written by hand in the path of a file. `at_ns` is wall time, nanoseconds since the
+epoch, UTC, taken from the Clock by whoever emits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Base of all events; the class name is the event's name."""
+
+    at_ns: int = 0
+
+
+class ServerStarted(Event, frozen=True):
+    """Everything answered: sources watched, ledger open, first worker up."""
+
+    took_ns: int
+    recovered: int
+    """Runs and claims that a former server left and this one took over."""
+
+
+class ServerStopped(Event, frozen=True):
+    """Drained and closed; `kept` runs stay queued for the next start."""
+
+    kept: int
+
+
+class FileIngested(Event, frozen=True):
+    """Acknowledged: its content and row are durable."""
+
+    file: str
+    source: str
+    relative: bytes
+    size: int
+
+
+class FileVanished(Event, frozen=True):
+    """Gone before its claim was complete; it was never acknowledged."""
+
+    source: str
+    relative: bytes
+
+
+class FileIgnored(Event, frozen=True):
+    """Not taken from its source, with the reason (said once a file): a link, a device, no access."""
+
+    source: str
+    relative: bytes
+    reason: str
+
+
+class FileRouted(Event, frozen=True):
+    """Inspected and matched: one run queued per pipeline."""
+
+    file: str
+    relative: bytes
+    tags: tuple[str, ...]
+    pipelines: tuple[str, ...]
+
+
+class FileHeld(Event, frozen=True):
+    """Waits for a person: `reason` is `unrouted` or a rule's."""
+
+    file: str
+    relative: bytes
+    reason: str
+    tags: tuple[str, ...] = ()
+
+
+class FileRejected(Event, frozen=True):
+    """Refused by a source's limits, or quarantined as unsafe."""
+
+    file: str
+    relative: bytes
+    reason: str
+    unsafe: bool = False
+
+
+class FileDisposed(Event, frozen=True):
+    """Every run done and `after:` applied."""
+
+    file: str
+    how: str
+
+
+class RunFinished(Event, frozen=True):
+    """All outputs published. `outputs` is (sink, records, target name) of each."""
+
+    run: str
+    file: str
+    relative: bytes
+    pipeline: str
+    took_ns: int
+    """From arrival to done."""
+    outputs: tuple[tuple[str, int, bytes], ...]
+    bad: int = 0
+
+
+class RunFailed(Event, frozen=True):
+    """An attempt ended badly. `state` is where the run went: retrying, queued or dead."""
+
+    run: str
+    file: str
+    relative: bytes
+    pipeline: str
+    state: str
+    kind: str
+    step: str
+    error: str
+    message: str
+    help: str = ""
+    attempt: int = 1
+    retry_at_ns: int = 0
+    fingerprint: str = ""
+
+
+class RunHeld(Event, frozen=True):
+    """A step asked for a person."""
+
+    run: str
+    file: str
+    relative: bytes
+    pipeline: str
+    step: str
+    message: str
+
+
+class OutputUnverified(Event, frozen=True):
+    """A staged file is gone and no target has its inode: taken by a consumer, or lost."""
+
+    publication: str
+    run: str
+    sink: str
+    name: bytes
+
+
+class WorkerStarted(Event, frozen=True):
+    """A worker answered."""
+
+    worker: int
+    pid: int
+
+
+class WorkerLost(Event, frozen=True):
+    """A worker died or was killed; `held` runs were affected."""
+
+    worker: int
+    pid: int
+    reason: str
+    held: int
+
+
+class SourceMissing(Event, frozen=True):
+    """A watched folder is gone; nothing is concluded about the files in it."""
+
+    source: str
+    path: bytes
+
+
+class SourceReturned(Event, frozen=True):
+    """A watched folder is back and was scanned."""
+
+    source: str
+    path: bytes
+
+
+class SourceNotice(Event, frozen=True):
+    """Something about a source a person should know: polling mode, permissions, a limit."""
+
+    source: str
+    message: str
+    help: str = ""
+
+
+class EventsMissed(Event, frozen=True):
+    """A scan found files that no event had announced, or the event queue overflowed."""
+
+    source: str
+    found: int
+    overflow: bool = False
+
+
+class SystemTrouble(Event, frozen=True):
+    """The machine, not a file: leasing stops until it is over. No attempt is spent."""
+
+    what: str
+    message: str
+    help: str = ""
+
+
+class SystemRecovered(Event, frozen=True):
+    """The trouble is over and work goes on."""
+
+    what: str
+
+
+Emit = Callable[[Event], None]
+"""How parts of the path say what happened. Never blocks, never raises."""

@@ -1,0 +1,87 @@
+"""Values about files: what arrived, where its bytes are, and what inspection found."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What the file system says of one version of one file; equal identities are the same bytes."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A settled file about to be taken into content."""
+
+    file: str
+    """The new file's id."""
+    source: str
+    path: bytes
+    """Absolute path where it was found. Names are bytes."""
+    relative: bytes
+    """Path below the source's root; its last part is the file's name."""
+    identity: Identity
+    content: str
+    """The content reference its bytes will have."""
+    claimed_ns: int
+    """Wall time, nanoseconds since the epoch, UTC."""
+    tags: tuple[str, ...] = ()
+    """The source's tags."""
+    how: str = "rename"
+    """`rename` moves the inode into content, `copy` leaves the original in place."""
+    priority: int = 0
+    parent: str | None = None
+    after: str = "archive"
+    """`archive`, `delete` or `keep`: what becomes of the bytes when every run is done."""
+
+
+class FileRef(msgspec.Struct, frozen=True):
+    """What a worker needs to know of an acknowledged file; no handle, no payload."""
+
+    file: str
+    path: bytes
+    """Absolute path of its content, to be opened for reading only."""
+    relative: bytes
+    size: int
+    source: str
+    arrived_ns: int
+    tags: tuple[str, ...] = ()
+    attributes: dict[str, str] = msgspec.field(default_factory=dict)
+    digest: str = ""
+    """sha256, hex; empty until inspected."""
+    media: str = ""
+    """Media type by content, such as `text/csv`; empty until inspected."""
+
+    @property
+    def name(self) -> bytes:
+        """The last part of its path below the source."""
+        return self.relative.rsplit(b"/", 1)[-1]
+
+
+class TagHit(msgspec.Struct, frozen=True):
+    """One tag a file got and why: `rule` is a tag rule's name or `source`."""
+
+    tag: str
+    rule: str
+    why: str
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What inspection found in one file's bytes, or why they could not be inspected."""
+
+    file: str
+    digest: str = ""
+    media: str = ""
+    header: tuple[str, ...] = ()
+    tags: tuple[TagHit, ...] = ()
+    attributes: dict[str, str] = msgspec.field(default_factory=dict)
+    refused: str = ""
+    """Why it is rejected or quarantined; empty when it is not."""
+    unsafe: bool = False
+    """With `refused`: quarantined rather than rejected."""
+    error: str = ""
+    """Why inspection itself failed (a read error); the file stays ingested and is tried again."""

@@ -1,0 +1,36 @@
+"""Fingerprints that group dead letters: same pipeline, step, error and masked message, same group."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+VERSION = "v1"
+_MASKS = (
+    (re.compile(r"'(?:/|\./)[^']*'|(?<![\w.])/[\w./-]+"), "<path>"),
+    (re.compile(r"\b[0-9a-f]{8,}\b|\b[a-z2-7]{13}\b(?=\W|$)"), "<id>"),
+    (re.compile(r"\d+"), "<n>"),
+)
+_FRAME = re.compile(r'File "([^"]+)", line \d+, in (\S+)')
+
+
+def mask(message: str) -> str:
+    """The message with paths, ids and digits replaced, so that equal troubles read equal."""
+    for pattern, word in _MASKS:
+        message = pattern.sub(word, message)
+    return message[:500]
+
+
+def own_frames(traceback: str) -> tuple[str, ...]:
+    """`file:function` of the traceback's frames in the user's code, outermost first."""
+    return tuple(
+        f"{path.rsplit('/', 1)[-1]}:{function}"
+        for path, function in _FRAME.findall(traceback)
+        if "site-packages" not in path and "/filemill/" not in path and "/lib/python" not in path
+    )
+
+
+def fingerprint(pipeline: str, step: str, error: str, message: str, traceback: str = "") -> str:
+    """The `v1:` group of a failure: 12 hex digits of sha256 over its masked description."""
+    parts = (pipeline, step, error, *own_frames(traceback), mask(message))
+    return f"{VERSION}:" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

@@ -1,0 +1,133 @@
+"""The compiled plan: what configuration becomes, and all that the path of a file ever sees of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from filemill.model.tags import TagExpression
+
+
+class RetryPlan(msgspec.Struct, frozen=True):
+    """Full-jitter exponential backoff; `attempts` counts the first try; seconds."""
+
+    attempts: int = 5
+    min: float = 2.0
+    max: float = 300.0
+
+
+class StepPlan(msgspec.Struct, frozen=True):
+    """One step of a pipeline: which component, with which options."""
+
+    id: str
+    """Unique in its pipeline: the sibling `id:`, else the step's name, else name-2, name-3..."""
+    uses: str
+    """Registry name (`read_csv`) or dotted path (`steps.add_vat`)."""
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Builtins only; the step's own `Options` model has already accepted them."""
+    guard: TagExpression | None = None
+    retry: RetryPlan | None = None
+    timeout: float = 600.0
+    io: bool | None = None
+    concurrency: int | None = None
+    routes: tuple[RoutePlan, ...] = ()
+    """Only of `route`: its branches, in reading order."""
+
+
+class RoutePlan(msgspec.Struct, frozen=True):
+    """One branch of a route. `when` None is `else`."""
+
+    when: TagExpression | None
+    sinks: tuple[str, ...] = ()
+    """Empty with no steps: `drop`."""
+    steps: tuple[StepPlan, ...] = ()
+    all_matches: bool = False
+    """`mode: all`: a record goes to every branch that matches, not only the first."""
+
+
+class Tolerance(msgspec.Struct, frozen=True):
+    """How many bad records a file may have: `count`, or `share` of its records (0.01 is 1%)."""
+
+    count: int = 0
+    share: float | None = None
+
+    def allows(self, bad: int, records: int) -> bool:
+        """Say whether `bad` of `records` is within tolerance."""
+        return bad <= (self.count if self.share is None else self.share * records)
+
+
+class PipelinePlan(msgspec.Struct, frozen=True):
+    """One pipeline: which files, which steps."""
+
+    name: str
+    when: TagExpression
+    steps: tuple[StepPlan, ...]
+    tolerance: Tolerance = Tolerance()
+    exclusive: bool = False
+    priority: int = 0
+    order_by: str | None = None
+    timeout: float | None = None
+    retry: RetryPlan = RetryPlan()
+
+
+class SinkPlan(msgspec.Struct, frozen=True):
+    """One named sink."""
+
+    name: str
+    kind: str
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class SourcePlan(msgspec.Struct, frozen=True):
+    """One named source."""
+
+    name: str
+    kind: str
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    """Tags it gives, `{dir}` not yet filled in."""
+
+
+class TagRulePlan(msgspec.Struct, frozen=True):
+    """One way to earn a tag: every key that is set must hold; a list means any of its values.
+
+    `header` means the header contains all of them. `size` is (least, most) bytes, either None.
+    """
+
+    tag: str
+    name: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    mime: tuple[str, ...] = ()
+    size: tuple[int | None, int | None] | None = None
+    source: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
+    content: tuple[str, ...] = ()
+    tagger: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """One revision of the configuration, compiled. Paths are absolute."""
+
+    revision: int
+    root: str
+    """Folder of the main config file; first on a worker's import path."""
+    data: str
+    sources: tuple[SourcePlan, ...] = ()
+    tags: tuple[TagRulePlan, ...] = ()
+    pipelines: tuple[PipelinePlan, ...] = ()
+    sinks: tuple[SinkPlan, ...] = ()
+    unrouted: str = "hold"
+    timezone: str = "UTC"
+    durability: str = "power"
+    workers: int = 1
+    chunk_size: int = 16 << 20
+    max_record: int = 4 << 20
+
+    def pipeline(self, name: str) -> PipelinePlan:
+        """The pipeline of that name; StopIteration if there is none."""
+        return next(p for p in self.pipelines if p.name == name)
+
+    def sink(self, name: str) -> SinkPlan:
+        """The sink of that name; StopIteration if there is none."""
+        return next(s for s in self.sinks if s.name == name)

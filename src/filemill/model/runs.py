@@ -1,0 +1,141 @@
+"""Values about runs: orders to workers, what they staged, what became of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from filemill.model.errors import FailureKind
+from filemill.model.files import FileRef
+
+
+class ChunkRange(msgspec.Struct, frozen=True):
+    """One record-aligned piece of a big file: chunk `number` of bytes `start` to `end` (exclusive)."""
+
+    number: int
+    start: int
+    end: int
+    first_record: int
+    first_line: int
+
+
+class RunOrder(msgspec.Struct, frozen=True):
+    """One run handed to a worker under a fence."""
+
+    run: str
+    file: FileRef
+    pipeline: str
+    revision: int
+    attempt: int
+    """Counts from 1, the first try included."""
+    fence: int
+    chunk: ChunkRange | None = None
+    """None: the whole file."""
+    solo: bool = False
+    """True after a crash nobody could be charged for: it must not share a batch."""
+
+
+class StepCount(msgspec.Struct, frozen=True):
+    """What one step did in one attempt: taken + added = given + filtered + bad."""
+
+    step: str
+    taken: int
+    given: int
+    added: int = 0
+    filtered: int = 0
+    bad: int = 0
+    took_ns: int = 0
+
+
+class BadRecord(msgspec.Struct, frozen=True):
+    """One record that failed for good: where it is in its file, and why."""
+
+    step: str
+    record: int
+    """Number in the file, from 1, blank lines and a header not counted."""
+    line: int
+    """Physical line on which it starts, from 1."""
+    start: int
+    """First byte in the file."""
+    end: int
+    """One past its last byte, line ending excluded."""
+    error: str
+    """Class name, such as `FieldCount`."""
+    message: str
+
+
+class StagedOutput(msgspec.Struct, frozen=True):
+    """One output written and synced under its sink's staging folder, not yet visible."""
+
+    publication: str
+    """H(run, sink, output name): the same for every attempt."""
+    sink: str
+    name: bytes
+    """Wanted name below the sink's root."""
+    staged: bytes
+    """Absolute path of the staged file."""
+    device: int
+    inode: int
+    size: int
+    digest: str
+    records: int
+    mode: str = "suffix"
+    """What a taken name does: `suffix`, `replace` or `fail`."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a run did not finish, for the engine (`kind`) and for a person (the rest)."""
+
+    kind: FailureKind
+    step: str
+    error: str
+    """Class name of the error."""
+    message: str
+    help: str = ""
+    traceback: str = ""
+    output: str = ""
+    """What the step printed, capped."""
+    retry_after: float | None = None
+    fingerprint: str = ""
+    """Groups dead letters: `v1:` and a hash; empty until fingerprinted."""
+
+
+class RunResult(msgspec.Struct, frozen=True):
+    """One attempt's end as a worker reports it. Exactly one of staged outputs or `failure` counts.
+
+    No outputs and no failure is a run whose records were all filtered: it is done.
+    """
+
+    run: str
+    fence: int
+    outputs: tuple[StagedOutput, ...] = ()
+    steps: tuple[StepCount, ...] = ()
+    bad: tuple[BadRecord, ...] = ()
+    """At most 1,000 kept in detail."""
+    bad_total: int = 0
+    records: int = 0
+    """Records read from the file."""
+    blank: int = 0
+    """Blank lines skipped."""
+    took_ns: int = 0
+    failure: Failure | None = None
+    hold: str = ""
+    """A person's message when a step asked to hold the run."""
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """One output of one run on its way to a sink, as the ledger knows it."""
+
+    publication: str
+    run: str
+    fence: int
+    sink: str
+    name: bytes
+    staged: bytes
+    device: int
+    inode: int
+    size: int
+    digest: str
+    records: int
+    mode: str
+    state: str
+    """`staged`, `published`, or `unverified` (staged file gone, no target with its inode)."""

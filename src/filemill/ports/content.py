@@ -1,0 +1,60 @@
+"""Content: where acknowledged bytes live, under references, immutable from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import BinaryIO, Protocol
+
+
+class Content(Protocol):
+    """A store of immutable byte sequences, each under a reference the caller reserved.
+
+    A reference is `bucket/id`: opaque to all but the store. Nothing written is visible under its
+    reference before it is whole. Durable means: survives a power cut; it is promised only after `sync`.
+    All methods are synchronous and are called from worker threads, never from the event loop.
+    """
+
+    def reserve(self, ids: Sequence[str]) -> list[str]:
+        """One reference per id. References of one call share what makes syncing them together cheap."""
+        ...
+
+    def path(self, reference: str) -> bytes:
+        """Absolute path of the reference's bytes, to be opened for reading only."""
+        ...
+
+    def adopt(self, source: bytes, reference: str) -> None:
+        """Move the file at `source` in by rename, never replacing anything.
+
+        Raises:
+            FileNotFoundError: `source` is gone.
+            OSError: EXDEV when it is on another file system: use `copy`.
+        """
+        ...
+
+    def copy(self, source: BinaryIO, reference: str) -> int:
+        """Copy an open file in, visible only when whole; returns the number of bytes."""
+        ...
+
+    def sync(self, references: Sequence[str]) -> None:
+        """Make these references' bytes and names durable, as one group.
+
+        Raises:
+            OSError: none of the group may be counted durable.
+        """
+        ...
+
+    def exists(self, reference: str) -> bool:
+        """Say whether the reference has bytes."""
+        ...
+
+    def put(self, data: bytes, reference: str) -> None:
+        """Write small bytes (a dead letter's step input), visible only when whole."""
+        ...
+
+    def delete(self, references: Sequence[str]) -> None:
+        """Remove them; those that are gone already are no error."""
+        ...
+
+    def references(self) -> Sequence[str]:
+        """Every reference that has bytes; for recovery's search for orphans."""
+        ...

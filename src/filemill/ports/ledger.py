@@ -1,0 +1,197 @@
+"""The ledger: what is known, durably, of every file and run. Its moves are the transition table's.
+
+Promises common to all methods:
+
+- Every method is one atomic, durable step: when it returns, a power cut does not undo it (`durability:
+  power`), and a crash before that leaves nothing of it. Methods called together may share one commit.
+- Every method takes a list and answers in its order. Every move is a compare-and-set on state (and
+  fence, for runs): an item that no longer is where the caller thought it was is answered `False` and nothing
+  about it changes. That is not an error: a stale owner simply lost.
+- No payload is in the ledger. Paths and names are bytes. Times are wall nanoseconds given by the caller.
+- Errors: `SystemFault` when the ledger cannot be reached or is full (nothing was done);
+  `LedgerSyncError` when a commit's fate is unknown (the server must end).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from filemill.model.files import Claim, Facts, FileRef
+from filemill.model.runs import Failure, Publication, RunOrder, RunResult
+
+
+class Routing(msgspec.Struct, frozen=True):
+    """What became of one inspected file: its facts and one new run per matching pipeline."""
+
+    facts: Facts
+    at_ns: int
+    runs: tuple[NewRun, ...] = ()
+    held: str = ""
+    """Reason, when no run is made because a person must look (`unrouted`, `duplicate`)."""
+    discarded: str = ""
+    """Reason, when the file is skipped (`duplicates: skip`)."""
+    duplicate_of: str | None = None
+
+
+class NewRun(msgspec.Struct, frozen=True):
+    """A run to be queued."""
+
+    run: str
+    pipeline: str
+    revision: int
+    priority: int = 0
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """A publishing run whose outputs are all visible and synced."""
+
+    run: str
+    fence: int
+    at_ns: int
+    unverified: tuple[str, ...] = ()
+    """Publications whose staged file and target are both gone."""
+
+
+class Fail(msgspec.Struct, frozen=True):
+    """The end of a failed attempt. `state` is decided by the engine's policy."""
+
+    run: str
+    fence: int
+    at_ns: int
+    state: str
+    """`retrying`, `dead`, `queued` (interrupted or a crash's neighbour: no attempt spent) or `held`."""
+    result: RunResult
+    failure: Failure | None
+    """None only with `held`."""
+    retry_at_ns: int = 0
+    solo: bool = False
+    input: str | None = None
+    """Content reference of the failed step's kept input."""
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A running run all of whose outputs are staged: RUNNING -> PUBLISHING.
+
+    A run without outputs goes through the same move, so that there is one way to be done.
+    """
+
+    result: RunResult
+    at_ns: int
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What a former server left behind; everything here is this server's now."""
+
+    claiming: tuple[Claim, ...]
+    """Rows in CLAIMING: finish or abandon each."""
+    uninspected: tuple[FileRef, ...]
+    """Files acknowledged but not yet routed."""
+    publishing: tuple[Publication, ...]
+    """Every publication of every publishing run that is not published yet."""
+    publishing_empty: tuple[tuple[str, int], ...]
+    """(run, fence) of publishing runs that have nothing left to publish."""
+    interrupted: int
+    """Runs that were running and are queued again, with their interruption counted."""
+    undisposed: tuple[str, ...]
+    """Files all of whose runs are done and whose `after:` is not yet applied."""
+
+
+class Disposal(msgspec.Struct, frozen=True):
+    """A file all of whose runs are done: what `after:` asks for."""
+
+    file: str
+    content: str
+    path: bytes
+    after: str
+    how: str
+
+
+class Ledger(Protocol):
+    """The methods; see the module for what all of them promise."""
+
+    async def add_revision(self, digest: str, text: str, at_ns: int) -> int:
+        """Store a configuration under the next number, or find the one with this digest."""
+        ...
+
+    async def recover(self, at_ns: int, max_interruptions: int) -> Recovered:
+        """Take over from a former server; called once, before anything else, under the instance lock.
+
+        RUNNING runs go back to QUEUED with `interruptions + 1` and a new fence; those over
+        `max_interruptions` become dead with `Interrupted`. They are marked solo, so that a file which brings
+        servers down is found alone.
+        """
+        ...
+
+    async def begin_claims(self, claims: Sequence[Claim]) -> list[bool]:
+        """Note the intent to take these files (CLAIMING).
+
+        False: this version of this path is known already (same source, path and identity), so a file that
+        stays where it is (`after: keep`) is taken once. A path whose earlier claim was by rename is never refused.
+        """
+        ...
+
+    async def ingest(self, files: Sequence[str], at_ns: int) -> list[bool]:
+        """CLAIMING -> INGESTED: acknowledged. Called only when content is synced."""
+        ...
+
+    async def abandon(self, files: Sequence[str]) -> list[bool]:
+        """Delete rows in CLAIMING whose file vanished or changed; nothing was acknowledged."""
+        ...
+
+    async def route(self, routings: Sequence[Routing]) -> list[bool]:
+        """INGESTED -> INSPECTED with its runs QUEUED, or HELD, REJECTED, QUARANTINED, DISCARDED."""
+        ...
+
+    async def find_digests(self, digests: Sequence[str]) -> dict[str, str]:
+        """For each sha256 known already, the id of the first file that had it."""
+        ...
+
+    async def lease(self, limit: int, at_ns: int, revision: int) -> list[RunOrder]:
+        """QUEUED, or RETRYING and due -> RUNNING, oldest first within the highest priority.
+
+        Counts the attempt *before* it runs and raises the fence. Content paths in the orders are filled in by
+        the caller's content store. `revision` is that of the current plan; orders carry the run's own.
+        """
+        ...
+
+    async def next_due(self) -> int | None:
+        """When the earliest RETRYING run is due (wall ns); None when none waits."""
+        ...
+
+    async def stage(self, stages: Sequence[Stage]) -> list[bool]:
+        """RUNNING -> PUBLISHING under the same fence: publications, attempt and bad records recorded."""
+        ...
+
+    async def rename_output(self, publication: str, name: bytes) -> None:
+        """Fix another target name before the rename (collision `suffix`)."""
+        ...
+
+    async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
+        """PUBLISHING -> DONE, publications published or unverified; tally changed in the same transaction."""
+        ...
+
+    async def fail(self, fails: Sequence[Fail]) -> list[bool]:
+        """RUNNING or PUBLISHING -> retrying, dead, queued or held; attempt and tally in the same transaction.
+
+        A fail that spends no attempt (`queued`) gives back the one counted at lease.
+        """
+        ...
+
+    async def disposable(self, files: Sequence[str]) -> list[Disposal]:
+        """Those of `files` all of whose runs are done and whose `after:` is not yet applied."""
+        ...
+
+    async def disposed(self, files: Sequence[str], at_ns: int) -> list[bool]:
+        """Note that `after:` was applied."""
+        ...
+
+    async def live(self) -> int:
+        """Files and runs that are not at an end: 0 means a one-shot run may stop."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked, then close. Idempotent."""
+        ...

@@ -1,0 +1,80 @@
+"""The registry: from a name in the configuration to a component, by entry point.
+
+Plugins and built-in components register alike, under `filemill.steps`, `filemill.sources` and
+`filemill.sinks`. Dotted paths (`steps.add_vat`) name a user's own code and are resolved only in workers.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from filemill.model.errors import NotFound
+
+PLANNED = {
+    "sources": {"http": "web", "s3": "s3", "sftp": "sftp", "broker": "broker"},
+    "sinks": {
+        "sql": "sql",
+        "webhook": "webhook",
+        "s3": "s3",
+        "sftp": "sftp",
+        "topic": "broker",
+    },
+    "steps": dict.fromkeys(
+        (
+            "read_json read_parquet read_excel read_xml decompress unpack transcode check parse_json map "
+            "redact dedupe hold emit strip_gps resize split merge enrich encrypt hash http sql script"
+        ).split(),
+        "standard",
+    ),
+}
+"""Names the language knows whose package is not part of this install, with the extra that brings them."""
+
+
+class NotInstalled(NotFound):
+    """A name the language knows, whose package is not installed."""
+
+
+class Registry:
+    """Components by kind (`steps`, `sources`, `sinks`) and name; loaded when asked for, once."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, dict[str, EntryPoint]] = {}
+        self._loaded: dict[tuple[str, str], Any] = {}
+
+    def names(self, kind: str) -> list[str]:
+        """All installed names of a kind, sorted."""
+        return sorted(self._of(kind))
+
+    def get(self, kind: str, name: str) -> Any:
+        """The component class.
+
+        Raises:
+            NotInstalled: a known name whose package is missing, with the pip command as help.
+            NotFound: no such name.
+        """
+        if (kind, name) in self._loaded:
+            return self._loaded[kind, name]
+        entry = self._of(kind).get(name)
+        if entry is None:
+            if name in PLANNED.get(kind, {}):
+                raise NotInstalled(
+                    f"{kind.removesuffix('s')} `{name}` is not installed",
+                    help=f"pip install 'filemill[{PLANNED[kind][name]}]'",
+                )
+            raise NotFound(f"no {kind.removesuffix('s')} `{name}`")
+        component = entry.load()
+        self._loaded[kind, name] = component
+        return component
+
+    def add(self, kind: str, name: str, component: Any) -> None:
+        """Register a component directly (tests, embedding)."""
+        self._loaded[kind, name] = component
+        self._of(kind).setdefault(
+            name, EntryPoint(name, f"{component.__module__}:{component.__qualname__}", kind)
+        )
+
+    def _of(self, kind: str) -> dict[str, EntryPoint]:
+        if kind not in self._entries:
+            self._entries[kind] = {e.name: e for e in entry_points(group=f"filemill.{kind}")}
+        return self._entries[kind]

@@ -1,0 +1,1 @@
+"""The record layer: batches of raw records, and the columns that expressions name."""
