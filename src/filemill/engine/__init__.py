@@ -1,1 +1,1 @@
-"""engine."""
+"""The engine: dispatcher, worker supervisor, worker, execution of runs, retry, publish, recovery."""

@@ -15,6 +15,7 @@ from filemill.model.files import Facts, FileRef
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder, RunResult
 from filemill.ports.describe import Answers, Question
+from filemill.routing.explaining import Explanation
 
 _LENGTH = struct.Struct(">I")
 MAX_FRAME = 256 << 20
@@ -45,6 +46,13 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
 
     job: int
     question: Question
+
+
+class Explain(msgspec.Struct, frozen=True, tag="explain"):
+    """Server: say how this file would be tagged and routed."""
+
+    job: int
+    file: FileRef
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -78,6 +86,13 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
     answers: Answers
 
 
+class Explained(msgspec.Struct, frozen=True, tag="explained"):
+    """Worker: the answer to an Explain."""
+
+    job: int
+    explanation: Explanation
+
+
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
     """Worker: it could not set up or read a frame; it exits next."""
 
@@ -85,8 +100,8 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     help: str = ""
 
 
-ToWorker = Setup | Inspect | Execute | Ask
-FromWorker = Ready | Inspected | Executed | Answered | Broken
+ToWorker = Setup | Inspect | Execute | Ask | Explain
+FromWorker = Ready | Inspected | Executed | Answered | Explained | Broken
 
 _ENCODER = msgspec.msgpack.Encoder()
 _TO_WORKER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToWorker)

@@ -1,1 +1,24 @@
-"""formats."""
+"""Formats of records: reading them out of files, and writing them as they came or as steps made them.
+
+A reading step builds a `ReadRequest` and yields from a reader's `read`; a sink asks `encode` for each record's text and
+`header_line` for a csv header. Importing this package imports Polars.
+"""
+
+from filemill.formats.csv import CsvReader
+from filemill.formats.encoding import FORMATS, check_format, encode, header_line, suffix
+from filemill.formats.jsonl import JsonlReader
+from filemill.formats.lines import LinesReader
+from filemill.formats.reading import ReadRequest, RecordReader
+
+__all__ = [
+    "FORMATS",
+    "CsvReader",
+    "JsonlReader",
+    "LinesReader",
+    "ReadRequest",
+    "RecordReader",
+    "check_format",
+    "encode",
+    "header_line",
+    "suffix",
+]

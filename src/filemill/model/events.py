@@ -24,6 +24,15 @@ class ServerStarted(Event, frozen=True):
     took_ns: int
     recovered: int
     """Runs and claims that a former server left and this one took over."""
+    revision: int = 0
+    """Number of the configuration it runs."""
+
+
+class ServerDraining(Event, frozen=True):
+    """Told to stop: nothing new is begun, `running` runs are finished, `queued` runs are kept."""
+
+    running: int
+    queued: int
 
 
 class ServerStopped(Event, frozen=True):

@@ -37,6 +37,8 @@ class Claim(msgspec.Struct, frozen=True):
     parent: str | None = None
     after: str = "archive"
     """`archive`, `delete` or `keep`: what becomes of the bytes when every run is done."""
+    again: bool = False
+    """Taken even when this version of this path is known already (`--again`)."""
 
 
 class FileRef(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO, Protocol
 
 
@@ -35,8 +35,11 @@ class Content(Protocol):
         """Copy an open file in, visible only when whole; returns the number of bytes."""
         ...
 
-    def sync(self, references: Sequence[str]) -> None:
+    def sync(self, references: Sequence[str], directories: Iterable[bytes] = ()) -> None:
         """Make these references' bytes and names durable, as one group.
+
+        `directories` are folders the bytes were moved out of: their names become durable with the group,
+        in the same round where they share its file system. One that is gone is no error.
 
         Raises:
             OSError: none of the group may be counted durable.

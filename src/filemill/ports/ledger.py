@@ -70,6 +70,10 @@ class Fail(msgspec.Struct, frozen=True):
     solo: bool = False
     input: str | None = None
     """Content reference of the failed step's kept input."""
+    published: tuple[str, ...] = ()
+    """With a publishing run: publications that are visible and synced already."""
+    unverified: tuple[str, ...] = ()
+    """With a publishing run: publications whose staged file and target are both gone."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -93,10 +97,14 @@ class Recovered(msgspec.Struct, frozen=True):
     """Every publication of every publishing run that is not published yet."""
     publishing_empty: tuple[tuple[str, int], ...]
     """(run, fence) of publishing runs that have nothing left to publish."""
+    publishing_runs: tuple[RunOrder, ...]
+    """The order of every publishing run, those with nothing left to publish included."""
     interrupted: int
     """Runs that were running and are queued again, with their interruption counted."""
     undisposed: tuple[str, ...]
     """Files all of whose runs are done and whose `after:` is not yet applied."""
+    kept_staged: tuple[bytes, ...] = ()
+    """Staged files of dead runs, which wait to be redriven: a sink's `sweep` must spare them."""
 
 
 class Disposal(msgspec.Struct, frozen=True):
@@ -128,8 +136,9 @@ class Ledger(Protocol):
     async def begin_claims(self, claims: Sequence[Claim]) -> list[bool]:
         """Note the intent to take these files (CLAIMING).
 
-        False: this version of this path is known already (same source, path and identity), so a file that
-        stays where it is (`after: keep`) is taken once. A path whose earlier claim was by rename is never refused.
+        False: this version of this path is known already (same source, path and identity, and that claim's `how`
+        was `copy`, whatever its `after`), so a file that stays where it is is taken once, unless the claim says
+        `again`. A path whose earlier claim was by rename is never refused.
         """
         ...
 
@@ -139,6 +148,14 @@ class Ledger(Protocol):
 
     async def abandon(self, files: Sequence[str]) -> list[bool]:
         """Delete rows in CLAIMING whose file vanished or changed; nothing was acknowledged."""
+        ...
+
+    async def known_content(self, references: Sequence[str]) -> list[bool | None]:
+        """Say of each content reference whether a row (a file's content, a run's kept input) names it.
+
+        True: its bytes are needed. False: only files disposed with `delete` or `keep` name it, so its bytes may go.
+        None: no row has ever named it.
+        """
         ...
 
     async def route(self, routings: Sequence[Routing]) -> list[bool]:

@@ -31,6 +31,10 @@ PLANNED = {
 """Names the language knows whose package is not part of this install, with the extra that brings them."""
 
 
+FUNCTION = EntryPoint("python", "filemill.steps.python:PythonStep", "filemill.steps")
+"""The step behind every dotted path: it calls the user's function that the path names."""
+
+
 class NotInstalled(NotFound):
     """A name the language knows, whose package is not installed."""
 
@@ -66,6 +70,18 @@ class Registry:
         component = entry.load()
         self._loaded[kind, name] = component
         return component
+
+    def step(self, uses: str) -> Any:
+        """The step class for what a plan `uses`: a registered name, or a dotted path to a function.
+
+        Raises:
+            NotInstalled, NotFound: as `get`.
+        """
+        if "." not in uses or ("steps", uses) in self._loaded:
+            return self.get("steps", uses)
+        if ("functions", "") not in self._loaded:
+            self._loaded["functions", ""] = FUNCTION.load()
+        return self._loaded["functions", ""]
 
     def add(self, kind: str, name: str, component: Any) -> None:
         """Register a component directly (tests, embedding)."""

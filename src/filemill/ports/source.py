@@ -36,6 +36,26 @@ class Sighting(msgspec.Struct, frozen=True):
     """As lstat saw it, when the source looked."""
 
 
+class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What intake needs to know of one source; plain, so that intake knows no source kind. Seconds, bytes."""
+
+    name: str
+    root: bytes
+    """Absolute path below which its files are; trusted as configured, symbolic links included."""
+    settle: float = 0.5
+    settle_unproven: float = 10.0
+    claim: str = "rename"
+    """`rename` moves files out of the source, `copy` leaves them there."""
+    after: str = "archive"
+    duplicates: str = "process"
+    max_size: int | None = None
+    types: tuple[str, ...] = ()
+    """Media types (`image/*`) or name globs (`*.csv`); none means any."""
+    tags: tuple[str, ...] = ()
+    """Tags it gives; a part may hold `{dir}`, the first folder below the root."""
+    priority: int = 0
+
+
 class SourceSpec(msgspec.Struct, frozen=True):
     """What a source kind says of itself."""
 
@@ -55,6 +75,8 @@ class SourceContext(msgspec.Struct):
     """Takes sightings, from the event loop's thread; never blocks and never raises."""
     emit: Emit
     clock: Clock
+    backlog: Callable[[], int] = lambda: 0
+    """How many sightings still wait for intake; scans pause while they are many. Any thread may ask."""
 
 
 class Source(Protocol):
@@ -71,6 +93,10 @@ class Source(Protocol):
     Options: ClassVar[type[BaseModel]]
 
     def __init__(self, context: SourceContext) -> None: ...
+
+    def settings(self) -> SourceSettings:
+        """What intake needs to know of it."""
+        ...
 
     async def start(self) -> None:
         """Begin to watch.

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from filemill.model.plan import StepPlan
-    from filemill.model.runs import RunOrder
+    from filemill.model.runs import BadRecord, RunOrder
     from filemill.records.batch import Batch
     from filemill.records.expressions import Expression
+    from filemill.records.layout import Hints
 
 
 class Form(StrEnum):
@@ -107,17 +108,57 @@ class StepContext(Protocol):
     """The runs of this batch; a batch's `_file` column indexes them."""
     chunk_size: int
     max_record: int
+    needs: frozenset[str] | None
+    """For a reader: the columns whose values later steps use; None when a user's function sees all of them."""
+    named: frozenset[str]
+    """For a reader: the columns that expressions name."""
+    hints: Hints
+    """For a reader: what an earlier reading of these files found out too late."""
 
     def expression(self, sql: str) -> Expression:
         """Compile a row-wise SQL expression once."""
         ...
 
-    def bad(self, batch: Batch, rows: Any, error: str, messages: Sequence[str] | str) -> Batch:
-        """Report these rows (a Boolean mask) as bad records of this step; answers with the others."""
+    def bad(
+        self,
+        batch: Batch,
+        rows: Any,
+        error: str,
+        messages: Sequence[str] | str,
+        traceback: str = "",
+    ) -> Batch:
+        """Report these rows (a Boolean mask) as bad records of this step; answers with the others.
+
+        `messages` is one text for all, or one for each bad row in order. `traceback` is the first one's, if any.
+        """
         ...
 
-    def count(self, *, filtered: int = 0, added: int = 0, blank: int = 0) -> None:
-        """Count records this step dropped on purpose, added, or blank lines skipped."""
+    def count(self, *, filtered: int = 0, added: int = 0, file: int | None = None) -> None:
+        """Count records this step dropped on purpose or added.
+
+        `file` indexes the orders. Without it, what was dropped or added is told from the records that went in and
+        came out, so only a step that does both on one file has to name it.
+        """
+        ...
+
+    def report_bad(self, order: int, records: Sequence[BadRecord]) -> None:
+        """For a reader: bad records of one file, by order index."""
+        ...
+
+    def count_records(self, order: int, number: int) -> None:
+        """For a reader: records found in one file, good or bad."""
+        ...
+
+    def count_blank(self, order: int, number: int) -> None:
+        """For a reader: blank lines skipped in one file."""
+        ...
+
+    def drop(self, batch: Batch) -> None:
+        """Count these records as dropped on purpose; for a step that answers with no batch (`route`)."""
+        ...
+
+    def branch(self, number: int, batch: Batch) -> None:
+        """Hand records to one of a route's branches (`plan.routes[number]`): through its steps to its sinks."""
         ...
 
     def send(self, sinks: Sequence[str], batch: Batch) -> None:

@@ -8,27 +8,35 @@ Layout of `frame` (Polars), one row a record, in input order:
 
 | column     | type    | what                                                                |
 |------------|---------|---------------------------------------------------------------------|
-| `_raw`     | String  | the record's own text, without its `\\n` (a `\\r` before it is kept)  |
+| `_raw`     | String  | the record as received, without its `\\n` (a `\\r` before it is kept) |
+| `_text`    | String  | only if a step rewrote records: what stands in the place of `_raw`   |
 | `_file`    | UInt32  | index into the orders of the batch's runs                           |
 | `_record`  | Int64   | number in its file, from 1                                          |
 | `_line`    | Int64   | physical line on which it starts, from 1                            |
 | `_start`   | Int64   | first byte in its file                                              |
 | `_tag:X`   | Boolean | the record has tag X                                                |
-| `_cell:C`  | String  | text of column C as it stands in the record (null: absent)          |
+| `_cell:C`  | String  | text of added column C, ready to be written (null: absent)           |
 | `C`        | typed   | the view of column C that expressions and steps see                 |
+
+A column that is only added stays beside the text until the record is encoded, which then splices it in; whatever
+changes a column that the text holds, or selects, rewrites the text at once (`_text`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+import polars as pl
 
-    import polars as pl
+from filemill.model.errors import PermanentError
+from filemill.model.tags import All, AnyOf, HasTag, Not, TagExpression, TagTerm, has_tag
+from filemill.records import json_text, text, views
+from filemill.records.layout import LINE, Layout, text_layout
+from filemill.records.text import CELL, TAG
 
-    from filemill.model.tags import TagExpression
-    from filemill.records.layout import Layout
+PLACES = ("_raw", "_text", "_file", "_record", "_line", "_start")
 
 
 class Batch:
@@ -47,35 +55,118 @@ class Batch:
 
     def columns(self) -> tuple[str, ...]:
         """All columns the records have, in order, whether extracted or not (csv); those known (jsonl)."""
-        raise NotImplementedError
+        return self.layout.columns
+
+    def keys(self) -> tuple[str, ...]:
+        """All columns any record has, in order of first appearance; in jsonl this reads every record."""
+        if self.layout.format != "jsonl":
+            return self.layout.columns
+        names: dict[str, None] = {}
+        for shape in dict.fromkeys(tuple(json_text.members(t)) for t in text.standing(self.frame)):
+            names |= dict.fromkeys(shape)
+        return (*names, *(name for name in self.layout.added if name not in names))
 
     def typed(self, names: Sequence[str]) -> pl.DataFrame:
-        """The typed view of these columns, one row a record; PermanentError names an absent one (did-you-mean)."""
-        raise NotImplementedError
+        """The typed view of these columns, one row a record; PermanentError names an absent one (did-you-mean).
+
+        Columns the reader was not asked for are extracted here, their types inferred from this batch alone.
+        """
+        have = set(self.frame.columns)
+        missing = [name for name in names if name not in have or _is_place(name)]
+        if not missing:
+            return self.frame.select(names)
+        if self.layout.format == "jsonl":
+            views_ = self._json_views(missing)
+        else:
+            views_ = self._text_views(missing)
+        return self.frame.with_columns(views_).select(names)
 
     def mask(self, expression: TagExpression) -> pl.Series:
         """Which records satisfy a tag expression over their own and their file's tags."""
-        raise NotImplementedError
+        own = [name.removeprefix(TAG) for name in self.frame.columns if name.startswith(TAG)]
+        result = _mask(expression.term, lambda pattern: self._has(pattern, own))
+        if isinstance(result, bool):
+            return pl.repeat(result, len(self), dtype=pl.Boolean, eager=True)
+        return result
 
     def with_tag(self, tag: str, mask: pl.Series) -> Batch:
         """Add `tag` to the masked records (null counts as false); others keep what they had."""
-        raise NotImplementedError
+        name = TAG + tag
+        new = mask.fill_null(value=False)
+        if name in self.frame.columns:
+            new = new | self.frame.get_column(name)
+        return self._with(self.frame.with_columns(new.alias(name)))
 
     def where(self, mask: pl.Series) -> Batch:
-        """Only the masked records, in order."""
-        raise NotImplementedError
+        """Only the masked records (null counts as false), in order."""
+        return self._with(self.frame.filter(mask))
 
     def with_column(self, name: str, values: pl.Series, mask: pl.Series | None = None) -> Batch:
-        """Add or replace a column; records outside `mask` keep what they had (nothing, if it is new)."""
-        raise NotImplementedError
+        """Add or replace a column; records outside `mask` keep what they had (nothing, if it is new).
+
+        Raises:
+            PermanentError: a value has no text: inf or NaN (steps report those as bad records before).
+        """
+        values = _plain(values).alias(name)
+        if mask is not None:
+            mask = mask.fill_null(value=False)
+            if mask.all():
+                mask = None
+        layout = self.layout
+        if name not in layout.added and self._stands(name):
+            return self._replace(name, values, mask)
+        cells = text.value_cells(values, layout).alias(CELL + name)
+        old = name in layout.added
+        if mask is not None:
+            before = self.frame.get_column(CELL + name) if old else None
+            cells = _where(mask, cells, before)
+            values = self._seen(name, values, mask)
+        frame = self.frame.with_columns(values, cells)
+        if not old:
+            columns = layout.columns if name in layout.columns else (*layout.columns, name)
+            layout = text_layout(layout, {"added": (*layout.added, name), "columns": columns})
+        return self._with(frame, layout)
 
     def select(self, columns: Sequence[tuple[str, pl.Series | None]]) -> Batch:
-        """Keep only these columns, in this order; None keeps the record's own cell text, a Series gives new values."""
-        raise NotImplementedError
+        """Keep only these columns, in this order; None keeps the record's own cell text, a Series gives new values.
+
+        Raises:
+            PermanentError: a kept csv column is absent (did-you-mean).
+        """
+        names = [name for name, values in columns if values is None]
+        layout = self.layout
+        if layout.format != "jsonl":
+            for name in names:
+                self._require(name)
+        if layout.format == "lines" and [name for name, _ in columns] == [LINE]:
+            return self._select_line(columns[0][1])
+        if layout.format == "lines":
+            layout = text_layout(layout, {"format": "jsonl"})
+        kept = text.cell_texts(self.frame, self.layout, names)
+        cells: dict[str, pl.Series] = {}
+        seen: list[pl.Series] = []
+        for name, values in columns:
+            if values is None:
+                cells[name] = kept[name]
+                if name in self.frame.columns and not _is_place(name):
+                    seen.append(self.frame.get_column(name))
+            else:
+                plain = _plain(values).alias(name)
+                cells[name] = text.value_cells(plain, layout)
+                seen.append(plain)
+        ends = text.line_ends(text.standing(self.frame), layout)
+        made = text.from_cells(cells, layout, ends).alias("_text")
+        frame = self._places().with_columns(made, *seen)
+        order = tuple(name for name, _ in columns)
+        return self._with(
+            frame, text_layout(layout, {"columns": order, "base": order, "added": ()})
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Every record as a dict of typed values, all columns, in the record's own key order."""
-        raise NotImplementedError
+        from filemill.records.rows import read_rows  # noqa: PLC0415 -- the two modules build on each other
+
+        return read_rows(self)
 
     def with_rows(
         self,
@@ -87,9 +178,242 @@ class Batch:
 
         A row equal to its origin keeps its raw text; a changed one keeps the text of every cell that is
         equal (same type and value) and encodes the others. Rows may be fewer or more than before.
+
+        Raises:
+            PermanentError: a row holds what no format can write; `rows.problem` tells beforehand.
         """
-        raise NotImplementedError
+        from filemill.records.rows import write_rows  # noqa: PLC0415
+
+        return write_rows(self, rows, origin, tags or {})
+
+    def settled(self) -> Batch:
+        """The same records with every added column written into the text."""
+        if not self.layout.added or self.layout.format == "lines":
+            return self
+        made = text.complete(self.frame, self.layout).alias("_text")
+        cells = [CELL + name for name in self.layout.added]
+        return self._with(
+            self.frame.drop(cells).with_columns(made),
+            text_layout(self.layout, {"base": self.layout.columns, "added": ()}),
+        )
 
     def split_files(self) -> list[tuple[int, int, int]]:
         """(order index, first row, one past the last row) of each file's stretch of rows, in order."""
-        raise NotImplementedError
+        files = self.frame.get_column("_file")
+        if not len(files):
+            return []
+        if files[0] == files[-1]:
+            return [(int(files[0]), 0, len(files))]
+        runs = files.rle().struct
+        stretches = []
+        at = 0
+        for length, index in zip(runs.field("len"), runs.field("value"), strict=True):
+            stretches.append((int(index), at, at + length))
+            at += length
+        return stretches
+
+    def _with(self, frame: pl.DataFrame, layout: Layout | None = None) -> Batch:
+        return Batch(frame, layout or self.layout, self.file_tags)
+
+    def _places(self) -> pl.DataFrame:
+        """The frame without any column's view or cells."""
+        return self.frame.select(
+            [n for n in self.frame.columns if n in PLACES or n.startswith(TAG)]
+        )
+
+    def _require(self, name: str) -> None:
+        if name not in self.layout.columns:
+            raise absent(name, self.layout.columns)
+
+    def _text_views(self, names: Sequence[str]) -> list[pl.Series]:
+        for name in names:
+            self._require(name)
+        if self.layout.format == "lines":
+            return [text.bare(text.standing(self.frame), self.layout).alias(n) for n in names]
+        found = []
+        values = text.csv_base_values(self.frame, self.layout, names)
+        for name, column in zip(names, values, strict=True):
+            found.append(views.cast_text(column.alias(name), views.infer_text(column))[0])
+        return found
+
+    def _json_views(self, names: Sequence[str]) -> list[pl.Series]:
+        texts = text.standing(self.frame)
+        if not len(texts):
+            return [pl.Series(name, [], dtype=pl.Null) for name in names]
+        columns = json_text.member_columns("\n".join(texts).encode(), names)
+        found = []
+        for name, values in zip(names, columns, strict=True):
+            word = views.infer_values(values)
+            if word == "text":
+                if not set(map(type, values)) <= {str, type(None)}:
+                    values = json_text.text_of_members(texts.to_list(), name)  # noqa: PLW2901
+                found.append(pl.Series(name, values, dtype=pl.String))
+            else:
+                found.append(views.cast_values(values, word)[0].alias(name))
+        return found
+
+    def _has(self, pattern: str, own: Sequence[str]) -> bool | pl.Series:
+        by_file = [has_tag(pattern, tags) for tags in self.file_tags]
+        if by_file and all(by_file):
+            return True
+        result: bool | pl.Series = False
+        if any(by_file):
+            result = pl.Series(by_file, dtype=pl.Boolean).gather(self.frame.get_column("_file"))
+        for tag in own:
+            if has_tag(pattern, (tag,)):
+                result = (
+                    result | self.frame.get_column(TAG + tag)
+                    if result is not False
+                    else (self.frame.get_column(TAG + tag))
+                )
+        return result
+
+    def _stands(self, name: str) -> bool:
+        """Say whether any record's text already holds that column."""
+        if self.layout.format != "jsonl":
+            return name in self.layout.columns
+        texts = text.standing(self.frame)
+        # A name may also be written with escapes, so a record with any is looked at.
+        maybe = texts.str.contains(json_text.key_text(name), literal=True)
+        maybe |= texts.str.contains("\\u", literal=True)
+        return any(name in json_text.members(t) for t in texts.filter(maybe))
+
+    def _seen(self, name: str, values: pl.Series, mask: pl.Series) -> pl.Series:
+        """The view after a masked change."""
+        before = self.frame.get_column(name) if name in self.frame.columns else None
+        if before is not None and before.dtype != values.dtype:
+            if before.dtype.is_numeric() and values.dtype.is_numeric():
+                before, values = before.cast(pl.Float64), values.cast(pl.Float64)
+            elif values.dtype == pl.Null:
+                values = values.cast(before.dtype)
+            elif before.dtype != pl.Null:
+                before, values = before.cast(pl.String), values.cast(pl.String)
+        return _where(mask, values, before)
+
+    def _replace(self, name: str, values: pl.Series, mask: pl.Series | None) -> Batch:
+        """Rewrite the records whose text holds the column."""
+        if mask is not None and name not in self.frame.columns:
+            return self._with(self.typed([*self._viewed(), name]).pipe(self._join_view))._replace(
+                name, values, mask
+            )
+        layout = self.layout
+        seen = values if mask is None else self._seen(name, values, mask)
+        if layout.format == "lines":
+            made = self._replace_line(values, mask)
+        elif layout.format == "jsonl":
+            # Settled first: members added before must stand before this one where it is new, in every batch.
+            settled = self.settled()
+            made = settled._replace_member(name, text.value_cells(values, layout), mask)
+            frame = settled.frame.with_columns(made, seen.alias(name))
+            return self._with(frame, settled.layout)
+        else:
+            settled = self.settled()
+            layout = settled.layout
+            cells = text.cell_texts(settled.frame, layout, layout.base)
+            new = text.value_cells(values, layout)
+            cells[name] = new if mask is None else _where(mask, new, cells[name])
+            before = text.standing(settled.frame)
+            made = text.from_cells(cells, layout, text.line_ends(before, layout)).alias("_text")
+            if mask is not None:
+                made = _where(mask, made, before.alias("_text"))
+            return self._with(settled.frame.with_columns(made, seen.alias(name)), layout)
+        return self._with(self.frame.with_columns(made, seen.alias(name)), layout)
+
+    def _viewed(self) -> list[str]:
+        return [name for name in self.frame.columns if not _is_place(name)]
+
+    def _join_view(self, seen: pl.DataFrame) -> pl.DataFrame:
+        return self.frame.with_columns(seen.get_columns())
+
+    def _replace_line(self, values: pl.Series, mask: pl.Series | None) -> pl.Series:
+        before = text.standing(self.frame).alias("_text")
+        made = values.cast(pl.String).fill_null("").alias("_text")
+        ends = text.line_ends(before, self.layout)
+        if ends is not None and ends.any():
+            made = (
+                made
+                + pl.select(
+                    pl.when(ends).then(pl.lit("\r")).otherwise(pl.lit("")).alias("r")
+                ).to_series()
+            )
+        return made if mask is None else _where(mask, made, before)
+
+    def _replace_member(self, name: str, cells: pl.Series, mask: pl.Series | None) -> pl.Series:
+        texts = text.standing(self.frame).to_list()
+        chosen = [True] * len(texts) if mask is None else mask.to_list()
+        made = []
+        for record, cell, changes in zip(texts, cells, chosen, strict=True):
+            if not changes:
+                made.append(record)
+                continue
+            made.append(json_text.set_member(record, name, cell))
+        return pl.Series("_text", made, dtype=pl.String)
+
+    def _select_line(self, values: pl.Series | None) -> Batch:
+        if values is None:
+            drop = [CELL + n for n in self.layout.added] + list(self.layout.added)
+            layout = text_layout(self.layout, {"columns": (LINE,), "added": ()})
+            return self._with(self.frame.drop(drop), layout)
+        return self._select_line(None)._replace(LINE, _plain(values), None)
+
+
+def absent(name: str, columns: Sequence[str], what: str = "header") -> PermanentError:
+    """The error for a column that is named and not there."""
+    near = difflib.get_close_matches(name, columns, n=1)
+    return PermanentError(
+        f"column `{name}` is missing; the {what} has "
+        + (f"`{near[0]}`" if near else ", ".join(f"`{c}`" for c in columns[:20])),
+        help=f"did you mean `{near[0]}`?" if near else "name a column that the file has",
+    )
+
+
+def _is_place(name: str) -> bool:
+    return name in PLACES or name.startswith((TAG, CELL))
+
+
+def _plain(values: pl.Series) -> pl.Series:
+    """Values that have a text: decimals (which literals become) as floats, nothing infinite."""
+    if values.dtype.is_decimal():
+        values = values.cast(pl.Float64)
+    if values.dtype.is_float() and not values.is_finite().fill_null(value=True).all():
+        raise PermanentError(
+            f"column `{values.name}` has inf or NaN, which no format can write",
+            help="guard the division or the logarithm that makes it",
+        )
+    return values
+
+
+def _where(mask: pl.Series, new: pl.Series, old: pl.Series | None) -> pl.Series:
+    frame = pl.DataFrame({"m": mask, "n": new})
+    rest: pl.Expr = pl.lit(None)
+    if old is not None:
+        frame = frame.with_columns(old.alias("o"))
+        rest = pl.col("o")
+    return frame.select(pl.when("m").then("n").otherwise(rest)).to_series().alias(new.name)
+
+
+def _mask(term: TagTerm, has: Callable[[str], bool | pl.Series]) -> bool | pl.Series:
+    match term:
+        case HasTag(name):
+            return has(name)
+        case Not(inner):
+            value = _mask(inner, has)
+            return not value if isinstance(value, bool) else ~value
+        case All(terms):
+            return _fold([_mask(each, has) for each in terms], neutral=True)
+        case AnyOf(terms):
+            return _fold([_mask(each, has) for each in terms], neutral=False)
+
+
+def _fold(values: Sequence[bool | pl.Series], *, neutral: bool) -> bool | pl.Series:
+    result: pl.Series | None = None
+    for value in values:
+        if isinstance(value, bool):
+            if value is not neutral:
+                return value
+            continue
+        if result is None:
+            result = value
+        else:
+            result = result & value if neutral else result | value
+    return neutral if result is None else result

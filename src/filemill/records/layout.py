@@ -1,0 +1,99 @@
+"""How a batch's records are written, and what a second reading of a file must know beforehand.
+
+Column types are words: `integer` (64 bits), `float`, `boolean`, `text`; the empty word means that no record has a
+value there, so nothing speaks against any type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+LINE = "line"
+"""The one column of the lines format."""
+UNKNOWN = ""
+"""The type of a column without a single value."""
+TYPES = ("integer", "float", "boolean", "text")
+_NUMBERS = {"integer", "float"}
+
+
+class Dialect(msgspec.Struct, frozen=True):
+    """How cells and lines are marked. `quote` None: quoting is off."""
+
+    separator: str = ","
+    quote: str | None = '"'
+    crlf: bool = False
+    """Lines end in CR LF (as the first line of the file does)."""
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """What the text of a batch's records looks like, and which columns are not in it yet.
+
+    A record's *text* is its `_text` cell where the frame has that column (a step rewrote the batch), else
+    its `_raw`. The text holds the columns `base` (csv); `added` are derived columns that are written
+    behind it only when the record is encoded, from their `_cell:` columns.
+    """
+
+    format: str
+    """`lines`, `csv` or `jsonl`: what the text is now."""
+    read_as: str
+    """The reader's format, which a sink without `format:` uses."""
+    columns: tuple[str, ...] = ()
+    """csv, lines: every column, in order: `base`, then `added`. jsonl: those known so far."""
+    base: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    dialect: Dialect = Dialect()
+    header: str = ""
+    """csv: the header as it was received, without its line ending; empty if the file has none."""
+    received: tuple[str, ...] = ()
+    """csv: the columns `header` names."""
+    returns: bool = True
+    """False when no record's text ends in CR: saves a look at each."""
+
+
+class Hints(msgspec.Struct, frozen=True):
+    """What an earlier reading of the same files found out too late."""
+
+    types: dict[int, dict[str, str]] = {}
+    """By order index and column: the type to begin with, widened if need be."""
+    headers: dict[str, tuple[str, ...]] = {}
+    """By sink: the columns its csv header must have."""
+
+    def merge(self, other: Hints) -> Hints:
+        """Both together; types widen, headers become the union in order of first appearance."""
+        types = {index: dict(columns) for index, columns in self.types.items()}
+        for index, columns in other.types.items():
+            mine = types.setdefault(index, {})
+            for column, word in columns.items():
+                mine[column] = widen(mine.get(column, UNKNOWN), word)
+        headers = dict(self.headers)
+        for sink, names in other.headers.items():
+            headers[sink] = tuple(dict.fromkeys((*headers.get(sink, ()), *names)))
+        return Hints(types, headers)
+
+
+class Restart(Exception):  # noqa: N818 -- an instruction to the executor, not an error
+    """Run these files again with `hints` merged in. Safe, because nothing of them is published yet.
+
+    Raised by a reader when a later chunk widens an inferred type, and by a sink's stager when a later batch
+    has columns that the csv header it has written lacks. Every restart widens something, so they end.
+    """
+
+    def __init__(self, hints: Hints) -> None:
+        super().__init__("a later batch changed what an earlier one was taken for")
+        self.hints = hints
+
+
+def widen(one: str, other: str) -> str:
+    """The narrowest type that takes the values of both."""
+    if one == other or other == UNKNOWN:
+        return one
+    if one == UNKNOWN:
+        return other
+    return "float" if {one, other} == _NUMBERS else "text"
+
+
+def text_layout(layout: Layout, changes: Mapping[str, object]) -> Layout:
+    """The layout with some fields replaced."""
+    return msgspec.structs.replace(layout, **changes)

@@ -1,1 +1,1 @@
-"""service."""
+"""Composition roots: settings become components, components become roles, roles start and stop."""

@@ -1,1 +1,9 @@
-"""sqlite."""
+"""The ledger in one SQLite file, by apsw: no server beside it, one writer thread, group commit."""
+
+from __future__ import annotations
+
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.lock import InstanceLock, holder_of
+from filemill.ledgers.sqlite.reading import SqliteReading
+
+__all__ = ["InstanceLock", "SqliteLedger", "SqliteReading", "holder_of"]

@@ -1,0 +1,205 @@
+"""The typer application: global options for every command, and one way for every error to end."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from filemill.cli.failing import BUSY, FAILED, INTERRUPTED, OK, USAGE, report, unexpected
+from filemill.cli.main import COMMANDS, GLOBALS, load
+from filemill.cli.output import Output
+from filemill.cli.session import Session
+from filemill.cli.version import version
+from filemill.model.errors import Busy, FilemillError, NotFound, UsageError
+
+__all__ = ["BUSY", "FAILED", "INTERRUPTED", "OK", "USAGE", "app", "command", "group", "run"]
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+app = typer.Typer(
+    name="filemill",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=_SETTINGS,
+    epilog=GLOBALS.rsplit("\n", 1)[-1],
+)
+
+
+class Color(StrEnum):
+    """When to colour."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="The configuration; default: filemill.yaml."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say less.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+ColorOption = Annotated[Color | None, typer.Option("--color", help="When to colour.")]
+_GLOBALS = {
+    "config": (ConfigOption, None),
+    "json": (JsonOption, False),
+    "quiet": (QuietOption, False),
+    "verbose": (VerboseOption, False),
+    "color": (ColorOption, None),
+}
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"filemill {version()}\n")
+        raise typer.Exit(OK)
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    *,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    color: ColorOption = None,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Files in, results out, nothing lost, everything seen."""
+    del show_version
+    _remember(context, config=config, json=json, quiet=quiet, verbose=verbose, color=color)
+
+
+def _between(
+    context: typer.Context,
+    *,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    color: ColorOption = None,
+) -> None:
+    _remember(context, config=config, json=json, quiet=quiet, verbose=verbose, color=color)
+
+
+def _remember(context: typer.Context, **values: Any) -> None:
+    """Keep the global options given so far; the nearest to the command wins."""
+    chosen = context.find_root().ensure_object(dict)
+    chosen.update({key: value for key, value in values.items() if value})
+
+
+def group(name: str) -> typer.Typer:
+    """A command with commands below it (`files ls`)."""
+    made = typer.Typer(
+        name=name,
+        help=_capital(COMMANDS[name]),
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings=_SETTINGS,
+    )
+    made.callback(help=_capital(COMMANDS[name]))(_between)
+    app.add_typer(made)
+    return made
+
+
+def command(
+    name: str, below: typer.Typer | None = None, epilog: str | None = None
+) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Register a function `(session, ...)` under `name`; it answers with its exit code, None for 0.
+
+    The global options are added to its own, so that they may stand before or behind the command.
+    """
+
+    def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+
+        def call(context: typer.Context, **values: Any) -> None:
+            _remember(context, **{key: values.pop(key) for key in _GLOBALS})
+            chosen = dict.fromkeys(_GLOBALS) | context.find_root().ensure_object(dict)
+            session = Session(
+                config=chosen["config"],
+                quiet=bool(chosen["quiet"]),
+                verbose=bool(chosen["verbose"]),
+                color=str(chosen["color"] or "auto"),
+                output=Output.for_process(str(chosen["color"] or "auto"), bool(chosen["json"])),
+            )
+            raise typer.Exit(function(session, **values) or OK)
+
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [inspect.Parameter("context", kind, annotation=typer.Context)]
+        parameters += [each.replace(kind=kind) for each in own]
+        parameters += [
+            inspect.Parameter(key, kind, default=default, annotation=annotation)
+            for key, (annotation, default) in _GLOBALS.items()
+        ]
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__name__, call.__doc__ = function.__name__, function.__doc__
+        call.__annotations__ = {each.name: each.annotation for each in parameters}
+        (below or app).command(name, epilog=epilog)(call)
+        return function
+
+    return register
+
+
+_CODES: tuple[tuple[type[FilemillError], int], ...] = (
+    (Busy, BUSY),
+    (UsageError, USAGE),
+    (NotFound, USAGE),
+    (FilemillError, FAILED),
+)
+
+
+def run(words: Sequence[str], commands: Sequence[str]) -> int:
+    """Load these commands, run `words`, and answer with the exit code. Raises nothing."""
+    try:
+        for name in commands:
+            load(name)
+        code = app(list(words), prog_name="filemill", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader had enough (`filemill files ls | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = OK
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except FilemillError as error:
+        code = report(error, next(code for kind, code in _CODES if isinstance(error, kind)))
+    except Exception as error:  # noqa: BLE001 -- the last door: said in one line, kept in full
+        verbose = "-v" in words or "--verbose" in words
+        code = _misused(error) if _is_misuse(error) else unexpected(error, verbose=verbose)
+    return int(code or OK)
+
+
+def _is_misuse(error: Exception) -> bool:
+    """Say whether the words themselves were wrong (an unknown option, a missing argument)."""
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _misused(error: Any) -> int:
+    """Say what was wrong with the words; a group without a command shows its help instead."""
+    context = getattr(error, "ctx", None)
+    if context is not None and type(error).__name__ == "NoArgsIsHelpError":
+        sys.stdout.write(f"{context.get_help()}\n")
+        return OK
+    message = str(error.format_message()).strip().replace("Value error, ", "")
+    where = context.command_path if context is not None else "filemill"
+    sys.stderr.write(f"error: {message[:1].lower()}{message[1:]}\nhelp: {where} --help\n")
+    return int(error.exit_code)
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

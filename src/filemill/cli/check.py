@@ -1,0 +1,55 @@
+"""`filemill check`: every problem of the configuration at once; nothing is started."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from filemill.cli.application import command
+from filemill.cli.configuring import load_config
+from filemill.cli.failing import FAILED, OK, USAGE
+from filemill.cli.session import Session
+
+
+class Form(StrEnum):
+    """How problems are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+@command("check")
+def check(
+    session: Session,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count: exit 1.")] = False,
+    form: Annotated[
+        Form | None, typer.Option("--format", help="How to print problems.", show_default="text")
+    ] = None,
+) -> int:
+    """Judge the configuration; every problem at once, nothing started."""
+    from filemill.config import ConfigProblems
+    from filemill.config.rendering import render
+
+    wanted = form or (Form.JSON if session.output.json else Form.TEXT)
+    try:
+        loaded = load_config(session)
+    except ConfigProblems as error:
+        session.output.print(render(error.problems, wanted.value, ending=""))
+        return USAGE
+    plan = loaded.plan
+    if wanted is not Form.TEXT or loaded.warnings:
+        session.output.print(render(loaded.warnings, wanted.value, ending=""))
+    elif not session.quiet:
+        steps = sum(len(pipeline.steps) for pipeline in plan.pipelines)
+        session.output.print(
+            f"No problems found: {_count(plan.sources, 'source')}, {_count(plan.tags, 'tag rule')}, "
+            f"{_count(plan.pipelines, 'pipeline')} ({steps} steps), {_count(plan.sinks, 'sink')}."
+        )
+    return FAILED if strict and loaded.warnings else OK
+
+
+def _count(things: tuple[object, ...], word: str) -> str:
+    return f"{len(things)} {word}{'s' * (len(things) != 1)}"

@@ -1,0 +1,83 @@
+"""The door: `filemill ...`. Help and version answer at once; a command loads only what it needs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "init": "make a project: configuration, a step with its test, an inbox",
+    "run": "watch the sources and process what arrives; --once for what is there",
+    "check": "judge the configuration; every problem at once, nothing started",
+    "explain": "how a file would be tagged and routed, and why; nothing written",
+    "files": "list files, or show the whole history of one",
+    "dead": "what failed for good, grouped by cause",
+    "held": "what waits for a person, and why",
+    "status": "counts and trouble at a glance",
+    "steps": "the steps that are installed, with their options",
+    "config": "show the effective configuration, print its JSON Schema",
+}
+"""Every command and its line in the help. `filemill/cli/<name>.py` adds it to the application."""
+
+EXAMPLES = """\
+Examples:
+  filemill init demo && cd demo && filemill run     watch demo/inbox
+  filemill run --once orders.csv                    process one file and end
+  filemill files show 3fk2                          what happened to a file"""
+
+GLOBALS = """\
+Everywhere:
+  -c, --config FILE              configuration (default: filemill.yaml here or in a parent)
+  --json                         machine-readable output
+  -q, --quiet / -v, --verbose    say less / more
+  --color auto|always|never      colour (also NO_COLOR)
+  -h, --help                     help of any command
+  --version                      version and exit
+
+Exit codes: 0 well; 1 something failed; 2 usage or configuration; 75 busy, try later; 130 Ctrl-C."""
+
+
+def help_text() -> str:
+    """What `filemill` alone and `filemill --help` print."""
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
+    return (
+        "Usage: filemill COMMAND [OPTIONS]\n\n"
+        "Files in, results out, nothing lost, everything seen.\n\n"
+        f"Commands:\n{commands}\n\n{EXAMPLES}\n\n{GLOBALS}\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line on `arguments` (default: the process's) and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # The command line library alone takes longer to load than these answers may take.
+    if not words or words in (["-h"], ["--help"]):
+        _end(help_text())
+    if words == ["--version"]:
+        from filemill.cli.version import version
+
+        _end(f"filemill {version()}\n")
+    from filemill.cli.application import run
+
+    sys.exit(run(words, _wanted(words)))
+
+
+def _wanted(words: Sequence[str]) -> list[str]:
+    """The commands that these words may mean; all of them when none is named, for did-you-mean."""
+    return [name for name in COMMANDS if name in words] or list(COMMANDS)
+
+
+def load(name: str) -> None:
+    """Import the module of one command, which adds itself to the application."""
+    importlib.import_module(f"filemill.cli.{name}")
+
+
+def _end(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    sys.exit(0)

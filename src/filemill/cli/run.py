@@ -1,0 +1,152 @@
+"""`filemill run`: watch the sources, or with --once process what is there and end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from filemill.cli.application import command
+from filemill.cli.configuring import load_config
+from filemill.cli.failing import INTERRUPTED, OK, USAGE
+from filemill.cli.output import wants_color
+from filemill.cli.paths import named_files
+from filemill.cli.session import Session
+from filemill.cli.version import version
+from filemill.model import events as e
+from filemill.model.errors import UsageError
+from filemill.telemetry.console import Console
+from filemill.telemetry.jsonlog import JsonLog
+
+if TYPE_CHECKING:
+    from filemill.config import Loaded
+    from filemill.model.plan import Plan
+
+
+@command("run")
+def run(
+    session: Session,
+    *,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="With --once: these files and no others.", show_default=False),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Process what is there, wait for it, and end.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --once: unchanged files that are done, too.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Worker processes; default: CPUs.")
+    ] = None,
+    no_web: Annotated[
+        bool, typer.Option("--no-web", help="No web pages (there are none yet).")
+    ] = False,
+    log_format: Annotated[
+        str, typer.Option("--log-format", metavar="text|json", help="How to print what happens.")
+    ] = "text",
+) -> int:
+    """Watch the sources and process what arrives; with --once what is there."""
+    del no_web
+    if (paths or again) and not once:
+        raise UsageError(
+            f"{'files' if paths else '--again'} can only be given with --once",
+            help="filemill run --once FILE...",
+        )
+    if log_format not in {"text", "json"}:
+        raise UsageError(f"no log format `{log_format}`", help="text or json")
+    files = named_files(paths or [])
+    if paths and not files:
+        raise UsageError("no file in what was named; nothing was started")
+    loaded = _loaded(session, workers)
+    if loaded is None:
+        return USAGE
+    if once:
+        from filemill.cli.once import run_once
+
+        return run_once(session, loaded, files, again=again, log_format=log_format)
+    return _watch(session, loaded, log_format)
+
+
+def _loaded(session: Session, workers: int | None) -> Loaded | None:
+    """The configuration, its warnings said; None when it has errors, which are then said."""
+    import msgspec
+
+    from filemill.config import ConfigProblems
+    from filemill.config.rendering import render_problem
+
+    try:
+        loaded = load_config(session)
+    except ConfigProblems as error:
+        session.output.say(error.render())
+        return None
+    if not session.quiet:
+        for problem in loaded.warnings:
+            session.output.say(render_problem(problem))
+    if workers is None:
+        return loaded
+    return msgspec.structs.replace(
+        loaded, plan=msgspec.structs.replace(loaded.plan, workers=workers)
+    )
+
+
+def make_log(session: Session, log_format: str) -> Console | JsonLog:
+    """What prints events. It writes to stderr where stdout is for data, as with --json."""
+    stream = sys.stderr if session.output.json else sys.stdout
+    if log_format == "json":
+        return JsonLog(stream)
+    return Console(
+        stream,
+        color=wants_color(session.color, stream),
+        quiet=session.quiet,
+        verbose=session.verbose,
+    )
+
+
+def _watch(session: Session, loaded: Loaded, log_format: str) -> int:
+    from filemill.ports.registry import Registry
+    from filemill.service.running import watch
+    from filemill.service.server import Revision
+
+    log = make_log(session, log_format)
+
+    def emit(event: e.Event) -> None:
+        if isinstance(event, e.ServerStarted) and isinstance(log, Console):
+            announce(log, session, loaded.plan, event.revision)
+        log(event)
+
+    revision = Revision(loaded.digest, loaded.text)
+    try:
+        drained = asyncio.run(watch(loaded.plan, revision, Registry(), emit))
+    finally:
+        log.close()
+    return OK if drained else INTERRUPTED
+
+
+def announce(console: Console, session: Session, plan: Plan, revision: int) -> None:
+    """The banner: what was started, from where."""
+    console.banner(
+        version=version(),
+        config=near(session.config()),
+        revision=revision,
+        data=near(plan.data),
+        watching=[
+            (near(str(s.options.get("folder", s.name))), _how(s.options)) for s in plan.sources
+        ],
+        workers=plan.workers,
+        pipelines=[pipeline.name for pipeline in plan.pipelines],
+    )
+
+
+def _how(options: dict[str, object]) -> str:
+    return f"settle {options['settle']}" if "settle" in options else ""
+
+
+def near(path: str) -> str:
+    """The path as people write it from here: `./x` below the current folder, else absolute."""
+    here = os.getcwd()
+    return f".{path.removeprefix(here)}" if path.startswith(f"{here}/") else path

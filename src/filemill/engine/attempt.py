@@ -1,0 +1,350 @@
+"""One attempt at a batch of runs: read, step, route, stage. Raises, or leaves books and staged outputs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import polars as pl
+
+from filemill.engine.chain import Chain, Node
+from filemill.engine.counting import DETAILED, Counts, RunBook, StepBook, counts_of
+from filemill.engine.sending import Sends, Sinks
+from filemill.model.errors import PermanentError
+from filemill.model.plan import Plan, StepPlan
+from filemill.model.runs import BadRecord, RunOrder
+from filemill.model.tags import TagExpression, has_tag
+from filemill.ports.step import Grain
+from filemill.records.batch import Batch
+from filemill.records.expressions import Expression
+from filemill.records.layout import Hints
+from filemill.records.merging import merge
+from filemill.records.text import TAG
+
+
+class Context:
+    """What one opened step may ask; see `ports.step.StepContext`."""
+
+    def __init__(self, attempt: Attempt, node: Node) -> None:
+        self.plan: StepPlan = node.plan
+        self.options = node.options
+        self.orders: Sequence[RunOrder] = attempt.orders
+        self.chunk_size = attempt.plan.chunk_size
+        self.max_record = attempt.plan.max_record
+        self.named = attempt.chain.named
+        self.needs = attempt.chain.needs
+        self.hints = attempt.hints
+        self._attempt = attempt
+        self._node = node
+        self._book = attempt.books[node.index]
+
+    def expression(self, sql: str) -> Expression:
+        """Compile a row-wise SQL expression once."""
+        return self._attempt.chain.expression(sql)
+
+    def bad(
+        self,
+        batch: Batch,
+        rows: Any,
+        error: str,
+        messages: Sequence[str] | str,
+        traceback: str = "",
+    ) -> Batch:
+        """Report these rows as bad records of this step; answers with the others."""
+        places = batch.frame.filter(rows).select(
+            "_file",
+            "_record",
+            "_line",
+            "_start",
+            (pl.col("_start") + pl.col("_raw").str.strip_suffix("\r").str.len_bytes()).alias("end"),
+        )
+        for at, (file, record, line, start, end) in enumerate(places.iter_rows()):
+            message = messages if isinstance(messages, str) else messages[at]
+            bad = BadRecord(self.plan.id, record, line, start, end, error, message)
+            self.report_bad(file, [bad])
+            if traceback:
+                self._attempt.runs[file].traceback.setdefault(self.plan.id, traceback)
+        return batch.where(~rows)
+
+    def report_bad(self, order: int, records: Sequence[BadRecord]) -> None:
+        """For a reader: bad records of one file, by order index."""
+        book = self._attempt.runs[order]
+        book.bad.extend(records[: max(0, DETAILED - len(book.bad))])
+        book.bad_total += len(records)
+        step = self.plan.id
+        book.bad_by_step[step] = book.bad_by_step.get(step, 0) + len(records)
+        self._book.bad[order] += len(records)
+
+    def count(self, *, filtered: int = 0, added: int = 0, file: int | None = None) -> None:
+        """Count records this step dropped on purpose or added; without `file`, the books tell by themselves."""
+        if file is not None:
+            self._book.filtered[file] += filtered
+            self._book.added[file] += added
+
+    def count_records(self, order: int, number: int) -> None:
+        """For a reader: records found in one file, good or bad."""
+        self._book.taken[order] += number
+        self._attempt.records[order] += number
+
+    def count_blank(self, order: int, number: int) -> None:
+        """For a reader: blank lines skipped in one file."""
+        self._attempt.runs[order].blank += number
+
+    def drop(self, batch: Batch) -> None:
+        """Count these records as dropped on purpose."""
+        for file, number in counts_of(batch):
+            self._book.filtered[file] += number
+
+    def branch(self, number: int, batch: Batch) -> None:
+        """Hand records to one of a route's branches: through its steps to its sinks."""
+        route = self.plan.routes[number]
+        group = f"{self.plan.id}:{number}" if route.all_matches else self.plan.id
+        nodes = self._node.branches[number]
+        if nodes:
+            self._attempt.branch_groups[nodes] = (route.sinks, group)
+            through = self._attempt.push(nodes, 0, batch)
+            if through is None:
+                return
+            batch = through
+        self._attempt.sends.send(route.sinks, batch, group)
+
+    def send(self, sinks: Sequence[str], batch: Batch) -> None:
+        """Hand records to sinks, in order."""
+        self._attempt.sends.send(sinks, batch, self.plan.id)
+
+    def send_file(self, sinks: Sequence[str], run: str) -> None:
+        """Hand a run's whole file to sinks."""
+        order = next(order for order in self.orders if order.run == run)
+        self._attempt.sends.send_file(sinks, order)
+
+
+class Attempt:
+    """One try at these orders. `at` is the step that has the word, for whoever catches an error."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        chain: Chain,
+        orders: Sequence[RunOrder],
+        sinks: Sinks,
+        hints: Hints,
+        progress: Callable[[], None],
+    ) -> None:
+        self.plan = plan
+        self.chain = chain
+        self.orders = list(orders)
+        self.hints = hints
+        self.progress = progress
+        self.at = chain.nodes[0].plan.id if chain.nodes else ""
+        self.books = [StepBook(len(orders)) for _ in chain.all_nodes]
+        self.runs = [RunBook() for _ in orders]
+        self.records = [0] * len(orders)
+        self.branch_groups: dict[tuple[Node, ...], tuple[tuple[str, ...], str]] = {}
+        self.sends = Sends(sinks, self.orders, hints, self._stand)
+        self._steps: dict[int, Any] = {}
+        self._folder: str | None = None
+        self._guards: dict[str, bool | None] = {}
+
+    def _stand(self, where: str) -> None:
+        self.at = where
+
+    def run(self) -> None:
+        """Everything up to, but not including, the stagers' `finish`."""
+        for number, node in enumerate(self.chain.nodes):
+            if node.reads:
+                self._read(node, number + 1)
+                return
+            self._whole_files(node)
+
+    def close(self) -> None:
+        """End what is still running for these steps; called once, whatever happened."""
+        for step in self._steps.values():
+            abandon = getattr(step, "abandon", None)
+            if abandon is not None:
+                abandon()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _open(self, node: Node) -> Any:
+        step = self._steps.get(node.index)
+        if step is None:
+            self.at = node.plan.id
+            step = self._steps[node.index] = node.component(Context(self, node))
+        return step
+
+    # -- records ----------------------------------------------------------------------------------
+
+    def _read(self, node: Node, after: int) -> None:
+        nodes = self.chain.nodes
+        reader = self._open(node)
+        for later in self.chain.all_nodes[node.index + 1 :]:
+            self._open(later)
+        book = self.books[node.index]
+        batches = reader.read()
+        while True:
+            self.at = node.plan.id
+            began = time.perf_counter_ns()
+            batch = next(batches, None)
+            book.took_ns += time.perf_counter_ns() - began
+            if batch is None:
+                break
+            counts = counts_of(batch)
+            for file, number in counts:
+                book.given[file] += number
+            self.push(nodes, after, batch, counts)
+            self.sends.flush()
+            self.progress()
+        self._drain(nodes, after)
+        self.sends.flush()
+
+    def push(
+        self, nodes: Sequence[Node], start: int, batch: Batch, counts: Counts | None = None
+    ) -> Batch | None:
+        """Take a batch through the steps from `start` on; what comes out at the end, if anything."""
+        for node in nodes[start:]:
+            if not len(batch):
+                return None
+            counts = counts if counts is not None else counts_of(batch)
+            if node.transforms:
+                batch, counts = self._apply(node, batch, counts)
+            else:
+                passed = self._deliver(node, batch, counts)
+                if passed is None:
+                    return None
+                batch = passed
+        return batch if len(batch) else None
+
+    def _drain(self, nodes: Sequence[Node], start: int) -> None:
+        """After the last batch: what steps held back goes through the steps behind them."""
+        for number in range(start, len(nodes)):
+            node = nodes[number]
+            if node.transforms:
+                rest = self._close_step(node)
+                if rest is not None:
+                    self.push(nodes, number + 1, rest)
+            for branch in node.branches:
+                self._drain_branch(branch)
+
+    def _drain_branch(self, nodes: tuple[Node, ...]) -> None:
+        for number, node in enumerate(nodes):
+            if node.transforms and (rest := self._close_step(node)) is not None:
+                through = self.push(nodes, number + 1, rest)
+                if through is not None:
+                    sinks, group = self.branch_groups[nodes]
+                    self.sends.send(sinks, through, group)
+
+    def _close_step(self, node: Node) -> Batch | None:
+        step = self._open(node)
+        self.at = node.plan.id
+        rest: Batch | None = step.close()
+        if rest is None or not len(rest):
+            return None
+        for file, number in counts_of(rest):
+            self.books[node.index].given[file] += number
+        return rest
+
+    def _apply(self, node: Node, batch: Batch, counts: Counts) -> tuple[Batch, Counts | None]:
+        guard = node.plan.guard
+        outside: Batch | None = None
+        if guard is not None:
+            inside = self._guarded(guard, batch)
+            if inside is False:
+                return batch, counts
+            if inside is not True:
+                outside = batch.where(~inside)
+                batch = batch.where(inside)
+                counts = counts_of(batch)
+        step = self._open(node)
+        book = self.books[node.index]
+        self.at = node.plan.id
+        bad_before = sum(book.bad)
+        for file, number in counts:
+            book.taken[file] += number
+        began = time.perf_counter_ns()
+        made: Batch = step.apply(batch)
+        book.took_ns += time.perf_counter_ns() - began
+        plain = getattr(step, "grain", Grain.BATCH) is Grain.BATCH
+        same = plain and len(made) == len(batch) and sum(book.bad) == bad_before
+        given = counts if same else counts_of(made)
+        for file, number in given:
+            book.given[file] += number
+        if outside is None:
+            return made, given
+        return merge([made, outside]), None
+
+    def _deliver(self, node: Node, batch: Batch, counts: Counts) -> Batch | None:
+        guard = node.plan.guard
+        mine, outside = batch, None
+        if guard is not None:
+            inside = self._guarded(guard, batch)
+            if inside is False:
+                return batch
+            if inside is not True:
+                mine, outside = batch.where(inside), batch.where(~inside)
+                counts = counts_of(mine)
+        step = self._open(node)
+        book = self.books[node.index]
+        before = [(file, book.filtered[file]) for file, _ in counts]
+        for file, number in counts:
+            book.taken[file] += number
+            book.given[file] += number
+        self.at = node.plan.id
+        began = time.perf_counter_ns()
+        passed: Batch | None = step.deliver(mine)
+        book.took_ns += time.perf_counter_ns() - began
+        for file, filtered in before:
+            book.given[file] -= book.filtered[file] - filtered
+        if passed is not None:
+            return batch
+        return outside
+
+    def _guarded(self, guard: TagExpression, batch: Batch) -> Any:
+        """The guard's mask; True or False where it is the same for all, as file tags alone make it."""
+        own = [name.removeprefix(TAG) for name in batch.frame.columns if name.startswith(TAG)]
+        if not any(has_tag(pattern, own) for pattern in guard.names()):
+            if guard.text not in self._guards:
+                found = {guard.matches(tags) for tags in batch.file_tags}
+                self._guards[guard.text] = found.pop() if len(found) == 1 else None
+            same = self._guards[guard.text]
+            if same is not None:
+                return same
+        mask = batch.mask(guard)
+        if mask.all():
+            return True
+        return mask if mask.any() else False
+
+    # -- whole files ------------------------------------------------------------------------------
+
+    def _whole_files(self, node: Node) -> None:
+        step = self._open(node)
+        book = self.books[node.index]
+        guard = node.plan.guard
+        for number, order in enumerate(self.orders):
+            if guard is not None and not guard.matches(order.file.tags):
+                continue
+            self.at = node.plan.id
+            book.taken[number] += 1
+            began = time.perf_counter_ns()
+            if getattr(step, "grain", None) is Grain.FILE:
+                self.orders[number] = step.change(number, self._work_folder(number))
+            elif node.transforms:
+                raise PermanentError(
+                    f"step `{node.plan.id}` needs records, and no step has read the file",
+                    help="put a reader such as `read_csv` before it",
+                )
+            else:
+                step.deliver_file(order.run)
+            book.took_ns += time.perf_counter_ns() - began
+            book.given[number] += 1 - book.filtered[number]
+            self.progress()
+
+    def _work_folder(self, number: int) -> str:
+        if self._folder is None:
+            self._folder = tempfile.mkdtemp(prefix="filemill-")
+        folder = os.path.join(self._folder, f"{number}-{len(os.listdir(self._folder))}")
+        os.mkdir(folder, 0o700)
+        return folder

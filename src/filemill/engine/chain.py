@@ -1,0 +1,118 @@
+"""Pipelines compiled once per revision: components found, options validated, expressions proved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from filemill.model.errors import FilemillError, PermanentError
+from filemill.model.plan import PipelinePlan, StepPlan
+from filemill.ports.registry import Registry
+from filemill.records.expressions import Expression
+
+
+class StepTrouble(PermanentError):
+    """A step that cannot be set up; `step` is its id and `cause` what it said."""
+
+    def __init__(self, step: str, cause: BaseException) -> None:
+        message = cause.message if isinstance(cause, FilemillError) else str(cause)
+        super().__init__(message, help=getattr(cause, "help", ""))
+        self.step = step
+        self.cause = cause
+
+
+class Node:
+    """One step of a compiled pipeline. `branches` are the steps of a route's branches, by number."""
+
+    __slots__ = (
+        "branches",
+        "component",
+        "index",
+        "options",
+        "plan",
+        "reads",
+        "refers",
+        "transforms",
+    )
+
+    def __init__(self, plan: StepPlan, registry: Registry, index: Iterator[int]) -> None:
+        self.plan = plan
+        self.index = next(index)
+        """Its place among all steps of the pipeline, branches included."""
+        try:
+            self.component = registry.step(plan.uses)
+            self.options: Any = self.component.Options.model_validate(plan.options)
+            self.refers = self.component.uses(self.options)
+        except Exception as error:
+            raise StepTrouble(plan.id, error) from error
+        self.reads = hasattr(self.component, "read")
+        self.transforms = hasattr(self.component, "apply")
+        if self.reads and plan.guard is not None:
+            raise StepTrouble(
+                plan.id,
+                PermanentError(
+                    f"`{plan.uses}` cannot have an `if:`",
+                    help="let a pipeline of its own subscribe to the files that are to be read so",
+                ),
+            )
+        self.branches = tuple(
+            tuple(Node(step, registry, index) for step in route.steps) for route in plan.routes
+        )
+
+
+class Chain:
+    """One compiled pipeline. Immutable but for its store of compiled expressions."""
+
+    def __init__(self, plan: PipelinePlan, registry: Registry) -> None:
+        self.plan = plan
+        index = iter(range(1_000_000))
+        self.nodes = tuple(Node(step, registry, index) for step in plan.steps)
+        self.all_nodes = tuple(_every(self.nodes))
+        self._expressions: dict[str, Expression] = {}
+        wanted: dict[str, None] = {}
+        sees_all = self._note(self.nodes, wanted, frozenset())
+        self.named = frozenset(wanted)
+        """The columns of the file that expressions name."""
+        self.needs = None if sees_all else self.named
+        """The same; None when a user's function sees them all."""
+        self.sinks = tuple(dict.fromkeys(_sinks(self.nodes)))
+        """Every sink it may send to."""
+
+    def expression(self, sql: str) -> Expression:
+        """The compiled expression; compiled once."""
+        found = self._expressions.get(sql)
+        if found is None:
+            found = self._expressions[sql] = Expression(sql)
+        return found
+
+    def _note(self, nodes: Sequence[Node], wanted: dict[str, None], made: frozenset[str]) -> bool:
+        """Note the columns these steps want of the file; answers whether a function sees all columns."""
+        sees_all = False
+        for node in nodes:
+            sees_all |= "." in node.plan.uses
+            for use in node.refers.expressions:
+                try:
+                    columns = self.expression(use.sql).columns
+                except FilemillError as error:
+                    raise StepTrouble(node.plan.id, error) from error
+                wanted |= dict.fromkeys(name for name in columns if name not in made)
+                if use.gives and use.gives not in node.refers.tags:
+                    made |= {use.gives}
+            for branch in node.branches:
+                sees_all |= self._note(branch, wanted, made)
+        return sees_all
+
+
+def _sinks(nodes: Sequence[Node]) -> Iterator[str]:
+    for node in nodes:
+        yield from node.refers.sinks if not node.plan.routes else ()
+        for route, branch in zip(node.plan.routes, node.branches, strict=True):
+            yield from _sinks(branch)
+            yield from route.sinks
+
+
+def _every(nodes: Sequence[Node]) -> Iterator[Node]:
+    for node in nodes:
+        yield node
+        for branch in node.branches:
+            yield from _every(branch)

@@ -1,0 +1,75 @@
+"""Answers about users' code and expressions, given in a worker: neither the server nor `check` imports either.
+
+Every failure is an answer with an error and a help; nothing is raised, so one wrong step does not hide the others.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from filemill.model.errors import FilemillError
+from filemill.ports.describe import Answer, Answers, ExpressionQuestion, Question, StepQuestion
+from filemill.ports.step import StepSpec
+from filemill.records.expressions import Expression, ExpressionError
+from filemill.records.functions import Function, FunctionError, find, load, user_line
+
+
+def answer(question: Question) -> Answers:
+    """Answer everything, in the order asked. `question.root` is put first on the import path, and stays there."""
+    if question.root not in sys.path[:1]:
+        if question.root in sys.path:
+            sys.path.remove(question.root)
+        sys.path.insert(0, question.root)
+    return Answers(
+        steps=tuple(map(_about_step, question.steps)),
+        expressions=tuple(map(_about_expression, question.expressions)),
+        taggers=tuple(map(_about_tagger, question.taggers)),
+    )
+
+
+def _about_step(question: StepQuestion) -> Answer:
+    spec: StepSpec | None = None
+    try:
+        function: Function = load(question.path)
+        spec = function.spec()
+        return Answer(question.key, spec=spec, options=_plain(function, question.options))
+    except FunctionError as error:
+        return Answer(
+            question.key, error=error.message, help=error.help, where=error.option, spec=spec
+        )
+    except Exception as error:  # noqa: BLE001 -- users' code: whatever it is, it is the answer
+        return _unexpected(question.key, error)
+
+
+def _plain(function: Function, options: Mapping[str, Any]) -> dict[str, Any]:
+    return function.plain(options)
+
+
+def _about_expression(question: ExpressionQuestion) -> Answer:
+    try:
+        expression = Expression(question.sql)
+        if question.predicate:
+            expression.check_predicate()
+        return Answer(question.key, columns=expression.columns)
+    except ExpressionError as error:
+        return Answer(question.key, error=error.message, help=error.help, offset=error.offset)
+    except Exception as error:  # noqa: BLE001 -- an expression Polars chokes on is wrong, too
+        return _unexpected(question.key, error)
+
+
+def _about_tagger(path: str) -> Answer:
+    try:
+        find(path)
+        return Answer(path)
+    except FilemillError as error:
+        return Answer(path, error=error.message, help=error.help)
+    except Exception as error:  # noqa: BLE001 -- users' code
+        return _unexpected(path, error)
+
+
+def _unexpected(key: str, error: Exception) -> Answer:
+    where = user_line(error)
+    said = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+    return Answer(key, error=said + (f" ({where})" if where != "?" else ""))

@@ -1,0 +1,161 @@
+"""Executing a batch of runs in a worker.
+
+Small files travel together: the whole batch is tried at once, and only when something raises is every run tried alone,
+each one announced, so that the guilty run fails and its neighbours do not. Bad records raise nothing; a run with more
+of them than its pipeline tolerates is taken out of the batch before anything is handed over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from filemill.durable import Durable
+from filemill.engine.attempt import Attempt
+from filemill.engine.chain import Chain
+from filemill.engine.failures import failure_of, over_tolerance
+from filemill.engine.sending import Sinks
+from filemill.model.errors import FailureKind, PermanentError
+from filemill.model.plan import Plan
+from filemill.model.runs import BadRecord, Failure, RunOrder, RunResult
+from filemill.ports.registry import Registry
+from filemill.records.layout import Hints, Restart
+
+RESTARTS = 1_000
+"""Every restart widens a type or a header, so this many mean that something does not."""
+
+
+def _no_progress() -> None:
+    """Nobody watches."""
+
+
+class Executor:
+    """Runs orders under one plan. Pipelines are compiled when their first order comes, and kept."""
+
+    def __init__(self, plan: Plan, registry: Registry, durable: Durable) -> None:
+        self._plan = plan
+        self._registry = registry
+        self._chains: dict[str, Chain] = {}
+        self._sinks = Sinks(plan, registry, durable)
+
+    def execute(
+        self,
+        orders: Sequence[RunOrder],
+        announce: Callable[[Sequence[RunOrder]], None],
+        progress: Callable[[], None] = _no_progress,
+    ) -> list[RunResult]:
+        """One result per order, in the order asked; all orders are of one pipeline.
+
+        `announce` is told which runs start now, before they do: a batch at once, or one alone. `progress` is called
+        as records move. Staged outputs in the results are synced. Raises nothing of the runs' own.
+        """
+        results: dict[str, RunResult] = {}
+        together = [order for order in orders if not order.solo]
+        alone = [order for order in orders if order.solo]
+        if len(together) > 1:
+            announce(together)
+            made = self._try(together, progress)
+            if isinstance(made, Failure) and made.kind is not FailureKind.SYSTEM:
+                alone = [order for order in orders if order.run not in results]
+            else:
+                results.update(self._results(together, made))
+        else:
+            alone = list(orders)
+        for order in alone:
+            announce([order])
+            results.update(self._results([order], self._try([order], progress)))
+        return [results[order.run] for order in orders]
+
+    def _results(
+        self, orders: Sequence[RunOrder], made: Failure | dict[str, RunResult]
+    ) -> dict[str, RunResult]:
+        if isinstance(made, dict):
+            return made
+        return {order.run: RunResult(order.run, order.fence, failure=made) for order in orders}
+
+    def _try(
+        self, orders: Sequence[RunOrder], progress: Callable[[], None]
+    ) -> Failure | dict[str, RunResult]:
+        """The results of these orders tried together, or why they failed together; nothing stays staged then."""
+        pipeline = orders[0].pipeline
+        began = time.perf_counter_ns()
+        hints = Hints()
+        try:
+            chain = self._chain(pipeline)
+            for _ in range(RESTARTS):
+                attempt = Attempt(self._plan, chain, orders, self._sinks, hints, progress)
+                try:
+                    return self._finish(attempt, chain, began)
+                except Restart as restart:
+                    attempt.sends.abort()
+                    wider = hints.merge(restart.hints)
+                    if wider == hints:
+                        return failure_of(_endless(), pipeline, attempt.at)
+                    hints = wider
+                except Exception as error:  # noqa: BLE001 -- users' code: every class is an answer
+                    attempt.sends.abort()
+                    return failure_of(error, pipeline, attempt.at)
+                except BaseException:
+                    attempt.sends.abort()
+                    raise
+                finally:
+                    attempt.close()
+            return failure_of(_endless(), pipeline, "")
+        except Exception as error:  # noqa: BLE001 -- the pipeline does not even compile
+            return failure_of(error, pipeline, "")
+
+    def _chain(self, pipeline: str) -> Chain:
+        chain = self._chains.get(pipeline)
+        if chain is None:
+            chain = self._chains[pipeline] = Chain(self._plan.pipeline(pipeline), self._registry)
+        return chain
+
+    def _finish(self, attempt: Attempt, chain: Chain, began: int) -> dict[str, RunResult]:
+        attempt.run()
+        failures: dict[str, Failure] = {}
+        for number, order in enumerate(attempt.orders):
+            failure = over_tolerance(
+                attempt.runs[number],
+                attempt.records[number],
+                order.pipeline,
+                chain.plan.tolerance,
+            )
+            if failure is not None:
+                failures[order.run] = failure
+                attempt.sends.drop(order.run)
+        attempt.sends.open(chain.sinks)
+        outputs = attempt.sends.finish()
+        took_ns = (time.perf_counter_ns() - began) // len(attempt.orders)
+        # One row a run: the step's own lists are by step.
+        steps = zip(
+            *(attempt.books[node.index].counts(node.plan.id) for node in chain.all_nodes),
+            strict=True,
+        )
+        results = {}
+        for number, (order, counts) in enumerate(zip(attempt.orders, steps, strict=True)):
+            book = attempt.runs[number]
+            failure = failures.get(order.run)
+            results[order.run] = RunResult(
+                run=order.run,
+                fence=order.fence,
+                outputs=() if failure else tuple(outputs.get(order.run, ())),
+                steps=counts,
+                bad=tuple(sorted(book.bad, key=_number)) if book.bad else (),
+                bad_total=book.bad_total,
+                records=attempt.records[number],
+                blank=book.blank,
+                took_ns=took_ns,
+                failure=failure,
+            )
+        return results
+
+
+def _number(bad: BadRecord) -> int:
+    return bad.record
+
+
+def _endless() -> PermanentError:
+    return PermanentError(
+        "the file was read again and again without an end",
+        help="declare the types of its columns where it is read; this is a bug, please report it",
+    )

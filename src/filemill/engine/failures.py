@@ -1,0 +1,88 @@
+"""From an exception in a worker to a Failure the engine can act on and a person can read."""
+
+from __future__ import annotations
+
+import errno
+
+from filemill.engine.chain import StepTrouble
+from filemill.engine.counting import RunBook
+from filemill.model.errors import FailureKind, FilemillError, Reject, SystemFault, TransientError
+from filemill.model.fingerprint import fingerprint
+from filemill.model.plan import Tolerance
+from filemill.model.runs import Failure
+from filemill.records.functions import user_traceback
+
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+
+
+def failure_of(error: BaseException, pipeline: str, step: str) -> Failure:
+    """What went wrong at `step`, classified by the error's class."""
+    if isinstance(error, StepTrouble):
+        step, error = error.step, error.cause
+    message = error.message if isinstance(error, FilemillError) else str(error)
+    name = type(error).__name__
+    traceback = (
+        "" if isinstance(error, FilemillError) and not error.__cause__ else user_traceback(error)
+    )
+    group = error.fingerprint if isinstance(error, Reject) else None
+    return Failure(
+        kind=kind_of(error),
+        step=step,
+        error=name,
+        message=message or name,
+        help=error.help if isinstance(error, FilemillError) else "",
+        traceback=traceback,
+        retry_after=error.retry_after if isinstance(error, TransientError) else None,
+        fingerprint=group or fingerprint(pipeline, step, name, message, traceback),
+    )
+
+
+def kind_of(error: BaseException) -> FailureKind:
+    """What the engine does about it: an OSError with an errno, a time-out or a connection may mend itself."""
+    if isinstance(error, FilemillError):
+        return error.kind
+    if isinstance(error, MemoryError):
+        return FailureKind.CRASH
+    if isinstance(error, TimeoutError | ConnectionError):
+        return FailureKind.TRANSIENT
+    if isinstance(error, OSError) and error.errno is not None:
+        return FailureKind.TRANSIENT
+    return FailureKind.PERMANENT
+
+
+def disk_fault(error: OSError, sink: str) -> SystemFault | None:
+    """The machine's fault behind an error while staging, if it is one."""
+    if error.errno not in _DISK:
+        return None
+    return SystemFault(
+        f"sink `{sink}`: {error.strerror or error}",
+        help="make room on the disk, or look at its health; work goes on by itself then",
+    )
+
+
+def over_tolerance(
+    book: RunBook, records: int, pipeline: str, tolerance: Tolerance
+) -> Failure | None:
+    """The failure of a run with more bad records than its pipeline tolerates, or None."""
+    if not book.bad_total or tolerance.allows(book.bad_total, records):
+        return None
+    step = max(book.bad_by_step, key=lambda name: book.bad_by_step[name])
+    first = book.first_of(step)
+    allowed = f"{tolerance.count}" if tolerance.share is None else f"{tolerance.share:.4%}"
+    allowed = allowed if tolerance.share is None else allowed.rstrip("0%").rstrip(".") + "%"
+    head = (
+        f"{book.bad_total:,} of {records:,} record{'s' if records != 1 else ''} "
+        f"{'are' if book.bad_total != 1 else 'is'} bad (tolerance {allowed})"
+    )
+    where = f"; the first, on line {first.line}: {first.message}" if first else ""
+    error = first.error if first else "BadRecords"
+    return Failure(
+        kind=FailureKind.PERMANENT,
+        step=step,
+        error="BadRecords",
+        message=head + where,
+        help="mend the records and drop the file again, or let the pipeline's `tolerance:` allow some",
+        traceback=book.traceback.get(step, ""),
+        # Grouped by what is wrong with the first record, not by how many there are.
+        fingerprint=fingerprint(pipeline, step, error, first.message if first else ""),
+    )

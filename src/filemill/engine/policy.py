@@ -1,0 +1,61 @@
+"""What becomes of a failed attempt: the one place that turns a failure into the run's next state.
+
+Retry is the core of the engine, not a library's decorator: the decision and the attempt count are committed
+together in the ledger.
+"""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+from filemill.model.errors import FailureKind
+from filemill.model.fingerprint import fingerprint
+from filemill.model.plan import RetryPlan
+from filemill.model.runs import Failure, RunOrder
+
+MAX_CRASHES = 3
+"""Attempts in all that may end in a worker's death: the first and two more."""
+MAX_INTERRUPTIONS = 10
+"""Times the server may die with a run announced before the run itself is suspected."""
+CRASH_DELAY = 1.0
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The run's next state; `delay` (seconds) only with retrying."""
+
+    state: str
+    delay: float = 0.0
+    solo: bool = False
+
+
+def decide(failure: Failure, order: RunOrder, retry: RetryPlan, chance: random.Random) -> Decision:
+    """Say what becomes of a run whose attempt failed.
+
+    Full-jitter exponential backoff: uniform between 0 and min(max, min * 2^(attempt-1)), never under
+    what the failure itself asked for. (Exponential Backoff And Jitter, AWS Architecture Blog, 2015.)
+    """
+    match failure.kind:
+        case FailureKind.PERMANENT:
+            return Decision("dead")
+        case FailureKind.SYSTEM | FailureKind.INTERRUPTED:
+            return Decision("queued", solo=order.solo)
+        case FailureKind.CRASH:
+            if order.attempt >= MAX_CRASHES:
+                return Decision("dead")
+            return Decision("retrying", CRASH_DELAY * order.attempt, solo=True)
+        case FailureKind.TRANSIENT:
+            if order.attempt >= retry.attempts:
+                return Decision("dead")
+            ceiling = min(retry.max, retry.min * 2 ** (order.attempt - 1))
+            delay = chance.uniform(0, ceiling)
+            return Decision("retrying", max(delay, failure.retry_after or 0.0), solo=order.solo)
+
+
+def with_fingerprint(failure: Failure, pipeline: str) -> Failure:
+    """The failure with its group, unless the step chose one itself."""
+    if failure.fingerprint:
+        return failure
+    group = fingerprint(pipeline, failure.step, failure.error, failure.message, failure.traceback)
+    return msgspec.structs.replace(failure, fingerprint=group)

@@ -1,0 +1,305 @@
+"""The publisher: from staged outputs to published ones, exactly once.
+
+The order never changes, and each line is one step for a whole group of runs:
+
+1. (worker) every output of the run is written and synced under its sink's staging folder.
+2. STAGED: one ledger commit notes each publication with the inode of its staged file. A stale worker's
+   result fails its fence here and is never renamed.
+3. Rename, never replacing. A taken name is changed in the ledger first, then tried again.
+4. Sync the folders.
+5. DONE: one ledger commit.
+
+After a crash the same steps run again: a target with the staged inode is published; a staged file still
+there is renamed; neither means a consumer took it or it is lost: *published unverified*, said aloud, never
+written again blindly. All sinks of a run are staged before the first one publishes; transactional sinks
+publish first. A run waiting for a sink stays `publishing` and holds no worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from filemill.engine.policy import with_fingerprint
+from filemill.engine.trouble import SYSTEM_ERRNOS, Trouble
+from filemill.model.errors import FailureKind
+from filemill.model.events import Emit, OutputUnverified, RunFailed, RunFinished
+from filemill.model.files import FileRef
+from filemill.model.runs import Failure, Publication, RunResult
+from filemill.ports.clock import Clock
+from filemill.ports.ledger import Fail, Finish, Ledger, Stage
+from filemill.ports.sink import Published, Sink
+
+GROUP = 512
+_MAX_NAMES = 10_000
+
+
+class Staged(msgspec.Struct):
+    """A run on its way out. `result` is None when recovery found it already staged."""
+
+    run: str
+    fence: int
+    pipeline: str
+    file: FileRef | None
+    publications: list[Publication]
+    result: RunResult | None = None
+    unverified: list[str] = msgspec.field(default_factory=list)
+    failure: Failure | None = None
+
+
+class Publisher:
+    """Takes results, publishes them in groups, in one task. Grouping comes from what waits."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        sinks: Mapping[str, Sink],
+        clock: Clock,
+        emit: Emit,
+        trouble: Trouble,
+        finished: Callable[[list[str]], None],
+    ) -> None:
+        self._ledger = ledger
+        self._sinks = sinks
+        self._clock = clock
+        self._emit = emit
+        self._trouble = trouble
+        self._finished = finished
+        """Told the files whose run came to an end, for `after:`."""
+        self._queue: list[Staged] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Runs taken over and not yet done."""
+        return len(self._queue) + (0 if self._idle.is_set() else 1)
+
+    def put(self, staged: Iterable[Staged]) -> None:
+        """Take over runs whose outputs are staged."""
+        self._queue.extend(staged)
+        if self._queue:
+            self._idle.clear()
+            self._wake.set()
+
+    async def start(self) -> None:
+        """Begin publishing."""
+        self._task = asyncio.create_task(self._publish_all(), name="publisher")
+
+    async def idle(self) -> None:
+        """Return when everything taken over is done or failed."""
+        idle = asyncio.create_task(self._idle.wait())
+        assert self._task is not None, "start comes first"  # noqa: S101
+        await asyncio.wait({idle, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        if self._task.done() and not self._task.cancelled():
+            self._task.result()
+
+    async def stop(self) -> None:
+        """Stop between two groups; what is staged is found again at the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def crashed(self) -> BaseException | None:
+        """The error that ended the publisher, if one did."""
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            return self._task.exception()
+        return None
+
+    async def _publish_all(self) -> None:
+        while True:
+            await self._wake.wait()
+            group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
+            if not self._queue:
+                self._wake.clear()
+            await self._publish(group)
+            if not self._queue:
+                self._idle.set()
+
+    async def _publish(self, group: list[Staged]) -> None:
+        current = await self._stage(group)
+        while current:
+            try:
+                await self._make_visible(current)
+                break
+            except OSError as error:
+                if error.errno not in SYSTEM_ERRNOS:
+                    raise
+                await self._trouble.wait("publish", error)
+        self._trouble.over("publish")
+        await self._finish([s for s in current if s.failure is None])
+        await self._fail([s for s in current if s.failure is not None])
+
+    async def _stage(self, group: list[Staged]) -> list[Staged]:
+        """STAGED commit; only those whose fence still holds go on."""
+        fresh = [s for s in group if s.result is not None]
+        at = self._clock.wall_ns()
+        stages = [Stage(s.result, at) for s in fresh if s.result is not None]
+        kept = await self._trouble.insist("ledger", lambda: self._ledger.stage(stages))
+        stale = {id(s) for s, ok in zip(fresh, kept, strict=True) if not ok}
+        return [s for s in group if id(s) not in stale]
+
+    async def _make_visible(self, group: list[Staged]) -> None:
+        order = sorted(self._sinks, key=lambda name: not self._sinks[name].spec.transactional)
+        for name in order:
+            mine = [(s, p) for s in group for p in s.publications if p.sink == name]
+            if mine:
+                await self._publish_to(self._sinks[name], mine)
+        known = set(order)
+        for staged in group:
+            for publication in staged.publications:
+                if publication.sink not in known:
+                    _fail_publication(
+                        staged,
+                        publication,
+                        "SinkMissing",
+                        f"the configuration has no sink `{publication.sink}` any more",
+                        "put the sink back and start again; the staged output is kept",
+                    )
+
+    async def _publish_to(self, sink: Sink, mine: list[tuple[Staged, Publication]]) -> None:
+        answers = await asyncio.to_thread(_publish_each, sink, [p for _, p in mine])
+        for index, ((staged, publication), answer) in enumerate(zip(mine, answers, strict=True)):
+            if isinstance(answer, OSError):
+                if answer.errno in SYSTEM_ERRNOS:
+                    raise answer
+                _fail_publication(
+                    staged, publication, type(answer).__name__, str(answer), "mend it, then redrive"
+                )
+            elif answer is Published.TAKEN:
+                mine[index] = (staged, await self._rename(sink, staged, publication))
+            elif answer is Published.UNVERIFIED:
+                staged.unverified.append(publication.publication)
+                self._emit(
+                    OutputUnverified(
+                        at_ns=self._clock.wall_ns(),
+                        publication=publication.publication,
+                        run=publication.run,
+                        sink=publication.sink,
+                        name=publication.name,
+                    )
+                )
+        done = [p for s, p in mine if s.failure is None]
+        await asyncio.to_thread(sink.sync, done)
+
+    async def _rename(self, sink: Sink, staged: Staged, publication: Publication) -> Publication:
+        """Find a free name: fixed in the ledger before each rename, so a restart looks where we looked."""
+        wanted = publication.name
+        if publication.mode == "fail":
+            _fail_publication(
+                staged,
+                publication,
+                "NameTaken",
+                f"{wanted!r} exists already and `collision: fail` is set",
+                "move that file away or set `collision: suffix`",
+            )
+            return publication
+        for attempt in range(2, _MAX_NAMES):
+            name = sink.other_name(wanted, attempt)
+            await self._fix_name(publication.publication, name)
+            other = msgspec.structs.replace(publication, name=name)
+            (answer,) = await asyncio.to_thread(_publish_each, sink, [other])
+            if isinstance(answer, OSError):
+                raise answer
+            if answer is not Published.TAKEN:
+                staged.publications[staged.publications.index(publication)] = other
+                return other
+        _fail_publication(
+            staged, publication, "NameTaken", f"{_MAX_NAMES} names like {wanted!r} are taken", ""
+        )
+        return publication
+
+    async def _fix_name(self, publication: str, name: bytes) -> None:
+        await self._trouble.insist("ledger", lambda: self._ledger.rename_output(publication, name))
+
+    async def _finish(self, group: list[Staged]) -> None:
+        if not group:
+            return
+        at = self._clock.wall_ns()
+        finishes = [Finish(s.run, s.fence, at, tuple(s.unverified)) for s in group]
+        kept = await self._trouble.insist("ledger", lambda: self._ledger.finish(finishes))
+        files: list[str] = []
+        for staged, ok in zip(group, kept, strict=True):
+            file = staged.file
+            if not ok or file is None:
+                continue
+            files.append(file.file)
+            self._emit(
+                RunFinished(
+                    at_ns=at,
+                    run=staged.run,
+                    file=file.file,
+                    relative=file.relative,
+                    pipeline=staged.pipeline,
+                    took_ns=at - file.arrived_ns,
+                    outputs=tuple((p.sink, p.records, p.name) for p in staged.publications),
+                    bad=staged.result.bad_total if staged.result else 0,
+                )
+            )
+        self._finished(files)
+
+    async def _fail(self, group: Sequence[Staged]) -> None:
+        """A sink refused for good: the run is dead at `publish:<sink>`, its staged files stay."""
+        if not group:
+            return
+        at = self._clock.wall_ns()
+        fails = []
+        for staged in group:
+            assert staged.failure is not None, "only failed ones come here"  # noqa: S101
+            staged.failure = with_fingerprint(staged.failure, staged.pipeline)
+            result = staged.result or RunResult(staged.run, staged.fence)
+            fails.append(Fail(staged.run, staged.fence, at, "dead", result, staged.failure))
+        kept = await self._trouble.insist("ledger", lambda: self._ledger.fail(fails))
+        for staged, ok in zip(group, kept, strict=True):
+            if ok and staged.failure is not None:
+                self._emit(
+                    RunFailed(
+                        at_ns=at,
+                        run=staged.run,
+                        file=staged.file.file if staged.file else "",
+                        relative=staged.file.relative if staged.file else b"",
+                        pipeline=staged.pipeline,
+                        state="dead",
+                        kind=str(FailureKind.PERMANENT),
+                        step=staged.failure.step,
+                        error=staged.failure.error,
+                        message=staged.failure.message,
+                        help=staged.failure.help,
+                        fingerprint=staged.failure.fingerprint,
+                    )
+                )
+
+
+def _publish_each(sink: Sink, publications: Sequence[Publication]) -> list[Published | OSError]:
+    """Publish a group; when one of them raises, each alone, so that one bad target stops no other."""
+    try:
+        return list(sink.publish(publications))
+    except OSError as error:
+        if len(publications) == 1:
+            return [error]
+    answers: list[Published | OSError] = []
+    for publication in publications:
+        try:
+            answers.extend(sink.publish([publication]))
+        except OSError as error:
+            answers.append(error)
+    return answers
+
+
+def _fail_publication(
+    staged: Staged,
+    publication: Publication,
+    error: str,
+    message: str,
+    help: str,  # noqa: A002
+) -> None:
+    if staged.failure is None:
+        staged.failure = Failure(
+            FailureKind.PERMANENT, f"publish:{publication.sink}", error, message, help
+        )

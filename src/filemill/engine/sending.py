@@ -1,0 +1,144 @@
+"""From steps to sinks: what was sent of one source batch goes out once per sink, in the order of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from filemill.engine.failures import disk_fault
+from filemill.model.plan import Plan
+from filemill.model.runs import RunOrder, StagedOutput
+from filemill.durable import Durable
+from filemill.ports.registry import Registry
+from filemill.ports.sink import SinkContext
+from filemill.records.batch import Batch
+from filemill.records.layout import Hints
+from filemill.records.merging import has_copies, merge, without
+
+
+class Sinks:
+    """A plan's sinks as a worker sees them: built once, when the first pipeline uses them."""
+
+    def __init__(self, plan: Plan, registry: Registry, durable: Durable) -> None:
+        self._plan = plan
+        self._registry = registry
+        self._durable = durable
+        self._built: dict[str, Any] = {}
+
+    def get(self, name: str) -> Any:
+        """The sink of that name."""
+        if name not in self._built:
+            plan = self._plan.sink(name)
+            component = self._registry.get("sinks", plan.kind)
+            self._built[name] = component(
+                SinkContext(
+                    name=name,
+                    options=component.Options.model_validate(plan.options),
+                    timezone=self._plan.timezone,
+                    durable=self._durable,
+                    sync=self._plan.durability == "power",
+                )
+            )
+        return self._built[name]
+
+
+class Sends:
+    """The stagers of one attempt, and what waits for them of the current source batch.
+
+    A `group` is one passage of the records: sends of one group are of different records (a route's branches), those of
+    two groups may be of the same (a `write` and a later `route`), and then the first one counts.
+    """
+
+    def __init__(
+        self, sinks: Sinks, orders: Sequence[RunOrder], hints: Hints, at: Callable[[str], None]
+    ) -> None:
+        self._sinks = sinks
+        self._orders = orders
+        self._hints = hints
+        self._at = at
+        self._stagers: dict[str, Any] = {}
+        self._waiting: dict[str, list[tuple[str, Batch]]] = {}
+        self._sent_files: set[tuple[str, str]] = set()
+
+    def send(self, sinks: Sequence[str], batch: Batch, group: str) -> None:
+        """Keep a batch for sinks until the source batch is through."""
+        if len(batch):
+            for sink in sinks:
+                self._waiting.setdefault(sink, []).append((group, batch))
+
+    def send_file(self, sinks: Sequence[str], order: RunOrder) -> None:
+        """Stage a whole file, once per sink."""
+        for sink in sinks:
+            if (sink, order.run) not in self._sent_files:
+                self._sent_files.add((sink, order.run))
+                with self._staging(sink):
+                    self._stager(sink).write_file(order)
+
+    def flush(self) -> None:
+        """Hand over what waits; called when a source batch is through all steps."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, {}
+        for sink, sends in waiting.items():
+            batch = sends[0][1] if len(sends) == 1 else _together(sends)
+            with self._staging(sink):
+                self._stager(sink).write(batch)
+
+    def drop(self, run: str) -> None:
+        """Forget one run, which failed."""
+        for stager in self._stagers.values():
+            stager.drop(run)
+
+    def finish(self) -> dict[str, list[StagedOutput]]:
+        """Finish all stagers; each run's outputs of all sinks."""
+        outputs: dict[str, list[StagedOutput]] = {}
+        for sink, stager in self._stagers.items():
+            with self._staging(sink):
+                for run, staged in stager.finish().items():
+                    outputs.setdefault(run, []).extend(staged)
+        return outputs
+
+    def abort(self) -> None:
+        """Remove everything staged."""
+        for stager in self._stagers.values():
+            stager.abort()
+
+    def open(self, sinks: Sequence[str]) -> None:
+        """Open these sinks' stagers even if nothing will be sent (`empty: write`)."""
+        for sink in sinks:
+            with self._staging(sink):
+                self._stager(sink)
+
+    def _stager(self, sink: str) -> Any:
+        stager = self._stagers.get(sink)
+        if stager is None:
+            header = self._hints.headers.get(sink, ())
+            stager = self._sinks.get(sink).stager(self._orders, header)
+            self._stagers[sink] = stager
+        return stager
+
+    @contextmanager
+    def _staging(self, sink: str) -> Iterator[None]:
+        self._at(f"stage:{sink}")
+        try:
+            yield
+        except OSError as error:
+            fault = disk_fault(error, sink)
+            if fault is None:
+                raise
+            raise fault from error
+
+
+def _together(sends: Sequence[tuple[str, Batch]]) -> Batch:
+    groups: dict[str, list[Batch]] = {}
+    for group, batch in sends:
+        groups.setdefault(group, []).append(batch)
+    parts: list[Batch] = []
+    for batches in groups.values():
+        new = batches
+        if parts and not any(map(has_copies, (*parts, *batches))):
+            # Where a step made several records of one, the number no longer tells them apart: rather twice than never.
+            new = [without(batch, parts) for batch in batches]
+        parts += new
+    return merge(parts)

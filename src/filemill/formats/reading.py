@@ -1,0 +1,383 @@
+"""What every reader of records does: read files in chunks or in groups, find records, say what is bad.
+
+One batch per chunk of a big file, read in sequence, the unfinished record carried to the next chunk: memory is
+bounded by `chunk_size` and `max_record`, whatever the file's size. Many small files make one block that is split
+natively once, because what costs there is the overhead per frame, not the bytes.
+
+What a reader answers never depends on the chunk size or on the company a file is read in.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import polars as pl
+
+from filemill.formats.placing import Piece, Placed, sanitize
+from filemill.model.errors import PermanentError
+from filemill.model.runs import BadRecord, RunOrder
+from filemill.records.batch import Batch
+from filemill.records.layout import Hints, Layout, Restart, UNKNOWN, widen
+
+SMALL = 128 << 10
+"""Files up to this size are read in groups."""
+GROUP = 512
+_PEEK = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRequest:
+    """What a step asks of a reader.
+
+    `needs` are the columns whose typed view expressions use (not those that earlier steps derive); None means all
+    of a csv file's columns, as a Python step wants them; then `named` are those that expressions use. `report_bad`
+    gets (order index, bad records), `count_blank` and `count_records` (order index, how many); records count
+    whether good or bad.
+    """
+
+    step: str
+    orders: Sequence[RunOrder]
+    report_bad: Callable[[int, list[BadRecord]], None]
+    count_blank: Callable[[int, int], None]
+    count_records: Callable[[int, int], None]
+    needs: frozenset[str] | None = frozenset()
+    named: frozenset[str] = frozenset()
+    types: Mapping[str, str] = field(default_factory=dict)
+    """Declared: a value that does not fit makes a bad record of class `Type`."""
+    hints: Hints = field(default_factory=Hints)
+    chunk_size: int = 16 << 20
+    max_record: int = 4 << 20
+
+
+class Skip(msgspec.Struct):
+    """A bad record whose end is still to be found: its bytes are let go as they are read."""
+
+    start: int
+    line: int
+    record: int
+    error: str
+    message: str
+    lines: int = 1
+    """How many line endings it has, the last included."""
+    last: int = 0
+    """Its last byte so far."""
+
+
+class Parsed(msgspec.Struct):
+    """What one block held. Bytes behind `consumed` belong to the next block."""
+
+    placed: Placed
+    consumed: int
+    skip: Skip | None = None
+
+
+class RecordReader(ABC):
+    """Reads the request's orders, in order, as batches."""
+
+    def __init__(self, request: ReadRequest) -> None:
+        self.request = request
+        self.file_tags = [frozenset(order.file.tags) for order in request.orders]
+        self._types: dict[str, str] = {}
+        self._settled: set[str] = set()
+
+    def read(self) -> Iterator[Batch]:
+        """Batches of consecutive records; bad records are reported, blank lines counted, neither is yielded.
+
+        Raises:
+            PermanentError: a file as a whole cannot be read: not UTF-8 text, or a header that is wrong.
+            Restart: a later chunk widened an inferred type.
+            OSError: the file could not be read.
+        """
+        group: list[tuple[Layout, Piece, bytes]] = []
+        size = 0
+        for index, order in enumerate(self.request.orders):
+            if order.file.size > min(SMALL, self.request.chunk_size):
+                yield from self._flush(group)
+                group, size = [], 0
+                yield from self._read_big(index, order)
+                continue
+            member = self._small(index, order)
+            if member is None:
+                continue
+            full = size + len(member[2]) > self.request.chunk_size or len(group) >= GROUP
+            if group and (full or group[0][0] != member[0]):
+                yield from self._flush(group)
+                group, size = [], 0
+            group.append(member)
+            size += len(member[2])
+        yield from self._flush(group)
+
+    @abstractmethod
+    def head(self, block: bytes, index: int, *, final: bool) -> Head | None:
+        """What the start of a file says; None to be asked again with more bytes.
+
+        Raises:
+            PermanentError: it says that the file cannot be read.
+        """
+
+    @abstractmethod
+    def parse(
+        self, block: bytes, pieces: Sequence[Piece], layout: Layout, *, final: bool
+    ) -> Parsed:
+        """Find the records of a block that ends in LF if it is `final`."""
+
+    @abstractmethod
+    def batches(self, placed: Placed, layout: Layout, *, alone: bool) -> Iterator[Batch]:
+        """Batches of placed records with their typed views; `alone`: one file that may go on."""
+
+    def _small(self, index: int, order: RunOrder) -> tuple[Layout, Piece, bytes] | None:
+        """A small file: its layout, where its records begin, and their bytes; None if it has none."""
+        data = read_whole(order.file.path, order.file.size)
+        refuse_foreign(data[:_PEEK])
+        start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+        body = data[start:] if start else data
+        head = self.head(body, index, final=True)
+        if head is None or head.used >= len(body):
+            if head is not None and head.blank:
+                self.request.count_blank(index, head.blank)
+            return None
+        if head.blank:
+            self.request.count_blank(index, head.blank)
+        body = finished(body[head.used :] if head.used else body, head.layout)
+        return head.layout, Piece(index, start + head.used, 1 + head.lines, 1, len(body)), body
+
+    def _flush(self, group: list[tuple[Layout, Piece, bytes]]) -> Iterator[Batch]:
+        if not group:
+            return
+        layout = group[0][0]
+        pieces = [piece for _, piece, _ in group]
+        self._begin(pieces[0].order)
+        parsed = self._parse(b"".join([body for _, _, body in group]), pieces, layout, final=True)
+        if parsed is None:
+            for member in group:
+                yield from self._flush([member])
+            return
+        if parsed.skip is not None:
+            self._end_skip(pieces[-1].order, parsed.skip, pieces[-1].start + pieces[-1].size)
+        yield from self._deliver(parsed.placed, layout, alone=len(group) == 1)
+
+    def _read_big(self, index: int, order: RunOrder) -> Iterator[Batch]:
+        """One file in chunks."""
+        self._begin(index)
+        descriptor = os.open(order.file.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield from self._read_chunks(index, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _begin(self, index: int) -> None:
+        """Forget the last file's types; begin with those an earlier reading of this one widened."""
+        self._types = dict(self.request.hints.types.get(index, {}))
+        self._settled = set()
+
+    def _read_chunks(self, index: int, descriptor: int) -> Iterator[Batch]:
+        peek = os.pread(descriptor, _PEEK, 0)
+        refuse_foreign(peek)
+        position = 3 if peek.startswith(b"\xef\xbb\xbf") else 0
+        head: Head | None = None
+        skip: Skip | None = None
+        carry, line, record, final = 0, 1, 1, False
+        while not final:
+            # What the last chunk left is read again: that is cheaper than joining it to the next.
+            block = os.pread(descriptor, carry + self.request.chunk_size, position)
+            final = len(block) == carry
+            if head is None:
+                head = self.head(block, index, final=final)
+                if head is None:
+                    carry = len(block)
+                    continue
+                if head.blank:
+                    self.request.count_blank(index, head.blank)
+                block = block[head.used :]
+                position += head.used
+                line += head.lines
+            if final and block:
+                block = finished(block, head.layout)
+            if skip is not None:
+                end = block.find(b"\n")
+                if end < 0:
+                    if block:
+                        skip.last = block[-1]
+                    position += len(block)
+                    carry = 0
+                    if final:
+                        self._end_skip(index, skip, position)
+                    continue
+                if end:
+                    skip.last = block[end - 1]
+                self._end_skip(index, skip, position + end)
+                line, record = skip.line + skip.lines, skip.record + 1
+                position += end + 1
+                block, skip = block[end + 1 :], None
+            piece = Piece(index, position, line, record, len(block))
+            parsed = self._parse(block, [piece], head.layout, final=final)
+            if parsed is None:
+                raise AssertionError("a single piece always parses")
+            if parsed.placed.frame.height or parsed.placed.bad:
+                yield from self._deliver(parsed.placed, head.layout, alone=True)
+            else:
+                self._count(parsed.placed)
+            line += parsed.placed.lines
+            record += parsed.placed.records.get(index, 0)
+            carry = len(block) - parsed.consumed
+            position += parsed.consumed
+            skip = parsed.skip
+            if skip is not None:
+                carry = 0
+                position = piece.start + len(block)
+                if final:
+                    self._end_skip(index, skip, position)
+
+    def _parse(
+        self, block: bytes, pieces: Sequence[Piece], layout: Layout, *, final: bool
+    ) -> Parsed | None:
+        """Parse; where the block is not UTF-8, parse a clean copy and report the records with other bytes.
+
+        None: the pieces disturb one another and must be read one by one.
+        """
+        try:
+            parsed = self.parse(block, pieces, layout, final=final)
+        except NotText:
+            clean, wrong = sanitize(block)
+            parsed = self.parse(clean, pieces, layout, final=final)
+            parsed.placed.refuse(wrong, pieces)
+        except Entangled:
+            return None
+        return parsed
+
+    def _deliver(self, placed: Placed, layout: Layout, *, alone: bool) -> Iterator[Batch]:
+        self._count(placed)
+        if placed.frame.height:
+            yield from self.batches(placed, layout, alone=alone)
+
+    def _count(self, placed: Placed) -> None:
+        for order, count in placed.records.items():
+            self.request.count_records(order, count)
+        for order, count in placed.blank.items():
+            self.request.count_blank(order, count)
+        self.report(placed.bad)
+
+    def report(self, bad: Sequence[tuple[int, BadRecord]]) -> None:
+        """Report bad records, file by file."""
+        by_order: dict[int, list[BadRecord]] = {}
+        for order, record in bad:
+            by_order.setdefault(order, []).append(
+                msgspec.structs.replace(record, step=self.request.step)
+            )
+        for order, records in by_order.items():
+            self.request.report_bad(order, sorted(records, key=lambda each: each.record))
+
+    def _end_skip(self, order: int, skip: Skip, end: int) -> None:
+        """Report a bad record whose end was found; `end` is where its LF stands."""
+        end -= skip.last == 0x0D
+        self.request.count_records(order, 1)
+        bad = BadRecord("", skip.record, skip.line, skip.start, end, skip.error, skip.message)
+        self.report([(order, bad)])
+
+    def settle_types(self, order: int, found: Mapping[str, str]) -> dict[str, str]:
+        """The type of each column of a file that is read in chunks, fixed by its first chunk.
+
+        Raises:
+            Restart: this chunk needs a wider one.
+        """
+        wider: dict[str, str] = {}
+        settled: dict[str, str] = {}
+        for name, word in found.items():
+            before = self._types.get(name, UNKNOWN)
+            settled[name] = widen(before, word)
+            if name in self._settled and settled[name] != before:
+                wider[name] = settled[name]
+            self._types[name] = settled[name]
+            self._settled.add(name)
+        if wider:
+            raise Restart(Hints({order: wider}))
+        return settled
+
+
+class Head(msgspec.Struct):
+    """What the start of a file said: `used` bytes of header and blank lines, over `lines` lines."""
+
+    layout: Layout
+    used: int = 0
+    lines: int = 0
+    blank: int = 0
+
+
+class NotText(Exception):  # noqa: N818
+    """The block is not UTF-8."""
+
+
+class Entangled(Exception):  # noqa: N818
+    """One file's quoting reaches into the next one of its group."""
+
+
+def read_whole(path: bytes, size: int) -> bytes:
+    """All bytes of a small file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, size + 1)
+        if len(data) == size:
+            return data
+        parts = [data]
+        while part := os.read(descriptor, _PEEK << 8):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def finished(body: bytes, layout: Layout) -> bytes:
+    """The body with its last line's ending, as the file's lines end, so that its last record is like the others."""
+    if body.endswith(b"\n"):
+        return body
+    if layout.dialect.crlf and not body.endswith(b"\r"):
+        return body + b"\r\n"
+    return body + b"\n"
+
+
+def refuse_foreign(peek: bytes) -> None:
+    """Refuse what is plainly not UTF-8 text, by its first bytes.
+
+    Raises:
+        PermanentError: a UTF-16 or UTF-32 mark, or a NUL in every tenth byte or more.
+    """
+    if peek.startswith((b"\xff\xfe", b"\xfe\xff")):
+        what = "starts with the mark of UTF-16"
+    elif peek.count(b"\0") * 10 > len(peek):
+        what = "is full of NUL bytes, as UTF-16 or binary data is"
+    else:
+        return
+    raise PermanentError(
+        f"the file is not UTF-8: it {what}", help="add `transcode` before the step that reads it"
+    )
+
+
+def first_line_ends_crlf(block: bytes, *, final: bool, limit: int) -> bool | None:
+    """Say whether the first line ends in CR LF; None if that takes more bytes."""
+    end = block.find(b"\n")
+    if end < 0:
+        return False if final or len(block) > limit + 1 else None
+    return end > 0 and block[end - 1] == 0x0D
+
+
+def row_of(starts: Sequence[int], offset: int) -> int:
+    """The row whose record holds the byte at `offset`, if any does: the last that starts before it."""
+    return bisect_right(starts, offset) - 1
+
+
+def empty_frame() -> pl.DataFrame:
+    """A frame of no records."""
+    return pl.DataFrame(
+        schema={
+            "_raw": pl.String,
+            "_file": pl.UInt32,
+            "_record": pl.Int64,
+            "_line": pl.Int64,
+            "_start": pl.Int64,
+        }
+    )

@@ -1,0 +1,95 @@
+"""Files that a person named on the command line: copied as they are, never moved, changed or waited for."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from filemill.intake.claim import Claimer
+from filemill.intake.looking import Folders, look
+from filemill.intake.moving import Taking, Way
+from filemill.model.errors import SystemFault, UsageError
+from filemill.ports.clock import Clock, Ids
+from filemill.ports.content import Content
+from filemill.ports.source import SourceSettings
+
+TRIES = 20
+"""How often a file that changes while it is copied is copied again, after 50 ms, 100 ms, ..."""
+PAUSE = 0.05
+
+
+class Named:
+    """Builds claims of named files."""
+
+    def __init__(
+        self,
+        claimer: Claimer,
+        content: Content,
+        clock: Clock,
+        ids: Ids,
+        sources: Iterable[SourceSettings],
+    ) -> None:
+        self._claimer = claimer
+        self._content = content
+        self._clock = clock
+        self._ids = ids
+        self._sources = tuple(sources)
+
+    def takings(
+        self,
+        paths: Mapping[int, bytes],
+        folders: Folders,
+        *,
+        tags: Sequence[str],
+        again: bool,
+    ) -> dict[int, Taking]:
+        """One claim per path, under the same key. In a thread.
+
+        Raises:
+            UsageError: a path is no readable regular file.
+            SystemFault: the machine cannot look.
+        """
+        files = [self._ids.new() for _ in paths]
+        try:
+            references = self._content.reserve(files)
+        except OSError as error:
+            raise SystemFault(str(error)) from error
+        takings: dict[int, Taking] = {}
+        for (number, path), file, reference in zip(paths.items(), files, references, strict=True):
+            real = os.path.realpath(path)
+            settings, relative = self._home(real)
+            seen = look(folders, settings.root, relative, self._clock)
+            if seen.trouble is not None:
+                raise SystemFault(f"{os.fsdecode(path)}: {seen.trouble}")
+            if seen.identity is None:
+                raise UsageError(
+                    f"{os.fsdecode(path)} is {seen.refused or 'not there'}",
+                    help="name regular files, or a folder with a `/` at its end",
+                )
+            takings[number] = self._claimer.taking(
+                settings,
+                relative,
+                seen,
+                file=file,
+                path=settings.root + b"/" + relative,
+                reference=reference,
+                way=Way.COPY,
+                tags=tags,
+                again=again,
+            )
+        return takings
+
+    @functools.cached_property
+    def _roots(self) -> list[tuple[bytes, SourceSettings]]:
+        """Real folders of the sources, the deepest first."""
+        roots = [(os.path.realpath(each.root) + b"/", each) for each in self._sources]
+        return sorted(roots, key=lambda pair: len(pair[0]), reverse=True)
+
+    def _home(self, real: bytes) -> tuple[SourceSettings, bytes]:
+        """The source whose folder holds a path, and the path below it."""
+        for root, settings in self._roots:
+            if real.startswith(root):
+                return settings, real[len(root) :]
+        folder, name = os.path.split(real)
+        return SourceSettings(name="cli", root=folder, tags=("from:cli",)), name

@@ -1,0 +1,200 @@
+"""What a former server left half done: claims finished or undone, files held aside put back, orphans swept.
+
+| the row says CLAIMING and          | then                                                             |
+|------------------------------------|------------------------------------------------------------------|
+| the file is held aside             | put back, copy removed, row deleted: the scan finds it           |
+| its very inode is in content       | synced and ingested, if it is still the noted version and closed |
+| ... but changed or still written   | put back, row deleted: it settles again                          |
+| a copy is in content               | copy removed, row deleted: the original is where it was          |
+| nothing is in content              | row deleted; `FileVanished` when it is in no other place either  |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection, Sequence
+from enum import Enum
+
+import msgspec
+
+from filemill.durable import Durable
+from filemill.intake.claim import Claimer, Run
+from filemill.intake.looking import FILE, Folders, identity_of, lease_of
+from filemill.intake.moving import CLAIMED_FOLDER, Mover, claimed_name
+from filemill.intake.reporting import Reporter
+from filemill.intake.settle import Lease
+from filemill.model.errors import SystemFault
+from filemill.model.files import Claim
+from filemill.ports.content import Content
+from filemill.ports.ledger import Ledger, Recovered
+
+_SWEEP = 2000
+"""Orphans asked about at a time."""
+
+
+class Found(Enum):
+    """What became of one unfinished claim."""
+
+    WHOLE = "whole"
+    """In content and synced: to be ingested."""
+    BACK = "back"
+    """In its source (again): to be abandoned."""
+    GONE = "gone"
+    """Nowhere: to be abandoned, and said."""
+    STUCK = "stuck"
+    """Could not be put back: stays CLAIMING."""
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """What a sweep of content found that no row needs."""
+
+    removed: int
+    unknown: int
+    """Whole contents that no row has ever named: kept, because they may be somebody's only copy."""
+
+
+class Recovery:
+    """Finishes or undoes claims. Synchronous: called from a thread, before anything else is claimed."""
+
+    def __init__(self, content: Content, durable: Durable) -> None:
+        self._content = content
+        self._durable = durable
+        self._mover = Mover(content, durable)
+
+    def settle_claims(self, claims: Sequence[Claim]) -> list[tuple[Found, OSError | None]]:
+        """Put every claim's bytes in one place; those in content are durable when this returns.
+
+        Raises:
+            OSError: the sync failed; nothing may be ingested.
+        """
+        found: list[tuple[Found, OSError | None]] = []
+        left: set[bytes] = set()
+        with Folders() as folders:
+            for claim in claims:
+                try:
+                    found.append((self._place(claim, folders, left), None))
+                except OSError as error:
+                    found.append((Found.STUCK, error))
+            whole = [
+                claim.content
+                for claim, (where, _) in zip(claims, found, strict=True)
+                if where is Found.WHOLE
+            ]
+            if whole:
+                self._content.sync(whole, left)
+        return found
+
+    def release_held(self, roots: Collection[bytes], known: dict[bytes, bool | None]) -> int:
+        """Remove held-aside originals whose content the ledger has; answers how many it does not know."""
+        unknown = 0
+        for root in roots:
+            for name in held_names(root):
+                if known.get(name):
+                    self._durable.unlink(root + b"/" + CLAIMED_FOLDER + b"/" + name)
+                else:
+                    unknown += 1
+        return unknown
+
+    def _place(self, claim: Claim, folders: Folders, left: set[bytes]) -> Found:
+        root = claim.path[: -len(claim.relative) - 1]
+        held = CLAIMED_FOLDER + b"/" + claimed_name(claim.content)
+        if os.path.lexists(root + b"/" + held):
+            self._mover.put_back(folders.path(root, held), root, claim.relative, folders)
+            self._content.delete([claim.content])
+            return Found.BACK
+        if not self._content.exists(claim.content):
+            return Found.BACK if os.path.lexists(claim.path) else Found.GONE
+        if claim.how == "copy":
+            # Whether the original stayed the same while it was copied is not known any more.
+            self._content.delete([claim.content])
+            return Found.BACK if os.path.lexists(claim.path) else Found.GONE
+        path = self._content.path(claim.content)
+        descriptor = os.open(path, FILE)
+        try:
+            whole = identity_of(os.fstat(descriptor)) == claim.identity
+            busy = lease_of(descriptor) is Lease.BUSY
+        finally:
+            os.close(descriptor)
+        if whole and not busy:
+            source_folder = os.path.dirname(claim.path)
+            if os.path.isdir(source_folder):
+                left.add(source_folder)
+            return Found.WHOLE
+        self._mover.put_back(path, root, claim.relative, folders)
+        return Found.BACK
+
+
+async def recover(
+    recovered: Recovered,
+    *,
+    claimer: Claimer,
+    recovery: Recovery,
+    ledger: Ledger,
+    reporter: Reporter,
+    roots: Collection[bytes],
+    run: Run,
+) -> list[Claim]:
+    """Finish or undo every claim a former server left; answers with those that were finished.
+
+    Raises:
+        SystemFault: content or ledger cannot be used.
+    """
+    claims = recovered.claiming
+    try:
+        found = await run(recovery.settle_claims, claims)
+        held = [name for root in roots for name in await run(held_names, root)]
+    except OSError as error:
+        raise SystemFault(
+            f"recovery failed: {error}", help="free or repair the disk, then start again"
+        ) from error
+    pairs = list(zip(claims, found, strict=True))
+    whole = [claim for claim, (where, _) in pairs if where is Found.WHOLE]
+    if whole:
+        await ledger.ingest([claim.file for claim in whole], claimer.now())
+    if back := [claim.file for claim, (where, _) in pairs if where in {Found.BACK, Found.GONE}]:
+        await ledger.abandon(back)
+    for claim, (where, stuck) in pairs:
+        if where is Found.WHOLE:
+            reporter.ingested(claim)
+        elif where is Found.GONE:
+            reporter.vanished(claim.source, claim.relative)
+        elif stuck is not None:
+            reporter.trouble(stuck)
+    if held:
+        names = [name.decode("ascii", "replace").replace(".", "/", 1) for name in held]
+        known = dict(zip(held, await ledger.known_content(names), strict=True))
+        if unknown := await run(recovery.release_held, roots, known):
+            reporter.held_aside(unknown)
+    return whole
+
+
+async def sweep(references: Sequence[str], *, ledger: Ledger, content: Content) -> Swept:
+    """Remove what crashes left in content: unfinished copies, and bytes whose rows say they may go.
+
+    `references` were listed before this server wrote anything, so that nothing new can be among them. Whole
+    contents that no row names are counted and kept: with a ledger restored from a backup they are the
+    only copy of what came in since.
+    """
+    removed = unknown = 0
+    for start in range(0, len(references), _SWEEP):
+        some = references[start : start + _SWEEP]
+        gone: list[str] = []
+        for reference, known in zip(some, await ledger.known_content(some), strict=True):
+            if known is False or (known is None and reference.endswith(".part")):
+                gone.append(reference)
+            elif known is None:
+                unknown += 1
+        if gone:
+            await asyncio.to_thread(content.delete, gone)
+            removed += len(gone)
+    return Swept(removed, unknown)
+
+
+def held_names(root: bytes) -> list[bytes]:
+    """Names of the originals held aside below a source's root until their copies are acknowledged."""
+    try:
+        with os.scandir(root + b"/" + CLAIMED_FOLDER) as entries:
+            return [entry.name for entry in entries]
+    except FileNotFoundError:
+        return []

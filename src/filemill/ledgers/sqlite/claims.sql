@@ -1,0 +1,121 @@
+-- name: has_kept
+-- Whether any file of a source was taken by copy and stays in place, so that new claims must be compared.
+SELECT EXISTS (
+  SELECT 1 FROM file WHERE source = ?1 AND how = 'copy' AND after = 'keep'
+);
+
+-- name: known_kept
+-- Which of these versions of a path are known already and still in place.
+WITH given (i, source, relative, device, inode, size, mtime_ns) AS (VALUES (?, ?, ?, ?, ?, ?, ?))
+SELECT json_group_array(given.i)
+FROM given CROSS JOIN file ON file.source = given.source AND file.relative = given.relative
+WHERE file.how = 'copy' AND file.after = 'keep' AND file.device = given.device
+  AND file.inode = given.inode AND file.size = given.size AND file.mtime_ns = given.mtime_ns;
+
+-- name: begin_claims
+-- Note the intent to take files.
+INSERT INTO file (id, state, state_ns, source, path, relative, device, inode, size, mtime_ns, content,
+                  claimed_ns, how, after, priority, parent, given, tags)
+VALUES (?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: find_files
+-- Number and state of the files with these ids.
+SELECT json_group_array(json_array(file.no, file.id, file.state, file.size, file.given, file.claimed_ns))
+FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value;
+
+-- name: ingest
+-- Acknowledge claimed files; moves file: claiming -> ingested.
+UPDATE file SET state = 'ingested', state_ns = ?2, ingested_ns = ?2
+WHERE no IN (SELECT value FROM carray(?1)) AND state = 'claiming';
+
+-- name: abandon
+-- Forget claims whose file vanished before it was acknowledged.
+DELETE FROM file WHERE no IN (SELECT value FROM carray(?1)) AND state = 'claiming';
+
+-- name: route
+-- Note what inspection found; moves file: ingested -> inspected, held, rejected, quarantined, discarded.
+WITH given (no, state, at_ns, tags, digest, media, attributes, facts, reason, duplicate_of) AS (
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+)
+UPDATE file SET state = given.state, state_ns = given.at_ns, tags = given.tags, digest = given.digest,
+  media = given.media, attributes = given.attributes, facts = given.facts, reason = given.reason,
+  duplicate_of = given.duplicate_of
+FROM given WHERE file.no = given.no AND file.state = 'ingested';
+
+-- name: add_tags
+-- Make files findable by their tags.
+INSERT OR IGNORE INTO file_tag (tag, file) VALUES (?, ?);
+
+-- name: add_runs
+-- Queue new runs.
+INSERT INTO run (id, file, pipeline, revision, priority, state, state_ns, queued_ns)
+VALUES (?, ?, ?, ?, ?, 'queued', ?, ?);
+
+-- name: find_digests
+-- The earliest file with each of these digests.
+SELECT json_group_array(json_array(lower(hex(wanted.value)), (
+  SELECT id FROM file WHERE no = (
+    SELECT min(same.no) FROM file AS same
+    WHERE same.digest IS NOT NULL AND substr(same.digest, 1, 8) = substr(wanted.value, 1, 8)
+      AND same.digest = wanted.value
+  )
+)))
+FROM carray(?1) AS wanted;
+
+-- name: disposable
+-- Which of these files have only finished runs and wait for what their source does afterwards.
+SELECT json_group_array(json_array(file.no, file.id, file.content, hex(file.path), file.after, file.how))
+FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value
+WHERE file.state = 'inspected' AND file.disposed_ns IS NULL
+  AND EXISTS (SELECT 1 FROM run WHERE run.file = file.no)
+  AND NOT EXISTS (SELECT 1 FROM run WHERE run.file = file.no AND run.state <> 'done');
+
+-- name: dispose
+-- Note that what a source does afterwards was done.
+UPDATE file SET disposed_ns = ?2
+WHERE no IN (SELECT value FROM carray(?1)) AND state = 'inspected' AND disposed_ns IS NULL;
+
+-- name: known_ids
+-- Which of these content references the files with these ids have, and whether their bytes are needed.
+SELECT json_group_array(json_array(file.content, file.disposed_ns IS NULL OR file.after = 'archive'))
+FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value;
+
+-- name: known_inputs
+-- Which of these content references are some run's kept input; their bytes are needed.
+SELECT json_group_array(json_array(run.input, 1))
+FROM carray(?1) AS wanted CROSS JOIN run ON run.input = wanted.value
+WHERE run.input IS NOT NULL;
+
+-- name: known_content
+-- Which of these content references any file has, and whether their bytes are needed; looks at every file.
+SELECT json_group_array(json_array(content, disposed_ns IS NULL OR after = 'archive'))
+FROM file WHERE content IN (SELECT value FROM carray(?1));
+
+-- name: left_files
+-- Files that a former server left in one state.
+SELECT json_group_array(json_array(id, source, hex(path), hex(relative), device, inode, size, mtime_ns,
+                                   content, claimed_ns, given, how, priority, parent, after))
+FROM (SELECT * FROM file WHERE disposed_ns IS NULL AND state = ?1 ORDER BY no);
+
+-- name: undisposed
+-- Files all of whose runs are done and that wait for what their source does afterwards.
+SELECT json_group_array(id) FROM (
+  SELECT file.id FROM file
+  WHERE disposed_ns IS NULL AND state = 'inspected'
+    AND EXISTS (SELECT 1 FROM run WHERE run.file = file.no)
+    AND NOT EXISTS (SELECT 1 FROM run WHERE run.file = file.no AND run.state <> 'done')
+  ORDER BY file.no
+);
+
+-- name: live
+-- How many files and runs are not at an end.
+SELECT (SELECT count(*) FROM file WHERE disposed_ns IS NULL AND state IN ('claiming', 'ingested'))
+     + (SELECT count(*) FROM run WHERE state IN ('queued', 'running', 'publishing', 'retrying'));
+
+-- name: find_revision
+-- The number of the configuration with this digest.
+SELECT max(number) FROM revision WHERE digest = ?1;
+
+-- name: add_revision
+-- Store a configuration under the next number.
+INSERT INTO revision (digest, text, at_ns) VALUES (?1, ?2, ?3);

@@ -1,0 +1,124 @@
+"""The SQLite ledger: `ports.ledger.Ledger`, every method one request to the one writer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from filemill.durable import Durable, Failpoints
+from filemill.ledgers.sqlite import claims, recovering, runs
+from filemill.ledgers.sqlite.opening import open_writer
+from filemill.ledgers.sqlite.transaction import Transaction
+from filemill.ledgers.sqlite.writer import Writer
+from filemill.model.files import Claim
+from filemill.model.runs import RunOrder
+from filemill.ports.clock import Clock, SystemClock
+from filemill.ports.ledger import Disposal, Fail, Finish, Recovered, Routing, Stage
+
+
+class SqliteLedger:
+    """A ledger in one SQLite file (WAL), or in memory for tests. See the port for what is promised.
+
+    Orders, claims and files carry their content reference as bytes in `path`; the caller's content store maps it.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    @classmethod
+    async def open(
+        cls, path: str, *, durable: Durable | None = None, clock: Clock | None = None
+    ) -> SqliteLedger:
+        """Open the ledger file at `path` (`:memory:` for none), making or migrating it.
+
+        Its folder must exist and the caller must hold its instance lock.
+
+        Raises:
+            UsageError: a network file system, or a ledger of a newer version, with help.
+            SystemFault: it cannot be opened.
+        """
+        door = durable or Durable(Failpoints("server"))
+        at_ns = (clock or SystemClock()).wall_ns()
+        db = await asyncio.to_thread(open_writer, path, door, at_ns)
+        return cls(Writer(db, door))
+
+    async def add_revision(self, digest: str, text: str, at_ns: int) -> int:
+        """Store a configuration under the next number, or find the one with this digest."""
+
+        def work(tx: Transaction) -> int:
+            number = tx.one(claims.SQL["find_revision"], digest)
+            if number is None:
+                tx.run(claims.SQL["add_revision"], digest, text, at_ns)
+                number = tx.one(claims.SQL["find_revision"], digest)
+            return int(number)
+
+        return await self._writer.ask(work)
+
+    async def recover(self, at_ns: int, max_interruptions: int) -> Recovered:
+        """Take over from a former server."""
+        return await self._writer.ask(lambda tx: recovering.recover(tx, at_ns, max_interruptions))
+
+    async def begin_claims(self, claims_: Sequence[Claim]) -> list[bool]:
+        """Note the intent to take these files."""
+        return await self._writer.ask(lambda tx: claims.begin_claims(tx, claims_))
+
+    async def ingest(self, files: Sequence[str], at_ns: int) -> list[bool]:
+        """CLAIMING -> INGESTED."""
+        return await self._writer.ask(lambda tx: claims.ingest(tx, files, at_ns))
+
+    async def abandon(self, files: Sequence[str]) -> list[bool]:
+        """Delete rows in CLAIMING."""
+        return await self._writer.ask(lambda tx: claims.abandon(tx, files))
+
+    async def known_content(self, references: Sequence[str]) -> list[bool | None]:
+        """Whether the bytes of each content reference are needed; None when no row names it."""
+        return await self._writer.ask(lambda tx: claims.known_content(tx, references))
+
+    async def route(self, routings: Sequence[Routing]) -> list[bool]:
+        """INGESTED -> INSPECTED with its runs QUEUED, or where the routing says."""
+        return await self._writer.ask(lambda tx: claims.route(tx, routings))
+
+    async def find_digests(self, digests: Sequence[str]) -> dict[str, str]:
+        """The first file that had each digest."""
+        return await self._writer.ask(lambda tx: claims.find_digests(tx, digests))
+
+    async def lease(self, limit: int, at_ns: int, revision: int) -> list[RunOrder]:
+        """QUEUED, or RETRYING and due -> RUNNING; consecutive orders share their pipeline where priorities allow."""
+        del revision  # every run carries its own; here it decides nothing
+        return await self._writer.ask(lambda tx: runs.lease(tx, limit, at_ns))
+
+    async def next_due(self) -> int | None:
+        """When the earliest RETRYING run is due."""
+        return await self._writer.ask(runs.next_due)
+
+    async def stage(self, stages: Sequence[Stage]) -> list[bool]:
+        """RUNNING -> PUBLISHING."""
+        return await self._writer.ask(lambda tx: runs.stage(tx, stages))
+
+    async def rename_output(self, publication: str, name: bytes) -> None:
+        """Fix another target name before the rename."""
+        await self._writer.ask(lambda tx: runs.rename_output(tx, publication, name))
+
+    async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
+        """PUBLISHING -> DONE."""
+        return await self._writer.ask(lambda tx: runs.finish(tx, finishes))
+
+    async def fail(self, fails: Sequence[Fail]) -> list[bool]:
+        """RUNNING or PUBLISHING -> retrying, dead, queued or held."""
+        return await self._writer.ask(lambda tx: runs.fail(tx, fails))
+
+    async def disposable(self, files: Sequence[str]) -> list[Disposal]:
+        """Files all of whose runs are done and whose `after:` is not yet applied."""
+        return await self._writer.ask(lambda tx: claims.disposable(tx, files))
+
+    async def disposed(self, files: Sequence[str], at_ns: int) -> list[bool]:
+        """Note that `after:` was applied."""
+        return await self._writer.ask(lambda tx: claims.disposed(tx, files, at_ns))
+
+    async def live(self) -> int:
+        """How many files and runs are not at an end."""
+        return await self._writer.ask(lambda tx: int(tx.one(claims.SQL["live"])))
+
+    async def close(self) -> None:
+        """Finish what was asked, then close. Idempotent."""
+        await self._writer.close()

@@ -1,0 +1,256 @@
+"""Reading the SQLite ledger: `ports.reading.Reading` over one read-only connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import apsw
+import msgspec
+
+from filemill.ledgers.sqlite.opening import open_reader
+from filemill.ledgers.sqlite.packing import (
+    unpack_attempt,
+    unpack_facts,
+    unpack_failure,
+    unsigned,
+)
+from filemill.ledgers.sqlite.selecting import build
+from filemill.ledgers.sqlite.sql import load
+from filemill.ledgers.sqlite.tally import decode_latency
+from filemill.ledgers.sqlite.transaction import numbers, texts
+from filemill.model.errors import SystemFault
+from filemill.model.runs import BadRecord, Publication
+from filemill.ports.reading import (
+    AttemptRow,
+    FileRow,
+    GroupRow,
+    RevisionRow,
+    RunRow,
+    Selection,
+    TallyRow,
+)
+
+_SQL = load("reading.sql")
+_MINUTE_NS = 60_000_000_000
+_TOP = (1 << 63) - 1
+_RANKS = ("dead", "held", "cancelled", "discarded")
+_FILE = (
+    "file.no, file.id, file.state, file.state_ns, file.source, file.path, file.relative, file.size, "
+    "file.mtime_ns, file.content, file.claimed_ns, file.ingested_ns, file.how, file.after, file.parent, "
+    "file.tags, file.digest, file.media, file.attributes, file.facts, file.reason, file.duplicate_of, "
+    "file.disposed_ns"
+)
+_RUN = (
+    "run.no, run.id, run.file, run.pipeline, run.revision, run.state, run.state_ns, run.queued_ns, run.began_ns, "
+    "run.attempt, run.interruptions, run.due_ns, run.records, run.bad, coalesce(run.fingerprint, ''), "
+    "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input"
+)
+_ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
+
+
+class SqliteReading:
+    """Opens its own read-only connection; works while a server runs and when none does."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+
+    @classmethod
+    def open(cls, path: str) -> SqliteReading:
+        """Open the ledger file at `path` for reading.
+
+        Raises:
+            NotFound: there is none.
+            UsageError: it is another version's.
+            SystemFault: it cannot be read.
+        """
+        return cls(open_reader(path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close; the log stays as it is."""
+        self._db.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within it, every method sees the same moment."""
+        with _said():
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+
+    def select(self, selection: Selection) -> list[FileRow]:
+        """Files that fit, the latest arrival first."""
+        first = None
+        if selection.since_ns:
+            first = self._value("first_since", selection.since_ns)
+            if first is None:
+                return []
+        text, bindings = build(selection, _FILE, first)
+        with _said():
+            return [_file(row) for row in self._db.execute(text, bindings)]
+
+    def files(self, ids: Sequence[str]) -> list[FileRow]:
+        """The files with these ids."""
+        return [_file(row) for row in self._rows("files_by_id", texts(ids))]
+
+    def by_number(self, files: Sequence[int]) -> list[FileRow]:
+        """The files with these numbers."""
+        return [_file(row) for row in self._rows("files_by_number", numbers(files))]
+
+    def ids(self, prefix: str, limit: int) -> list[tuple[str, str, str]]:
+        """Files and runs whose id begins so."""
+        return self._rows("ids", prefix, prefix + "\U0010ffff", limit)
+
+    def runs(self, files: Sequence[int]) -> list[RunRow]:
+        """Every run of these files."""
+        return [RunRow(*row) for row in self._rows("runs", numbers(files))]
+
+    def attempts(self, run: int) -> list[AttemptRow]:
+        """Every recorded attempt of a run."""
+        found = []
+        for number, fence, began_ns, ended_ns, outcome, facts, failure in self._rows(
+            "attempts", run
+        ):
+            packed, steps = unpack_attempt(facts)
+            found.append(
+                AttemptRow(
+                    number=number,
+                    fence=fence,
+                    began_ns=began_ns,
+                    ended_ns=ended_ns,
+                    outcome=outcome,
+                    steps=steps,
+                    records=packed.records,
+                    blank=packed.blank,
+                    bad=packed.bad,
+                    took_ns=packed.took_ns,
+                    hold=packed.hold,
+                    failure=unpack_failure(failure),
+                )
+            )
+        return found
+
+    def publications(self, run: int) -> list[tuple[Publication, int]]:
+        """Every output of a run."""
+        return [
+            (Publication(*row[:6], unsigned(row[6]), unsigned(row[7]), *row[8:13]), row[13])
+            for row in self._rows("publications", run)
+        ]
+
+    def rejects(self, run: int, limit: int) -> list[BadRecord]:
+        """The bad records kept in detail."""
+        return [BadRecord(*row) for row in self._rows("rejects", run, limit)]
+
+    def relatives(self, file: str) -> tuple[list[str], list[str]]:
+        """Children, and later files with the same content."""
+        return (
+            [row[0] for row in self._rows("children", file)],
+            [row[0] for row in self._rows("twins", file)],
+        )
+
+    def groups(self, pipeline: str, since_ns: int) -> list[GroupRow]:
+        """Dead runs by fingerprint, the latest first."""
+        return [GroupRow(*row) for row in self._rows("groups", pipeline, since_ns)]
+
+    def ended(
+        self, state: str, pipeline: str, fingerprint: str, before: int | None, limit: int
+    ) -> list[RunRow]:
+        """Runs in one side state, the latest arrival first."""
+        bindings: list[Any] = [state, pipeline, _TOP if before is None else before, limit]
+        query = "ended"
+        if fingerprint:
+            query = "ended_of_group"
+            bindings.append(fingerprint)
+        return [RunRow(*row) for row in self._rows(query, *bindings)]
+
+    def file_counts(self) -> dict[str, int]:
+        """How many files count under each word."""
+        own = dict(self._rows("files_open"))
+        inspected = self._value("file_total") - sum(own.values()) + own.pop("inspected", 0)
+        counts = {state: many for state, many in own.items() if state in _OWN}
+        live = self._value("files_live")
+        counts["live"] = live + own.get("claiming", 0) + own.get("ingested", 0)
+        rest = inspected - live
+        for rank, many in self._rows("files_ended"):
+            counts[_RANKS[rank]] = counts.get(_RANKS[rank], 0) + many
+            rest -= many
+        counts["done"] = rest
+        return counts
+
+    def run_counts(self) -> list[tuple[str, str, int]]:
+        """How many runs of each pipeline are in each state."""
+        counts: list[tuple[str, str, int]] = [
+            *self._rows("runs_live"),
+            *self._rows("runs_ended"),
+        ]
+        done = dict(self._rows("runs_total"))
+        for pipeline, _, many in counts:
+            done[pipeline] -= many
+        return counts + [(pipeline, "done", many) for pipeline, many in done.items()]
+
+    def oldest_waiting(self) -> list[tuple[str, int]]:
+        """When each pipeline's oldest queued file arrived."""
+        return self._rows("oldest_waiting")
+
+    def tally(self, since_ns: int) -> list[TallyRow]:
+        """Sums since a time."""
+        sums: dict[tuple[str, str, str, str], list[Any]] = {}
+        for *key, count, records, size, latency in self._rows("tally", since_ns // _MINUTE_NS):
+            mine = sums.setdefault((key[0], key[1], key[2], key[3]), [0, 0, 0, {}])
+            mine[0] += count
+            mine[1] += records
+            mine[2] += size
+            for number, many in decode_latency(latency).items():
+                mine[3][number] = mine[3].get(number, 0) + many
+        return [TallyRow(*key, *values) for key, values in sums.items()]
+
+    def revisions(self) -> list[RevisionRow]:
+        """Every stored configuration, the latest first."""
+        runs = dict(self._rows("revision_runs"))
+        return [RevisionRow(*row, runs.get(row[0], 0)) for row in self._rows("revisions")]
+
+    def _rows(self, query: str, *bindings: Any) -> list[Any]:
+        text = _SQL[query].text.replace("{file}", _FILE).replace("{run}", _RUN)
+        with _said():
+            return self._db.execute(text, bindings).fetchall()
+
+    def _value(self, query: str, *bindings: Any) -> Any:
+        return self._rows(query, *bindings)[0][0]
+
+
+_OWN = ("held", "rejected", "quarantined", "cancelled", "discarded")
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    try:
+        yield
+    except apsw.ConnectionClosedError:
+        raise SystemFault("the ledger is closed") from None
+    except apsw.Error as error:
+        raise SystemFault(f"the ledger cannot be read: {error}") from error
+
+
+def _file(row: Sequence[Any]) -> FileRow:
+    hits, header = unpack_facts(row[19])
+    return FileRow(
+        *row[:15],
+        tags=tuple(row[15].split()),
+        digest=row[16].hex() if row[16] else "",
+        media=row[17],
+        attributes=_ATTRIBUTES.decode(row[18]),
+        hits=hits,
+        header=header,
+        reason=row[20],
+        duplicate_of=row[21],
+        disposed_ns=row[22],
+    )

@@ -1,0 +1,131 @@
+"""Taking over what a former server left behind, in one transaction."""
+
+from __future__ import annotations
+
+import msgspec
+
+from filemill.ledgers.sqlite import claims
+from filemill.ledgers.sqlite.packing import pack_attempt, pack_failure, unsigned
+from filemill.ledgers.sqlite.runs import SQL, note_attempt, orders
+from filemill.ledgers.sqlite.transaction import Transaction, numbers
+from filemill.model.errors import FailureKind
+from filemill.model.fingerprint import fingerprint
+from filemill.model.runs import Failure, Publication, RunResult
+from filemill.model.states import RunState
+from filemill.ports.ledger import Recovered
+
+
+class _Running(msgspec.Struct, array_like=True, gc=False):
+    no: int
+    pipeline: str
+    fence: int
+    attempt: int
+    interruptions: int
+    began_ns: int
+
+
+class _Staged(msgspec.Struct, array_like=True, gc=False):
+    publication: str
+    run: str
+    fence: int
+    sink: str
+    name: str
+    staged: str
+    device: int
+    inode: int
+    size: int
+    digest: str
+    records: int
+    mode: str
+    state: str
+
+
+_RUNNING = msgspec.json.Decoder(list[_Running])
+_STAGED = msgspec.json.Decoder(list[_Staged])
+_NUMBERS = msgspec.json.Decoder(list[int])
+
+
+def recover(tx: Transaction, at_ns: int, max_interruptions: int) -> Recovered:
+    """Queue or end what was running; list the rest."""
+    interrupted = _interrupt(tx, at_ns, max_interruptions)
+    publishing = tuple(orders(tx, tx.read(SQL["left_publishing"], _NUMBERS)))
+    staged = _staged(tx, RunState.PUBLISHING)
+    waiting = {each.run for each in staged}
+    return Recovered(
+        claiming=claims.left_claims(tx),
+        uninspected=claims.left_uninspected(tx),
+        publishing=staged,
+        publishing_empty=tuple(
+            (order.run, order.fence) for order in publishing if order.run not in waiting
+        ),
+        publishing_runs=publishing,
+        interrupted=interrupted,
+        undisposed=claims.left_undisposed(tx),
+        kept_staged=tuple(each.staged for each in _staged(tx, RunState.DEAD)),
+    )
+
+
+def _interrupt(tx: Transaction, at_ns: int, limit: int) -> int:
+    """RUNNING -> QUEUED, or DEAD over the limit; answers how many are queued again."""
+    left = tx.read(SQL["left_running"], _RUNNING)
+    again = [run for run in left if run.interruptions + 1 <= limit]
+    if again:
+        tx.run(SQL["interrupt"], numbers(run.no for run in again), at_ns)
+        for run in again:
+            tx.tally.add(at_ns, "interrupted", pipeline=run.pipeline)
+    for run in left:
+        if run.interruptions + 1 > limit:
+            _give_up(tx, run, at_ns)
+    return len(again)
+
+
+def _give_up(tx: Transaction, run: _Running, at_ns: int) -> None:
+    message = f"the server ended {run.interruptions + 1} times while this run was running"
+    group = fingerprint(run.pipeline, "", "Interrupted", message)
+    failure = Failure(
+        kind=FailureKind.INTERRUPTED,
+        step="",
+        error="Interrupted",
+        message=message,
+        help="if the server was stopped on purpose, redrive it; else this file may be what ends it",
+        fingerprint=group,
+    )
+    tx.run(SQL["give_up"], run.no, at_ns, group, failure.error, message)
+    nothing = pack_attempt(RunResult("", run.fence))
+    note_attempt(
+        tx,
+        [
+            (
+                run.no,
+                run.fence,
+                run.attempt,
+                run.began_ns,
+                at_ns,
+                str(RunState.DEAD),
+                nothing,
+                pack_failure(failure),
+            )
+        ],
+    )
+    tx.tally.add(at_ns, RunState.DEAD, pipeline=run.pipeline)
+
+
+def _staged(tx: Transaction, state: RunState) -> tuple[Publication, ...]:
+    return tuple(
+        Publication(
+            publication=row.publication,
+            run=row.run,
+            fence=row.fence,
+            sink=row.sink,
+            name=bytes.fromhex(row.name),
+            staged=bytes.fromhex(row.staged),
+            device=unsigned(row.device),
+            inode=unsigned(row.inode),
+            size=row.size,
+            digest=row.digest,
+            records=row.records,
+            mode=row.mode,
+            state=row.state,
+        )
+        for row in tx.read(SQL["left_staged"], _STAGED, str(state))
+    )

@@ -1,0 +1,435 @@
+"""Moves of runs: lease, stage, finish, fail. Each function is one request inside the writer's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from filemill.ledgers.sqlite.packing import pack_attempt, pack_failure, plain, signed
+from filemill.ledgers.sqlite.sql import load
+from filemill.ledgers.sqlite.tally import Tally
+from filemill.ledgers.sqlite.transaction import Transaction, numbers, texts
+from filemill.model.errors import NotFound, PermanentError
+from filemill.model.files import FileRef
+from filemill.model.runs import RunOrder, RunResult, StepCount
+from filemill.model.states import RUN_MOVES, RunState
+from filemill.ports.ledger import Fail, Finish, Stage
+
+SQL = load("runs.sql")
+_TOP = (1 << 63) - 1
+_MOVES = frozenset((before, after) for before, afters in RUN_MOVES.items() for after in afters)
+"""The transition table as pairs; its states are strings, so a row's text is found as it is."""
+
+
+class RunRow(msgspec.Struct, array_like=True, gc=False):
+    """A run as a move finds it."""
+
+    no: int
+    id: str
+    state: str
+    fence: int
+    attempt: int
+    began_ns: int | None
+    pipeline: str
+    records: int
+    size: int
+    claimed_ns: int
+
+
+class _OrderRow(msgspec.Struct, array_like=True, gc=False):
+    no: int
+    id: str
+    pipeline: str
+    revision: int
+    attempt: int
+    fence: int
+    solo: int
+    file: str
+    content: str
+    relative: str
+    size: int
+    source: str
+    claimed_ns: int
+    tags: str
+    attributes: dict[str, str]
+    digest: str
+    media: str
+
+
+_RUNS = msgspec.json.Decoder(list[RunRow])
+_ORDERS = msgspec.json.Decoder(list[_OrderRow])
+_WAITING = msgspec.json.Decoder(list[tuple[int, int, int, str]])
+_TEXTS = msgspec.json.Decoder(list[str])
+_OUTPUTS = msgspec.json.Decoder(list[tuple[str, str, int, int, int]])
+
+
+def lease(tx: Transaction, limit: int, at_ns: int) -> list[RunOrder]:
+    """QUEUED, or RETRYING and due -> RUNNING; neighbours of one priority are grouped by pipeline."""
+    if limit <= 0:
+        return []
+    waiting = tx.read(SQL["queued"], _WAITING, limit) + _due(tx, limit, at_ns)
+    if not waiting:
+        return []
+    waiting.sort(key=lambda row: (-row[1], row[2], row[0]))
+    del waiting[limit:]
+    place: dict[tuple[int, str], int] = {}
+    for index, (_, priority, _, pipeline) in enumerate(waiting):
+        place.setdefault((priority, pipeline), index)
+    waiting.sort(key=lambda row: place[row[1], row[3]])
+    chosen = [row[0] for row in waiting]
+    if tx.run(SQL["lease"], numbers(chosen), at_ns) != len(chosen):
+        raise PermanentError("a waiting run could not be leased")
+    return orders(tx, chosen)
+
+
+def orders(tx: Transaction, chosen: Sequence[int]) -> list[RunOrder]:
+    """The orders of these runs, by number, in this sequence."""
+    if not chosen:
+        return []
+    rows = {row.no: row for row in tx.read(SQL["orders"], _ORDERS, numbers(chosen))}
+    return [_order(rows[no]) for no in chosen]
+
+
+def next_due(tx: Transaction) -> int | None:
+    """When the earliest retry is due."""
+    due = [tx.one(SQL["next_due"], priority) for priority in _retrying_priorities(tx)]
+    return min(due, default=None)
+
+
+def stage(tx: Transaction, stages: Sequence[Stage]) -> list[bool]:
+    """RUNNING -> PUBLISHING."""
+    rows = find(tx, [s.result.run for s in stages])
+    answers: list[bool] = []
+    moved: list[tuple[RunRow, Stage]] = []
+    for each in stages:
+        row = rows.get(each.result.run)
+        answers.append(_may(row, each.result.fence, RunState.PUBLISHING))
+        if answers[-1] and row is not None:
+            row.state = RunState.PUBLISHING
+            moved.append((row, each))
+    if not moved:
+        return answers
+    _expect(
+        tx.many(
+            SQL["stage"],
+            [
+                (row.no, row.fence, s.at_ns, s.result.records, s.result.bad_total)
+                for row, s in moved
+            ],
+        ),
+        moved,
+    )
+    _publish_later(tx, moved)
+    _note_attempts(
+        tx, [(row, s.result, s.at_ns, str(RunState.PUBLISHING), None) for row, s in moved]
+    )
+    _tally_steps(tx.tally, moved)
+    return answers
+
+
+def rename_output(tx: Transaction, publication: str, name: bytes) -> None:
+    """Fix another target name.
+
+    Raises:
+        NotFound: no output of that id is on its way.
+    """
+    if not tx.run(SQL["rename_output"], publication, name):
+        raise NotFound(f"no output {publication} is waiting to be published")
+
+
+def finish(tx: Transaction, finishes: Sequence[Finish]) -> list[bool]:
+    """PUBLISHING -> DONE."""
+    rows = find(tx, [f.run for f in finishes])
+    answers: list[bool] = []
+    moved: dict[tuple[int, str], list[RunRow]] = {}
+    unverified: dict[int, tuple[list[int], list[str]]] = {}
+    for each in finishes:
+        row = rows.get(each.run)
+        answers.append(_may(row, each.fence, RunState.DONE))
+        if answers[-1] and row is not None:
+            row.state = RunState.DONE
+            moved.setdefault((each.at_ns, row.pipeline), []).append(row)
+            if each.unverified:
+                runs, outputs = unverified.setdefault(each.at_ns, ([], []))
+                runs.append(row.no)
+                outputs += each.unverified
+    for at_ns, (runs, outputs) in unverified.items():
+        tx.run(SQL["mark_outputs"], numbers(runs), texts(outputs), "unverified", at_ns)
+    for (at_ns, pipeline), group in moved.items():
+        mine = numbers(row.no for row in group)
+        _expect(tx.run(SQL["finish"], mine, at_ns), group)
+        tx.run(SQL["published"], mine, at_ns)
+        _tally_done(tx, at_ns, pipeline, group)
+    return answers
+
+
+def fail(tx: Transaction, fails: Sequence[Fail]) -> list[bool]:
+    """RUNNING -> retrying, dead, queued or held; PUBLISHING -> dead."""
+    rows = find(tx, [f.run for f in fails])
+    answers: list[bool] = []
+    moved: list[tuple[RunRow, Fail]] = []
+    changes: list[tuple[Any, ...]] = []
+    for each in fails:
+        row, after = rows.get(each.run), RunState(each.state)
+        answers.append(_may(row, each.fence, after))
+        if answers[-1] and row is not None:
+            changes.append(_fail_row(row, each, after))
+            if row.state == RunState.RUNNING:
+                moved.append((row, each))
+            else:
+                _note_publish_failure(tx, row, each)
+            row.state = after
+            tx.tally.add(
+                each.at_ns,
+                after if after is not RunState.QUEUED else "interrupted",
+                pipeline=row.pipeline,
+                step=each.failure.step if each.failure else "",
+                records=each.result.records,
+                size=row.size,
+            )
+    _expect(tx.many(SQL["fail"], changes), changes)
+    _note_attempts(tx, [(row, f.result, f.at_ns, f.state, f) for row, f in moved])
+    return answers
+
+
+def find(tx: Transaction, runs: Iterable[str]) -> dict[str, RunRow]:
+    """Rows of these runs, by id; the unknown are absent."""
+    wanted = dict.fromkeys(runs)
+    if not wanted:
+        return {}
+    return {row.id: row for row in tx.read(SQL["find_runs"], _RUNS, texts(wanted))}
+
+
+def note_attempt(tx: Transaction, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write attempt rows: run, fence, number, began, ended, outcome, facts, failure."""
+    tx.many(SQL["add_attempts"], rows)
+
+
+def _may(row: RunRow | None, fence: int, after: RunState) -> bool:
+    """Whether the fence and the transition table allow the move."""
+    return row is not None and row.fence == fence and (row.state, after) in _MOVES
+
+
+def _due(tx: Transaction, limit: int, at_ns: int) -> list[tuple[int, int, int, str]]:
+    """Due retries, enough of each priority, highest first."""
+    found: list[tuple[int, int, int, str]] = []
+    for priority in _retrying_priorities(tx):
+        found += tx.read(SQL["due"], _WAITING, priority, at_ns, limit - len(found))
+        if len(found) >= limit:
+            break
+    return found
+
+
+def _retrying_priorities(tx: Transaction) -> Iterable[int]:
+    """Each priority that has a retry waiting, highest first; an index skip each."""
+    below = _TOP
+    while (priority := tx.one(SQL["next_priority"], below)) is not None:
+        yield priority
+        below = priority
+
+
+def _order(row: _OrderRow) -> RunOrder:
+    return RunOrder(
+        run=row.id,
+        file=FileRef(
+            file=row.file,
+            path=row.content.encode(),
+            relative=bytes.fromhex(row.relative),
+            size=row.size,
+            source=row.source,
+            arrived_ns=row.claimed_ns,
+            tags=tuple(row.tags.split()),
+            attributes=row.attributes,
+            digest=row.digest,
+            media=row.media,
+        ),
+        pipeline=row.pipeline,
+        revision=row.revision,
+        attempt=row.attempt,
+        fence=row.fence,
+        solo=bool(row.solo),
+    )
+
+
+def _publish_later(tx: Transaction, moved: Sequence[tuple[RunRow, Stage]]) -> None:
+    """Record publications; of a run tried before, they replace those nobody published."""
+    again = [row.no for row, s in moved if row.fence > 1]
+    published: set[str] = set()
+    if again:
+        tx.run(SQL["drop_staged"], numbers(again))
+        published.update(tx.read(SQL["published_of"], _TEXTS, numbers(again)))
+    tx.many(
+        SQL["add_publications"],
+        [
+            (
+                row.no,
+                out.publication,
+                row.fence,
+                out.sink,
+                out.name,
+                out.staged,
+                signed(out.device),
+                signed(out.inode),
+                out.size,
+                out.digest,
+                out.records,
+                out.mode,
+                s.at_ns,
+            )
+            for row, s in moved
+            for out in s.result.outputs
+            if out.publication not in published
+        ],
+    )
+
+
+def _note_attempts(
+    tx: Transaction, ends: Sequence[tuple[RunRow, RunResult, int, str, Fail | None]]
+) -> None:
+    """Record how attempts went, and the bad records each found in place of an earlier attempt's."""
+    note_attempt(
+        tx,
+        [
+            (
+                row.no,
+                row.fence,
+                row.attempt,
+                row.began_ns if row.began_ns is not None else at_ns,
+                at_ns,
+                outcome,
+                pack_attempt(result),
+                pack_failure(failed.failure) if failed else None,
+            )
+            for row, result, at_ns, outcome, failed in ends
+        ],
+    )
+    again = [row.no for row, *_ in ends if row.fence > 1]
+    if again:
+        tx.run(SQL["drop_rejects"], numbers(again))
+    tx.many(
+        SQL["add_rejects"],
+        [
+            (
+                row.no,
+                number,
+                bad.step,
+                bad.record,
+                bad.line,
+                bad.start,
+                bad.end,
+                plain(bad.error),
+                plain(bad.message),
+            )
+            for row, result, *_ in ends
+            for number, bad in enumerate(result.bad)
+        ],
+    )
+
+
+def _note_publish_failure(tx: Transaction, row: RunRow, each: Fail) -> None:
+    """Add a sink's refusal to the attempt that staged; mark what other sinks hold already."""
+    note_attempt(
+        tx,
+        [
+            (
+                row.no,
+                row.fence,
+                row.attempt,
+                row.began_ns if row.began_ns is not None else each.at_ns,
+                each.at_ns,
+                each.state,
+                pack_attempt(each.result),
+                pack_failure(each.failure),
+            )
+        ],
+    )
+    for state, outputs in (("unverified", each.unverified), ("published", each.published)):
+        if outputs:
+            tx.run(SQL["mark_outputs"], numbers([row.no]), texts(outputs), state, each.at_ns)
+
+
+def _fail_row(row: RunRow, each: Fail, after: RunState) -> tuple[Any, ...]:
+    failure, result = each.failure, each.result
+    staged = row.state == RunState.PUBLISHING
+    return (
+        row.no,
+        row.fence,
+        row.state,
+        after,
+        each.at_ns,
+        0 if after is RunState.QUEUED else 1,
+        each.retry_at_ns if after is RunState.RETRYING else None,
+        int(each.solo),
+        row.records if staged else result.records,
+        None if staged else result.bad_total,
+        failure.fingerprint if failure else None,
+        failure.step if failure else None,
+        failure.error if failure else None,
+        plain(failure.message if failure else result.hold),
+        each.input,
+    )
+
+
+def _tally_steps(tally: Tally, moved: Sequence[tuple[RunRow, Stage]]) -> None:
+    """Count what went through each step of attempts that are staged; those that failed would count twice."""
+    groups: dict[tuple[int, str, str], list[StepCount]] = {}
+    for row, each in moved:
+        for step in each.result.steps:
+            groups.setdefault((each.at_ns, row.pipeline, step.step), []).append(step)
+    for (at_ns, pipeline, name), steps in groups.items():
+        tally.add(
+            at_ns,
+            "taken",
+            pipeline=pipeline,
+            step=name,
+            count=len(steps),
+            records=sum([step.taken for step in steps]),
+            took_ns=[step.took_ns for step in steps],
+        )
+        for outcome, records in (
+            ("given", sum([step.given for step in steps])),
+            ("added", sum([step.added for step in steps])),
+            ("filtered", sum([step.filtered for step in steps])),
+            ("bad", sum([step.bad for step in steps])),
+        ):
+            if records:
+                tally.add(
+                    at_ns, outcome, pipeline=pipeline, step=name, count=len(steps), records=records
+                )
+
+
+def _tally_done(tx: Transaction, at_ns: int, pipeline: str, group: Sequence[RunRow]) -> None:
+    """Count finished runs of one pipeline, from arrival to done, and what each sink holds of them."""
+    tx.tally.add(
+        at_ns,
+        RunState.DONE,
+        pipeline=pipeline,
+        count=len(group),
+        records=sum([row.records for row in group]),
+        size=sum([row.size for row in group]),
+        took_ns=[at_ns - row.claimed_ns for row in group],
+    )
+    for sink, state, count, records, size in tx.read(
+        SQL["outputs_of"], _OUTPUTS, numbers(row.no for row in group)
+    ):
+        tx.tally.add(
+            at_ns,
+            state,
+            pipeline=pipeline,
+            sink=sink,
+            count=count,
+            records=records,
+            size=size,
+        )
+
+
+def _expect(changed: int, rows: Sequence[Any]) -> None:
+    """The rows were read in this very transaction, so each must have moved.
+
+    Raises:
+        PermanentError: one did not; the request is rolled back.
+    """
+    if changed != len(rows):
+        raise PermanentError(f"{changed} of {len(rows)} runs moved in the ledger")

@@ -1,0 +1,154 @@
+-- name: queued
+-- The first queued runs, oldest first within the highest priority.
+SELECT json_group_array(json_array(no, priority, file, pipeline)) FROM (
+  SELECT no, priority, file, pipeline FROM run
+  WHERE state = 'queued' AND state IN ('queued', 'running', 'publishing', 'retrying')
+  ORDER BY priority DESC, file, pipeline LIMIT ?1
+);
+
+-- name: next_priority
+-- The highest priority below a given one among runs that wait for a retry.
+SELECT max(priority) FROM run WHERE state = 'retrying' AND priority < ?1;
+
+-- name: due
+-- Runs of one priority whose retry is due, the longest due first.
+SELECT json_group_array(json_array(no, priority, file, pipeline)) FROM (
+  SELECT no, priority, file, pipeline FROM run
+  WHERE state = 'retrying' AND priority = ?1 AND due_ns <= ?2 ORDER BY due_ns LIMIT ?3
+);
+
+-- name: next_due
+-- When the earliest retry of one priority is due.
+SELECT min(due_ns) FROM run WHERE state = 'retrying' AND priority = ?1;
+
+-- name: lease
+-- Count the attempt and raise the fence, before anything runs; moves run: queued, retrying -> running.
+UPDATE run SET state = 'running', state_ns = ?2, began_ns = ?2, attempt = attempt + 1, fence = fence + 1,
+  due_ns = NULL
+WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('queued', 'retrying');
+
+-- name: orders
+-- What workers need to know of these runs.
+SELECT json_group_array(json_array(
+  run.no, run.id, run.pipeline, run.revision, run.attempt, run.fence, run.solo,
+  file.id, file.content, hex(file.relative), file.size, file.source, file.claimed_ns, file.tags,
+  json(file.attributes), lower(hex(coalesce(file.digest, x''))), file.media))
+FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value CROSS JOIN file ON file.no = run.file;
+
+-- name: find_runs
+-- Where the runs with these ids are now, and what tallies need of their files.
+SELECT json_group_array(json_array(
+  run.no, run.id, run.state, run.fence, run.attempt, run.began_ns, run.pipeline, run.records,
+  file.size, file.claimed_ns))
+FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value CROSS JOIN file ON file.no = run.file;
+
+-- name: stage
+-- Note that all outputs are staged and forget the last failure; moves run: running -> publishing.
+WITH given (no, fence, at_ns, records, bad) AS (VALUES (?, ?, ?, ?, ?))
+UPDATE run SET state = 'publishing', state_ns = given.at_ns, records = given.records, bad = given.bad,
+  fingerprint = NULL, step = NULL, error = NULL, message = NULL
+FROM given WHERE run.no = given.no AND run.fence = given.fence AND run.state = 'running';
+
+-- name: add_publications
+-- Record staged outputs.
+INSERT INTO publication (run, id, fence, sink, name, staged, device, inode, size, digest, records, mode,
+                         state, state_ns)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'staged', ?);
+
+-- name: drop_staged
+-- Forget what earlier attempts of these runs staged and nobody published.
+DELETE FROM publication WHERE run IN (SELECT value FROM carray(?1)) AND state = 'staged';
+
+-- name: published_of
+-- What earlier attempts of these runs published already.
+SELECT json_group_array(publication.id)
+FROM carray(?1) AS wanted CROSS JOIN publication ON publication.run = wanted.value
+WHERE publication.state <> 'staged';
+
+-- name: add_attempts
+-- Record how attempts went; a later word about the same attempt adds only its end and its failure.
+INSERT INTO attempt (run, fence, number, began_ns, ended_ns, outcome, facts, failure)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run, fence) DO UPDATE SET
+  ended_ns = excluded.ended_ns, outcome = excluded.outcome, failure = excluded.failure;
+
+-- name: drop_rejects
+-- Forget the bad records of earlier attempts of these runs.
+DELETE FROM reject WHERE run IN (SELECT value FROM carray(?1));
+
+-- name: add_rejects
+-- Record bad records.
+INSERT INTO reject (run, number, step, record, line, start, end, error, message)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: rename_output
+-- Fix another name for an output before it is made visible.
+UPDATE publication SET name = ?2 WHERE id = ?1 AND state = 'staged';
+
+-- name: mark_outputs
+-- Note what became of some of the staged outputs of these runs: published, or unverified.
+UPDATE publication SET state = ?3, state_ns = ?4
+WHERE run IN (SELECT value FROM carray(?1)) AND state = 'staged'
+  AND id IN (SELECT value FROM carray(?2));
+
+-- name: published
+-- Note that the staged outputs of these runs are visible.
+UPDATE publication SET state = 'published', state_ns = ?2
+WHERE run IN (SELECT value FROM carray(?1)) AND state = 'staged';
+
+-- name: outputs_of
+-- What these runs hold in each sink.
+SELECT json_group_array(json_array(sink, state, outputs, records, bytes)) FROM (
+  SELECT sink, publication.state AS state, count(*) AS outputs, sum(records) AS records, sum(size) AS bytes
+  FROM carray(?1) AS wanted CROSS JOIN publication ON publication.run = wanted.value
+  GROUP BY sink, publication.state
+);
+
+-- name: finish
+-- Note that everything is published; moves run: publishing -> done.
+UPDATE run SET state = 'done', state_ns = ?2
+WHERE no IN (SELECT value FROM carray(?1)) AND state = 'publishing';
+
+-- name: fail
+-- Note a bad end; moves run: running -> retrying, dead, queued, held; moves run: publishing -> dead.
+WITH given (no, fence, before, after, at_ns, spent, due_ns, solo, records, bad, fingerprint, step, error,
+            message, input) AS (
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+)
+UPDATE run SET state = given.after, state_ns = given.at_ns, attempt = attempt - (1 - given.spent),
+  due_ns = given.due_ns, solo = given.solo, records = given.records, bad = coalesce(given.bad, run.bad),
+  fingerprint = given.fingerprint, step = given.step, error = given.error, message = given.message,
+  input = coalesce(given.input, run.input)
+FROM given WHERE run.no = given.no AND run.fence = given.fence AND run.state = given.before;
+
+-- name: left_running
+-- Runs that were running when a former server ended.
+SELECT json_group_array(json_array(no, pipeline, fence, attempt, interruptions, coalesce(began_ns, state_ns)))
+FROM run WHERE state = 'running' AND state IN ('queued', 'running', 'publishing', 'retrying');
+
+-- name: interrupt
+-- Queue interrupted runs again, alone, without charging them; moves run: running -> queued.
+UPDATE run SET state = 'queued', state_ns = ?2, attempt = attempt - 1, fence = fence + 1,
+  interruptions = interruptions + 1, solo = 1
+WHERE no IN (SELECT value FROM carray(?1)) AND state = 'running';
+
+-- name: give_up
+-- End a run that was interrupted too often; moves run: running -> dead.
+UPDATE run SET state = 'dead', state_ns = ?2, attempt = attempt - 1, fence = fence + 1,
+  interruptions = interruptions + 1, fingerprint = ?3, step = '', error = ?4, message = ?5
+WHERE no = ?1 AND state = 'running';
+
+-- name: left_publishing
+-- Runs whose outputs are staged and not all known to be published.
+SELECT json_group_array(no) FROM (
+  SELECT no FROM run WHERE state = 'publishing' AND state IN ('queued', 'running', 'publishing', 'retrying') ORDER BY no
+);
+
+-- name: left_staged
+-- Outputs staged and not published, of runs in one state.
+SELECT json_group_array(json_array(
+  publication.id, run.id, publication.fence, publication.sink, hex(publication.name),
+  hex(publication.staged), publication.device, publication.inode, publication.size, publication.digest,
+  publication.records, publication.mode, publication.state))
+FROM publication INDEXED BY publication_staged CROSS JOIN run ON run.no = publication.run
+WHERE publication.state = 'staged' AND run.state = ?1;

@@ -1,0 +1,214 @@
+"""Reading the ledger: what queries ask of a store, beside a running server or without one.
+
+Every method answers from one consistent snapshot, changes nothing and never blocks the writer. Methods are
+synchronous; one object serves one thread at a time. Times are wall nanoseconds, UTC. Names are bytes.
+
+Errors: `NotFound` when there is no ledger, `UsageError` when it is another version's, `SystemFault` when it
+cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from filemill.model.files import TagHit
+from filemill.model.runs import BadRecord, Failure, Publication, StepCount
+
+
+class FileRow(msgspec.Struct, frozen=True):
+    """A file as the ledger knows it. `no` is its place in the order of arrival."""
+
+    no: int
+    file: str
+    state: str
+    state_ns: int
+    source: str
+    path: bytes
+    relative: bytes
+    size: int
+    mtime_ns: int
+    content: str
+    arrived_ns: int
+    ingested_ns: int | None
+    how: str
+    after: str
+    parent: str | None
+    tags: tuple[str, ...]
+    digest: str
+    media: str
+    attributes: dict[str, str]
+    hits: tuple[TagHit, ...]
+    header: tuple[str, ...]
+    reason: str
+    duplicate_of: str | None
+    disposed_ns: int | None
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """A run as the ledger knows it; `step`, `error` and `message` are of its latest failure."""
+
+    no: int
+    run: str
+    file_no: int
+    pipeline: str
+    revision: int
+    state: str
+    state_ns: int
+    queued_ns: int
+    began_ns: int | None
+    attempt: int
+    interruptions: int
+    due_ns: int | None
+    records: int
+    bad: int
+    fingerprint: str
+    step: str
+    error: str
+    message: str
+    input: str | None
+
+
+class AttemptRow(msgspec.Struct, frozen=True):
+    """One try of a run; `outcome` is the state it led to."""
+
+    number: int
+    fence: int
+    began_ns: int
+    ended_ns: int
+    outcome: str
+    steps: tuple[StepCount, ...]
+    records: int
+    blank: int
+    bad: int
+    took_ns: int
+    hold: str
+    failure: Failure | None
+
+
+class GroupRow(msgspec.Struct, frozen=True):
+    """Dead runs of one fingerprint."""
+
+    fingerprint: str
+    pipeline: str
+    step: str
+    error: str
+    message: str
+    count: int
+    first_ns: int
+    last_ns: int
+
+
+class TallyRow(msgspec.Struct, frozen=True):
+    """Sums over some time of what happened."""
+
+    pipeline: str
+    step: str
+    sink: str
+    outcome: str
+    count: int
+    records: int
+    bytes: int
+    latency: dict[int, int]
+
+
+class RevisionRow(msgspec.Struct, frozen=True):
+    """One stored configuration and how many runs it has."""
+
+    number: int
+    digest: str
+    at_ns: int
+    text: str
+    runs: int
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which files; all that are set must hold."""
+
+    state: str = ""
+    """`live`, an end of runs, or a file's own state."""
+    tag: str = ""
+    """A tag, or a prefix ending in `*`."""
+    pipeline: str = ""
+    name: bytes = b""
+    """Part of the path below the source; with `*` or `?` a pattern for its last part. ASCII case is ignored."""
+    since_ns: int = 0
+    before: int | None = None
+    """Only files that arrived before the one of this number."""
+    limit: int = 50
+
+
+class Reading(Protocol):
+    """The methods; see the module for what all of them promise."""
+
+    def select(self, selection: Selection) -> list[FileRow]:
+        """Files that fit, the latest arrival first."""
+        ...
+
+    def files(self, ids: Sequence[str]) -> list[FileRow]:
+        """The files with these ids, in any order."""
+        ...
+
+    def ids(self, prefix: str, limit: int) -> list[tuple[str, str, str]]:
+        """(`file` or `run`, id, file's id) of files and runs whose id begins so."""
+        ...
+
+    def runs(self, files: Sequence[int]) -> list[RunRow]:
+        """Every run of these files (by number), in the order in which they were queued."""
+        ...
+
+    def attempts(self, run: int) -> list[AttemptRow]:
+        """Every recorded attempt of a run (by number), in order."""
+        ...
+
+    def publications(self, run: int) -> list[tuple[Publication, int]]:
+        """Every output of a run and since when it is in its state."""
+        ...
+
+    def rejects(self, run: int, limit: int) -> list[BadRecord]:
+        """The bad records kept in detail, in the file's order."""
+        ...
+
+    def relatives(self, file: str) -> tuple[list[str], list[str]]:
+        """Ids of its children, and of later files with the same content."""
+        ...
+
+    def groups(self, pipeline: str, since_ns: int) -> list[GroupRow]:
+        """Dead runs by fingerprint, the latest first; `pipeline` empty means all."""
+        ...
+
+    def ended(
+        self, state: str, pipeline: str, fingerprint: str, before: int | None, limit: int
+    ) -> list[RunRow]:
+        """Runs in one side state (`dead`, `held`), the latest arrival first."""
+        ...
+
+    def by_number(self, files: Sequence[int]) -> list[FileRow]:
+        """The files with these numbers, in any order."""
+        ...
+
+    def file_counts(self) -> dict[str, int]:
+        """How many files count under each word of `model.states.file_state_of`."""
+        ...
+
+    def run_counts(self) -> list[tuple[str, str, int]]:
+        """(pipeline, state, how many) of all runs."""
+        ...
+
+    def oldest_waiting(self) -> list[tuple[str, int]]:
+        """(pipeline, arrival) of the oldest file with a queued run, and of each pipeline's."""
+        ...
+
+    def tally(self, since_ns: int) -> list[TallyRow]:
+        """Sums since a time (whole minutes), by pipeline, step, sink and outcome."""
+        ...
+
+    def revisions(self) -> list[RevisionRow]:
+        """Every stored configuration, the latest first."""
+        ...
+
+    def close(self) -> None:
+        """Close. Idempotent."""
+        ...

@@ -1,0 +1,390 @@
+"""Users' functions as steps: found by dotted path, understood by their signature. Only in workers.
+
+The first argument's annotation sets the grain, keyword-only arguments are the options, a keyword-only `ctx` is filled
+in. Annotations are resolved as a type checker would; a name that exists only under `TYPE_CHECKING` is a
+configuration error with help, because at run time nobody can say what it means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc
+import difflib
+import importlib
+import inspect
+import os
+import sys
+import traceback as tracebacks
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
+
+from filemill.model.errors import PermanentError
+from filemill.ports.step import Form, Grain, Scope, StepSpec
+from filemill.step_api import MARKS, File, StepMarks
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_STREAMS = (
+    collections.abc.Iterable,
+    collections.abc.Iterator,
+    collections.abc.Sequence,
+    collections.abc.Collection,
+)
+_ANNOTATE = (
+    "annotate its first argument: `row: dict` for one record, `rows: Iterable[dict]` for all records of the "
+    "file, `frame: polars.DataFrame` for a batch, `file: File` for the whole file"
+)
+
+
+class FunctionError(PermanentError):
+    """A function that cannot be a step; `option` names a wrong option."""
+
+    def __init__(self, message: str, *, help: str = "", option: tuple[str, ...] = ()) -> None:  # noqa: A002
+        super().__init__(message, help=help)
+        self.option = option
+
+
+class Function:
+    """One user's function, understood.
+
+    Raises:
+        FunctionError: it cannot be imported or found, or its signature says too little; with help.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.call: Callable[..., Any] = find(path)
+        marks = getattr(self.call, MARKS, None)
+        self.marks = marks if isinstance(marks, StepMarks) else StepMarks()
+        self.is_async = inspect.iscoroutinefunction(self.call)
+        signature = _signature(self.call, path)
+        first, options = _split(signature, path)
+        hints = _hints(self.call, path)
+        if first.name not in hints:
+            raise FunctionError(
+                f"`{path}`: the argument `{first.name}` has no annotation, so nobody knows what one call sees",
+                help=_ANNOTATE,
+            )
+        self.grain = _grain(hints[first.name], path, first.name)
+        self.takes_context = "ctx" in options
+        options.pop("ctx", None)
+        self.options = _options_model(path, options, hints)
+        if self.is_async and self.grain is not Grain.RECORD:
+            raise FunctionError(
+                f"`{path}`: `async def` is for functions of one record",
+                help="take `row: dict`, or write a plain `def`",
+            )
+
+    @property
+    def io(self) -> bool:
+        """Say whether calls may overlap."""
+        return self.is_async or self.marks.io
+
+    def spec(self) -> StepSpec:
+        """What the function says of itself, its options' JSON Schema included."""
+        name = self.marks.name or self.path.rsplit(".", 1)[-1]
+        document = inspect.getdoc(self.call) or ""
+        form = Form.FILE if self.grain is Grain.FILE else Form.RECORDS
+        scope = {Grain.RECORD: Scope.RECORD, Grain.FRAME: Scope.BATCH}.get(self.grain, Scope.FILE)
+        return StepSpec(
+            name=name,
+            summary=self.marks.summary or document.split("\n", 1)[0],
+            example=f"- {self.path}",
+            takes=form,
+            gives=form,
+            grain=self.grain,
+            scope=scope,
+            io=self.io,
+            makes_tags=self.grain in (Grain.RECORD, Grain.STREAM),
+            options_schema=self.options.model_json_schema(),
+            origin=_origin(self.call),
+        )
+
+    def convert(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options as the types the signature asks for, keyed by argument; defaults left to the function.
+
+        Raises:
+            FunctionError: for the first wrong or unknown one, with a did-you-mean.
+        """
+        try:
+            model = self.options.model_validate(dict(options))
+        except ValidationError as error:
+            raise self._wrong_option(error) from error
+        return {name: getattr(model, name) for name in model.model_fields_set}
+
+    def plain(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The converted options in builtins, as a plan carries them.
+
+        Raises:
+            FunctionError: as `convert`.
+        """
+        try:
+            model = self.options.model_validate(dict(options))
+        except ValidationError as error:
+            raise self._wrong_option(error) from error
+        return model.model_dump(mode="json", exclude_unset=True)
+
+    def _wrong_option(self, error: ValidationError) -> FunctionError:
+        first = error.errors()[0]
+        where = tuple(str(part) for part in first["loc"])
+        name = where[0] if where else ""
+        known = list(self.options.model_fields)
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, known, 1)
+            return FunctionError(
+                f"`{self.path}` has no option `{name}`",
+                help=f"did you mean `{near[0]}`?" if near else _known(known),
+                option=where,
+            )
+        if first["type"] == "missing":
+            return FunctionError(
+                f"`{self.path}` needs the option `{name}`",
+                help="it has no default in the function's signature",
+                option=where,
+            )
+        return FunctionError(f"`{self.path}`: option `{name}`: {first['msg']}", option=where)
+
+
+def _known(names: list[str]) -> str:
+    if not names:
+        return (
+            "it takes no options: those are keyword-only arguments, behind a `*` in the signature"
+        )
+    return "its options: " + ", ".join(f"`{name}`" for name in names)
+
+
+def find(path: str) -> Callable[..., Any]:
+    """The function at a dotted path.
+
+    Raises:
+        FunctionError: it cannot be imported or is not there, with a did-you-mean.
+    """
+    module_name, _, attribute = path.rpartition(".")
+    if not module_name:
+        raise FunctionError(f"`{path}` is no dotted path", help="write module.function")
+    owner = _import(module_name, path)
+    found = getattr(owner, attribute, None)
+    if found is None:
+        near = difflib.get_close_matches(attribute, _callables(owner), 1)
+        raise FunctionError(
+            f"`{module_name}` has no function `{attribute}`",
+            help=f"did you mean `{module_name}.{near[0]}`?"
+            if near
+            else _offers(owner, module_name),
+        )
+    if not callable(found) or inspect.isclass(found):
+        raise FunctionError(
+            f"`{path}` is {_article(found)}, not a function", help="a step is a `def`"
+        )
+    return typing.cast("Callable[..., Any]", found)
+
+
+def _article(thing: Any) -> str:
+    return "a class" if inspect.isclass(thing) else f"a {type(thing).__name__}"
+
+
+def _callables(module: types.ModuleType) -> list[str]:
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and inspect.isroutine(value)
+    ]
+
+
+def _offers(module: types.ModuleType, name: str) -> str:
+    own = [
+        each
+        for each in _callables(module)
+        if getattr(vars(module)[each], "__module__", "") == module.__name__
+    ]
+    return f"functions of `{name}`: {', '.join(own)}" if own else f"`{name}` defines no functions"
+
+
+def _import(module: str, path: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(error.name + ".")):
+            raise FunctionError(
+                f"no step `{path}`: there is no module `{error.name}`",
+                help=f"a dotted path is looked up beside the main config file first: is {error.name}.py there?",
+            ) from error
+        raise FunctionError(
+            f"`{module}` cannot be imported: {error} ({user_line(error)})",
+            help=f"install `{error.name}` where filemill runs",
+        ) from error
+    except Exception as error:
+        raise FunctionError(
+            f"`{module}` cannot be imported: {type(error).__name__}: {error} ({user_line(error)})",
+            help="run it by itself to see the whole error: python -c 'import " + module + "'",
+        ) from error
+
+
+def _signature(function: Callable[..., Any], path: str) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise FunctionError(f"`{path}` shows no signature", help="wrap it in a `def`") from error
+
+
+def _split(
+    signature: inspect.Signature, path: str
+) -> tuple[inspect.Parameter, dict[str, inspect.Parameter]]:
+    """The first argument and the options."""
+    positional, options = [], {}
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            positional.append(parameter)
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            options[parameter.name] = parameter
+        else:
+            raise FunctionError(
+                f"`{path}` takes `*{parameter.name}`, so nobody knows its options",
+                help="name each option as a keyword-only argument, behind a `*`",
+            )
+    if not positional:
+        raise FunctionError(f"`{path}` takes nothing to work on", help=_ANNOTATE)
+    for extra in positional[1:]:
+        if extra.name == "ctx":
+            options["ctx"] = extra
+            continue
+        raise FunctionError(
+            f"`{path}`: the argument `{extra.name}` is neither the record nor an option",
+            help=f"options are keyword-only: def {signature_hint(path)}({positional[0].name}, *, {extra.name}=...)",
+        )
+    return positional[0], options
+
+
+def signature_hint(path: str) -> str:
+    """The function's own name."""
+    return path.rsplit(".", 1)[-1]
+
+
+def _hints(function: Callable[..., Any], path: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(inspect.unwrap(function), include_extras=True)
+    except NameError as error:
+        name = error.name or "?"
+        raise FunctionError(
+            f"`{path}`: the annotation `{name}` does not exist when the program runs",
+            help=f"import `{name}` outside `if TYPE_CHECKING:`, since the annotation says what one call sees",
+        ) from error
+    except Exception as error:
+        raise FunctionError(f"`{path}`: its annotations cannot be read: {error}") from error
+
+
+def _grain(annotation: Any, path: str, argument: str) -> Grain:
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    origin = typing.get_origin(annotation) or annotation
+    if origin in (dict, collections.abc.Mapping, collections.abc.MutableMapping):
+        return Grain.RECORD
+    if typing.is_typeddict(origin):
+        return Grain.RECORD
+    if origin in _STREAMS:
+        inner = typing.get_args(annotation)
+        of = typing.get_origin(inner[0]) or inner[0] if inner else None
+        if of in (dict, collections.abc.Mapping, collections.abc.MutableMapping):
+            return Grain.STREAM
+        raise FunctionError(
+            f"`{path}`: `{argument}: {_text(annotation)}` does not say of what",
+            help="write Iterable[dict]",
+        )
+    if origin is File:
+        return Grain.FILE
+    polars = sys.modules.get("polars")
+    if polars is not None and origin is polars.DataFrame:
+        return Grain.FRAME
+    raise FunctionError(
+        f"`{path}`: `{argument}: {_text(annotation)}` is nothing a step can work on", help=_ANNOTATE
+    )
+
+
+def _text(annotation: Any) -> str:
+    return annotation.__name__ if inspect.isclass(annotation) else str(annotation)
+
+
+def _options_model(
+    path: str, options: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]
+) -> type[BaseModel]:
+    fields: dict[str, Any] = {}
+    for name, parameter in options.items():
+        default = ... if parameter.default is parameter.empty else parameter.default
+        guess = Any if default in (..., None) else type(default)
+        fields[name] = (hints.get(name, guess), default)
+    try:
+        return create_model(
+            f"{signature_hint(path)}_options",
+            __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False),
+            **fields,
+        )
+    except (PydanticUserError, NameError, TypeError) as error:
+        raise FunctionError(
+            f"`{path}`: an option has a type that configuration cannot give: {str(error).split(chr(10))[0]}",
+            help="options are numbers, text, booleans, lists, dicts, dates, durations, or pydantic models",
+        ) from error
+
+
+def _origin(function: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsourcefile(inspect.unwrap(function)) or "built-in"
+    except TypeError:
+        return "built-in"
+
+
+def user_frames(error: BaseException) -> list[tracebacks.FrameSummary]:
+    """The traceback's frames outside filemill, the standard library and installed packages, outermost first."""
+    return [
+        frame
+        for frame in tracebacks.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((PACKAGE, "<frozen"))
+        and "site-packages" not in frame.filename
+        and not frame.filename.startswith(_STANDARD)
+    ]
+
+
+_STANDARD = os.path.dirname(os.path.abspath(asyncio.__file__)).rsplit(os.sep, 1)[0] + os.sep
+
+
+def user_line(error: BaseException) -> str:
+    """Where in the user's code an error came from: `steps.py:31 in add_vat`; `?` when nowhere in it."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{os.path.basename(error.filename)}:{error.lineno}"
+    frames = user_frames(error)
+    if not frames:
+        return "?"
+    return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}"
+
+
+def user_traceback(error: BaseException) -> str:
+    """The traceback's text, limited to the user's frames; the whole of it when there are none."""
+    frames = user_frames(error)
+    if not frames:
+        return "".join(tracebacks.format_exception(error))
+    return "".join(
+        (
+            "Traceback (most recent call last):\n",
+            *tracebacks.format_list(frames),
+            *tracebacks.format_exception_only(error),
+        )
+    )
+
+
+_LOADED: dict[str, tuple[types.ModuleType | None, Function]] = {}
+
+
+def load(path: str) -> Function:
+    """The function at a dotted path, understood once for as long as its module stays imported.
+
+    Raises:
+        FunctionError: as `Function`.
+    """
+    module = sys.modules.get(path.rpartition(".")[0])
+    known = _LOADED.get(path)
+    if known is None or module is None or known[0] is not module:
+        function = Function(path)
+        known = _LOADED[path] = (sys.modules.get(path.rpartition(".")[0]), function)
+    return known[1]

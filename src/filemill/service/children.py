@@ -1,0 +1,85 @@
+"""One-off worker children for the command line: questions about users' code, and how a file would be routed.
+
+The asking process imports neither users' modules nor Polars; the child does, and ends with its answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+
+from filemill.engine import frames
+from filemill.engine.spawning import Spawned, describe_exit, end_now, spawn
+from filemill.model.errors import SystemFault
+from filemill.model.files import FileRef
+from filemill.model.plan import Plan
+from filemill.ports.describe import Answers, Question
+from filemill.routing.explaining import Explanation
+
+TIMEOUT = 60.0
+"""Seconds a child may take: a user's module that hangs at import must not hang `check`."""
+
+
+def describe(question: Question) -> Answers:
+    """Ask a fresh worker about users' steps, taggers and expressions.
+
+    Raises:
+        SystemFault: the child died or took over a minute; its output is the help.
+    """
+    if not (question.steps or question.expressions or question.taggers):
+        return Answers()
+    with tempfile.TemporaryDirectory(prefix="filemill-") as folder:
+        reply = _converse(folder, question.root, [frames.Ask(1, question)])
+    assert isinstance(reply, frames.Answered), "an Ask is answered by Answered"  # noqa: S101
+    return reply.answers
+
+
+def explain(file: FileRef, plan: Plan) -> Explanation:
+    """Ask a fresh worker how `plan` would tag and route a file; nothing is written.
+
+    Raises:
+        SystemFault: the child died or took over a minute.
+    """
+    with tempfile.TemporaryDirectory(prefix="filemill-") as folder:
+        reply = _converse(folder, plan.root, [frames.Setup(plan), frames.Explain(1, file)])
+    assert isinstance(reply, frames.Explained), "an Explain is answered by Explained"  # noqa: S101
+    return reply.explanation
+
+
+def _converse(folder: str, root: str, messages: list[frames.ToWorker]) -> frames.FromWorker:
+    """Send the messages one by one to a fresh worker; the answer to the last."""
+    spawned = spawn(os.fsencode(os.path.join(folder, "page")), root)
+    spawned.connection.settimeout(TIMEOUT)
+    reply: frames.FromWorker | None = None
+    trouble = ""
+    try:
+        for message in messages:
+            spawned.connection.sendall(frames.pack(message))
+            body = frames.receive(spawned.connection)
+            if body is None:
+                trouble = "it ended without an answer"
+                break
+            reply = frames.unpack_from_worker(body)
+            if isinstance(reply, frames.Broken):
+                raise SystemFault(f"a worker child failed: {reply.error}", help=reply.help)
+    except TimeoutError:
+        trouble = f"no answer after {TIMEOUT:g}s: does a module of yours do its work at import?"
+    except (OSError, frames.FrameError) as error:
+        trouble = str(error)
+    finally:
+        spawned.connection.close()
+        printed = _printed(spawned)
+        code = end_now(spawned.process)
+        os.close(spawned.output)
+    if trouble or reply is None:
+        raise SystemFault(
+            f"a worker child failed: {trouble} ({describe_exit(code)})", help=printed[-2_000:]
+        )
+    return reply
+
+
+def _printed(spawned: Spawned) -> str:
+    with contextlib.suppress(BlockingIOError):
+        return os.read(spawned.output, 64 << 10).decode("utf-8", "backslashreplace")
+    return ""

@@ -1,0 +1,137 @@
+"""The two modes: watch until told to stop, or take what there is and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from filemill.model.events import Emit
+from filemill.model.plan import Plan
+from filemill.ports.registry import Registry
+from filemill.service.server import Revision, Server
+
+DRAIN = 60.0
+"""Seconds that runs already with workers get to come back after Ctrl-C or TERM."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a one-shot run did: the ids of the files it took, and the named paths it knew already."""
+
+    files: tuple[str, ...]
+    known: tuple[bytes, ...] = ()
+
+
+class _Stop:
+    """Ctrl-C or TERM once: drain. Twice: now."""
+
+    def __init__(self) -> None:
+        self.drain = asyncio.Event()
+        self.now = asyncio.Event()
+
+    def asked(self) -> None:
+        if self.drain.is_set():
+            self.now.set()
+        self.drain.set()
+
+
+@contextlib.contextmanager
+def _signals(stop: _Stop) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.asked)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def watch(plan: Plan, revision: Revision, registry: Registry, emit: Emit) -> bool:
+    """Run until a signal; True when it drained in peace, False when it was stopped at once.
+
+    Raises:
+        FilemillError: it could not start, or a part of it ended (a failed ledger sync).
+    """
+    stop = _Stop()
+    server = Server(plan, revision, registry, emit)
+    with _signals(stop):
+        try:
+            await _unless(stop.now, server.start(watch=True))
+            if not stop.now.is_set():
+                await _first(stop.drain.wait(), server.failed())
+            drained = not stop.now.is_set() and await _unless(stop.now, server.drain(DRAIN))
+        finally:
+            await server.stop()
+    return bool(drained)
+
+
+async def once(
+    plan: Plan,
+    revision: Revision,
+    registry: Registry,
+    emit: Emit,
+    paths: Sequence[bytes] = (),
+    *,
+    again: bool = False,
+) -> Outcome:
+    """Take the named files, or all that waits in the sources, and return when each came to an end.
+
+    Retries are waited for. Named files are never moved or changed. A signal drains; what is left is
+    kept for the next start.
+    """
+    stop = _Stop()
+    server = Server(plan, revision, registry, emit)
+    with _signals(stop):
+        try:
+            await _unless(stop.drain, server.start(watch=False))
+            taken: asyncio.Task[Outcome] = asyncio.create_task(_take(server, paths, again=again))
+            await _first(stop.drain.wait(), server.failed(), taken)
+            if taken.done():
+                outcome = taken.result()
+                await _first(stop.drain.wait(), server.failed(), server.rest())
+            else:
+                taken.cancel()
+                outcome = Outcome(())
+            if stop.drain.is_set():
+                await _unless(stop.now, server.drain(DRAIN))
+                raise KeyboardInterrupt
+        finally:
+            await server.stop()
+    return outcome
+
+
+async def _take(server: Server, paths: Sequence[bytes], *, again: bool) -> Outcome:
+    if not paths:
+        await server.scan_once()
+        return Outcome(tuple(server.ingested))
+    taken = await server.intake.take(paths, again=again)
+    known = tuple(path for path, file in zip(paths, taken, strict=True) if file is None)
+    return Outcome(tuple(file for file in taken if file is not None), known)
+
+
+async def _first(*waits: Awaitable[Any]) -> None:
+    """Wait for the first of several; its error is raised. Those that were no tasks before are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    ours = [task for task in pending if all(task is not wait for wait in waits)]
+    for task in ours:
+        task.cancel()
+    await asyncio.gather(*ours, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[Any]) -> bool:
+    """Do the work unless `stop` is set first; says whether it was done."""
+    task = asyncio.ensure_future(work)
+    await _first(stop.wait(), task)
+    if task.done():
+        return True
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return False

@@ -1,0 +1,325 @@
+"""The server: one process tree that watches, queues, runs and publishes, in the order in which things must start.
+
+Start: data directory and lock -> ledger -> revision -> sinks proven -> first worker, while what a former server
+left is taken over -> sources -> ready. Stop is the reverse: sources, then intake, then runs with workers
+(drained), then the publisher, then the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+
+import msgspec
+
+from filemill.contents.local import LocalContent
+from filemill.durable import Durable, Failpoints
+from filemill.engine.dispatching import Dispatcher
+from filemill.engine.inspecting import InspectionDesk
+from filemill.engine.policy import MAX_INTERRUPTIONS
+from filemill.engine.publishing import Publisher, Staged
+from filemill.engine.supervisor import Limits, WorkerPool
+from filemill.engine.trouble import Trouble
+from filemill.intake.intake import Intake
+from filemill.intake.dispose import dispose
+from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
+from filemill.model.events import Emit, ServerDraining, ServerStarted, ServerStopped
+from filemill.model.files import FileRef
+from filemill.model.plan import Plan
+from filemill.ports.clock import RandomIds, SystemClock
+from filemill.ports.ledger import Recovered
+from filemill.ports.registry import Registry
+from filemill.ports.source import Sighting
+from filemill.service.building import build_sinks, build_sources, settings_of
+
+MAX_PENDING = 4_096
+"""Acknowledged files not yet routed before claiming waits: bounds memory, not the folder."""
+_LOOK_EVERY = 0.25
+
+
+class Revision(msgspec.Struct, frozen=True):
+    """The configuration as it is stored in the ledger."""
+
+    digest: str
+    text: str
+
+
+class Server:
+    """Everything in one process tree. `start` once, then `drain` or not, then `stop`."""
+
+    def __init__(self, plan: Plan, revision: Revision, registry: Registry, emit: Emit) -> None:
+        self.plan = plan
+        self._revision = revision
+        self._registry = registry
+        self._emit = emit
+        self._clock = SystemClock()
+        self._ids = RandomIds()
+        self._durable = Durable(
+            Failpoints.from_environment("server"), sync=plan.durability == "power"
+        )
+        self._closing = contextlib.AsyncExitStack()
+        self._watching = contextlib.AsyncExitStack()
+        self._fatal: asyncio.Future[None] | None = None
+        self._ended: list[str] = []
+        self._disposer: asyncio.Task[None] | None = None
+        self.ingested: list[str] = []
+        """Files acknowledged since the start, kept only without watching (a one-shot run counts them)."""
+        self._keep_ingested = False
+
+    async def start(self, *, watch: bool = True) -> None:
+        """Start everything; returns when all of it answers.
+
+        Raises:
+            Busy: another process holds the data directory.
+            UsageError: a source or sink cannot be used, with help.
+            SystemFault: no worker can be started.
+        """
+        began = self._clock.monotonic()
+        self._keep_ingested = not watch
+        self._fatal = asyncio.get_running_loop().create_future()
+        data = self.plan.data
+        os.makedirs(data, 0o700, exist_ok=True)
+        lock = InstanceLock(data)
+        lock.acquire()
+        self._closing.callback(lock.release)
+        self.ledger = await SqliteLedger.open(
+            os.path.join(data, "ledger.db"), durable=self._durable, clock=self._clock
+        )
+        self._closing.push_async_callback(self.ledger.close)
+        number = await self.ledger.add_revision(
+            self._revision.digest, self._revision.text, self._clock.wall_ns()
+        )
+        self.plan = msgspec.structs.replace(self.plan, revision=number)
+        self._build()
+        left = await self._start_pool()
+        recovered = await self._recover(left)
+        await self._start_roles()
+        if watch:
+            for source in self.sources.values():
+                await source.start()
+                self._watching.push_async_callback(source.stop)
+        self._emit(
+            ServerStarted(
+                at_ns=self._clock.wall_ns(),
+                took_ns=int((self._clock.monotonic() - began) * 1e9),
+                recovered=recovered,
+            )
+        )
+
+    async def scan_once(self) -> None:
+        """Sight everything that waits in the sources now, and return when all of it is taken."""
+        for source in self.sources.values():
+            await source.start()
+            await source.scanned()
+            await source.stop()
+        await self.intake.idle()
+
+    async def rest(self) -> None:
+        """Return when every file taken is at an end; retries are waited for."""
+        while True:
+            await self.intake.idle()
+            await self.desk.idle()
+            await self.publisher.idle()
+            if not self.dispatcher.running and await self.ledger.live() == 0:
+                break
+            await asyncio.sleep(0.02)
+        if self._disposer is not None:
+            await self._disposer
+
+    async def failed(self) -> None:
+        """Raise the error that ended a part of the server, when one does; never returns otherwise."""
+        assert self._fatal is not None, "start comes first"  # noqa: S101
+        while not self._fatal.done():
+            for crashed in (self.dispatcher.crashed, self.desk.crashed, self.publisher.crashed()):
+                if crashed is not None:
+                    raise crashed
+            await asyncio.wait({self._fatal}, timeout=_LOOK_EVERY)
+        self._fatal.result()
+
+    async def drain(self, grace: float) -> bool:
+        """Take nothing new, finish what workers hold, publish what is staged; False when `grace` (s) ran out."""
+        running = self.dispatcher.running
+        await self._watching.aclose()
+        await self.intake.stop()
+        self._emit(
+            ServerDraining(
+                at_ns=self._clock.wall_ns(),
+                running=running,
+                queued=max(0, await self.ledger.live() - running),
+            )
+        )
+        try:
+            async with asyncio.timeout(grace):
+                await self.dispatcher.drain()
+                await self.publisher.idle()
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """Stop every part that runs, in order. Idempotent."""
+        kept = -1
+        with contextlib.suppress(Exception):
+            # Only for the last line a person reads; a ledger that failed has said so already.
+            kept = await self.ledger.live()
+        await self._watching.aclose()
+        await self._closing.aclose()
+        if kept >= 0:
+            self._emit(ServerStopped(at_ns=self._clock.wall_ns(), kept=kept))
+
+    def _build(self) -> None:
+        plan, clock, emit = self.plan, self._clock, self._emit
+        self.trouble = Trouble(clock, emit)
+        self.content = LocalContent(os.path.join(os.fsencode(plan.data), b"content"), self._durable)
+        self.content.open()
+        self.sinks = build_sinks(plan, self._registry, self._durable)
+        for sink in self.sinks.values():
+            sink.prepare()
+        folder = os.path.join(os.fsencode(plan.data), b"workers")
+        self.pool = WorkerPool(plan, folder, Limits(plan.workers), clock, emit)
+        self.publisher = Publisher(
+            ledger=self.ledger,
+            sinks=self.sinks,
+            clock=clock,
+            emit=emit,
+            trouble=self.trouble,
+            finished=self._finished,
+        )
+        self.dispatcher = Dispatcher(
+            plan=plan,
+            ledger=self.ledger,
+            content=self.content,
+            pool=self.pool,
+            publisher=self.publisher,
+            clock=clock,
+            emit=emit,
+            trouble=self.trouble,
+            chance=random.Random(),  # noqa: S311 -- jitter, not secrets
+        )
+        self.sources = build_sources(
+            plan,
+            self._registry,
+            sighted=self._sighted,
+            backlog=self._backlog,
+            emit=emit,
+            clock=clock,
+        )
+        settings = settings_of(self.sources)
+        self.desk = InspectionDesk(
+            plan=plan,
+            ledger=self.ledger,
+            pool=self.pool,
+            clock=clock,
+            ids=self._ids,
+            emit=emit,
+            trouble=self.trouble,
+            duplicates={name: each.duplicates for name, each in settings.items()},
+            routed=self._routed,
+        )
+        self.intake = Intake(
+            ledger=self.ledger,
+            content=self.content,
+            durable=self._durable,
+            clock=clock,
+            ids=self._ids,
+            emit=emit,
+            sources=settings,
+            on_ingested=self._on_ingested,
+            room=lambda: MAX_PENDING - self.desk.pending,
+            on_fatal=self._on_fatal,
+        )
+
+    async def _start_pool(self) -> Recovered:
+        """First worker and the ledger's recovery side by side: a worker takes half a second to warm."""
+        self._closing.push_async_callback(self.pool.stop)
+        worker = asyncio.create_task(self.pool.start(), name="first worker")
+        try:
+            left = await self.ledger.recover(self._clock.wall_ns(), MAX_INTERRUPTIONS)
+        except BaseException:
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+            raise
+        await worker
+        return left
+
+    async def _start_roles(self) -> None:
+        await self.publisher.start()
+        self._closing.push_async_callback(self._finish_disposals)
+        self._closing.push_async_callback(self.publisher.stop)
+        self._closing.push_async_callback(self.desk.stop)
+        await self.dispatcher.start()
+        self._closing.push_async_callback(self.dispatcher.stop)
+        await self.intake.start()
+        self._closing.push_async_callback(self.intake.stop)
+
+    async def _recover(self, left: Recovered) -> int:
+        """Take over what a former server left: claims, files to route, runs to publish, contents to dispose of."""
+        staged = {
+            order.run: Staged(order.run, order.fence, order.pipeline, order.file, [])
+            for order in left.publishing_runs
+        }
+        for publication in left.publishing:
+            staged[publication.run].publications.append(publication)
+        known = frozenset(publication.staged for publication in left.publishing)
+        for sink in self.sinks.values():
+            await asyncio.to_thread(sink.sweep, known)
+        self.publisher.put(staged.values())
+        placed = [self._placed(file) for file in left.uninspected]
+        refs = await self.intake.recover(msgspec.structs.replace(left, uninspected=tuple(placed)))
+        self._on_ingested(refs)
+        self._dispose_soon(list(left.undisposed))
+        return len(left.claiming) + len(left.uninspected) + len(staged) + left.interrupted
+
+    def _placed(self, file: FileRef) -> FileRef:
+        """A file from the ledger, whose path is still a content reference."""
+        path = self.content.path(file.path.decode("ascii"))
+        return msgspec.structs.replace(file, path=path)
+
+    def _on_ingested(self, files: list[FileRef]) -> None:
+        if self._keep_ingested:
+            self.ingested.extend(file.file for file in files)
+        self.desk.put(files)
+
+    def _sighted(self, sightings: list[Sighting]) -> None:
+        self.intake.sighted(sightings)
+
+    def _backlog(self) -> int:
+        return self.intake.backlog()
+
+    def _routed(self) -> None:
+        self.dispatcher.wake()
+        self.intake.poke()
+
+    def _on_fatal(self, error: BaseException) -> None:
+        if self._fatal is not None and not self._fatal.done():
+            self._fatal.set_exception(error)
+
+    def _finished(self, files: list[str]) -> None:
+        self.dispatcher.wake()
+        self._dispose_soon(files)
+
+    def _dispose_soon(self, files: list[str]) -> None:
+        """Apply `after:` to files whose last run ended: in the background, in groups."""
+        self._ended.extend(files)
+        if self._ended and (self._disposer is None or self._disposer.done()):
+            self._disposer = asyncio.create_task(self._dispose(), name="dispose")
+
+    async def _dispose(self) -> None:
+        while self._ended:
+            files, self._ended = self._ended, []
+            disposals = await self.trouble.insist(
+                "ledger", lambda files=files: self.ledger.disposable(files)
+            )
+            await dispose(
+                disposals,
+                ledger=self.ledger,
+                content=self.content,
+                clock=self._clock,
+                emit=self._emit,
+            )
+
+    async def _finish_disposals(self) -> None:
+        if self._disposer is not None:
+            await asyncio.gather(self._disposer, return_exceptions=True)

@@ -1,0 +1,304 @@
+"""The folder sink: outputs appear in a folder by one rename each, whole or not at all, exactly once.
+
+Staged outputs wait in `<root>/.filemill/` (0700, same file system) under `<publication>.<fence>`; see `staging` for how
+they get there. A consumer of the folder therefore sees nothing but the final rename. After a crash, three facts tell
+what happened to a publication whose (device, inode) the ledger knows:
+
+- the target has that inode: it is ours, published;
+- the staged file is there: not published yet, so rename it now;
+- neither: a consumer took it, or it is lost. Never written again blindly: UNVERIFIED.
+
+A name that belongs to another inode is never replaced, unless the sink says `collision: replace`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
+
+from filemill.model.errors import UsageError
+from filemill.model.runs import Publication, RunOrder
+from filemill.ports.sink import Published, SinkContext, SinkSpec
+from filemill.sinks import naming
+
+if TYPE_CHECKING:
+    from filemill.ports.sink import Stager
+
+_STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+\Z")
+_PROBES = (b"probe-1", b"probe-2")
+
+
+def _mode(value: Any) -> Any:
+    """`0640` and `640` are octal, as chmod reads them; a number (a dumped model's) passes."""
+    if isinstance(value, str):
+        if not re.fullmatch(r"0?o?[0-7]{3}", value):
+            raise ValueError(f"`{value}` is no file mode: write three octal digits, such as 0640")
+        return int(value.replace("o", ""), 8)
+    return value
+
+
+def _not_yet(value: Any) -> Any:
+    if value is not None:
+        raise ValueError("not available in this version")
+    return value
+
+
+_NotYet = SkipJsonSchema[Annotated[None, BeforeValidator(_not_yet)]]
+
+
+class FolderOptions(BaseModel):
+    """Options of a folder sink."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+    folder: str = Field(min_length=1, description="Where outputs appear; made if it is missing.")
+    name: str = Field(
+        "{path}",
+        description="Name below the folder, of {path} {stem} {name} {ext} {date} {time} {digest8} {id} "
+        "{pipeline} {tag:X} and text. {date} is the file's arrival.",
+    )
+    format: Literal["csv", "jsonl", "lines", "raw"] | None = Field(
+        None,
+        description="How records are written; as they were read, if not set. raw: whole files only.",
+    )
+    collision: Literal["suffix", "replace", "fail"] = Field(
+        "suffix", description="What a taken name does: a-2.csv, replace the file, or a dead letter."
+    )
+    empty: Literal["none", "write"] = Field(
+        "none", description="What a run without records for this sink leaves: nothing, or a header."
+    )
+    as_: Literal["received"] | None = Field(
+        None,
+        alias="as",
+        description="received: the records' original bytes under the original header.",
+    )
+    mode: Annotated[
+        int | None,
+        BeforeValidator(_mode),
+        WithJsonSchema({"type": "string", "pattern": "^0?o?[0-7]{3}$"}),
+    ] = Field(
+        None, ge=0, le=0o777, description="Permissions of outputs; 0666 less the umask if not set."
+    )
+    compress: _NotYet = Field(None, exclude=True)
+    manifest: _NotYet = Field(None, exclude=True)
+    rate: _NotYet = Field(None, exclude=True)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        naming.check_template(name)
+        return name
+
+    @model_validator(mode="after")
+    def _check_format(self) -> FolderOptions:
+        if self.as_ is not None and self.format is not None:
+            raise ValueError("`as: received` keeps the input's format: remove `format`")
+        return self
+
+
+class FolderSink:
+    """One folder sink, both halves. See `ports.sink.Sink`."""
+
+    spec: ClassVar[SinkSpec] = SinkSpec(
+        name="folder",
+        summary="Write outputs into a folder, each one by a single rename.",
+        example='rejects: {folder: out/rejects, name: "{date}/{name}"}',
+    )
+    Options: ClassVar[type[BaseModel]] = FolderOptions
+
+    def __init__(self, context: SinkContext) -> None:
+        self._context = context
+        options = context.options
+        if not isinstance(options, FolderOptions):
+            options = FolderOptions.model_validate(options)
+        self._options: FolderOptions = options
+        self._durable = context.durable
+        self._root = os.path.abspath(os.fsencode(options.folder))
+        self._folder = self._root + b"/" + naming.STAGING
+        self._template = naming.NameTemplate(options.name, context.timezone)
+
+    # -- the worker's half ------------------------------------------------------------------------
+
+    def stager(self, orders: Sequence[RunOrder], header: tuple[str, ...] = ()) -> Stager:
+        """A stager for these runs; `header` is what a `Restart` said of this sink."""
+        from filemill.sinks.staging import FolderStager, Staging  # noqa: PLC0415 -- loads Polars
+
+        options = self._options
+        staging = Staging(
+            sink=self._context.name,
+            folder=self._folder,
+            template=self._template,
+            format=options.format,
+            received=options.as_ == "received",
+            write_empty=options.empty == "write",
+            collision=options.collision,
+            mode=options.mode,
+        )
+        return FolderStager(staging, self._durable, orders, header)
+
+    # -- the server's half ------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the folder and its staging folder, and prove that renaming never replaces here.
+
+        Raises:
+            UsageError: it cannot be made or written, or its file system cannot rename without replacing.
+        """
+        name = self._context.name
+        try:
+            self._durable.make_directory(self._root)
+            self._durable.make_directory(self._folder, 0o700)
+            status = os.lstat(self._folder)
+            if not stat.S_ISDIR(status.st_mode) or status.st_dev != os.stat(self._root).st_dev:
+                raise UsageError(
+                    f"sink `{name}`: {os.fsdecode(self._folder)} is no folder on the same file system",
+                    help="remove it; filemill makes its own",
+                )
+            if stat.S_IMODE(status.st_mode) != 0o700:
+                os.chmod(self._folder, 0o700)
+            self._prove_no_replace()
+        except OSError as error:
+            raise UsageError(
+                f"sink `{name}`: {os.fsdecode(self._root)} cannot be used: {error.strerror or error}",
+                help="outputs are staged and renamed there: it needs a writable local folder",
+            ) from error
+
+    def publish(self, publications: Sequence[Publication]) -> list[Published]:
+        """Make staged outputs visible under `name`, never replacing what is not ours, and only once.
+
+        Raises:
+            OSError: the first publication that the file system refuses (those before it are published; asking again
+                is harmless). EXDEV, ENOTDIR, ELOOP, EACCES are that target's own; ENOSPC, EIO, EROFS the machine's.
+        """
+        return [self._publish(publication) for publication in publications]
+
+    def sync(self, publications: Sequence[Publication]) -> None:
+        """Make these publications' names durable, as one group, and their going from the staging folder.
+
+        Raises:
+            OSError: none of them may be counted durable.
+        """
+        folders = {os.path.dirname(self._target(each.name)) for each in publications}
+        if not folders:
+            return
+        # A consumer may have taken an output with its whole folder: then the name's going is what must last.
+        there = {_nearest(folder) for folder in folders}
+        self._durable.sync_group([], [*there, self._folder])
+
+    def other_name(self, name: bytes, attempt: int) -> bytes:
+        """`a.csv`, 2 -> `a-2.csv`; always within a name's 255 bytes."""
+        return naming.other_name(name, attempt)
+
+    def sweep(self, known: frozenset[bytes]) -> int:
+        """Remove staged files whose path is not in `known`, and nothing that filemill did not name.
+
+        Sinks of one folder share its staging folder, so `known` must hold the staged paths of all of them, and no
+        worker may be staging meanwhile.
+        """
+        removed = 0
+        try:
+            entries = os.listdir(self._folder)
+        except FileNotFoundError:
+            return 0
+        for entry in entries:
+            path = self._folder + b"/" + entry
+            if (_STAGED.match(entry) or entry in _PROBES) and path not in known:
+                self._durable.unlink(path)
+                removed += 1
+        return removed
+
+    def _target(self, name: bytes) -> bytes:
+        return self._root + b"/" + name
+
+    def _publish(self, publication: Publication) -> Published:
+        target = self._target(publication.name)
+        staged = publication.staged
+        try:
+            self._durable.rename(staged, target)
+        except FileExistsError:
+            return self._taken(publication, target)
+        except FileNotFoundError:
+            # The staged file is gone (published, or worse), or the target's folder is not there yet.
+            if _is_inode(target, publication):
+                return Published.YES
+            if not _is_inode(staged, publication):
+                return Published.UNVERIFIED
+        else:
+            return Published.YES
+        self._durable.make_directory(os.path.dirname(target))
+        try:
+            self._durable.rename(staged, target)
+        except FileExistsError:
+            return self._taken(publication, target)
+        return Published.YES
+
+    def _taken(self, publication: Publication, target: bytes) -> Published:
+        if _is_inode(target, publication):
+            # Ours already. Where renaming is link and unlink, a crash between them leaves both names.
+            if _is_inode(publication.staged, publication):
+                self._durable.unlink(publication.staged)
+            return Published.YES
+        if not _is_inode(publication.staged, publication):
+            return Published.UNVERIFIED
+        if publication.mode == "replace":
+            self._durable.replace(publication.staged, target)
+            return Published.YES
+        return Published.TAKEN
+
+    def _prove_no_replace(self) -> None:
+        """Two probes in the staging folder: renaming one to the other must fail, or no name here is safe."""
+        one, two = (self._folder + b"/" + probe for probe in _PROBES)
+        try:
+            for probe in (one, two):
+                os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._durable.rename(one, two)
+        except FileExistsError:
+            return
+        finally:
+            for probe in (one, two):
+                if os.path.lexists(probe):
+                    self._durable.unlink(probe)
+        raise UsageError(
+            f"sink `{self._context.name}`: renaming in {os.fsdecode(self._root)} replaces what is there",
+            help="this file system cannot publish safely; use a local folder and copy from there",
+        )
+
+
+def _is_inode(path: bytes, publication: Publication) -> bool:
+    """Say whether `path` is the very file that was staged."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno == errno.ENOTDIR:
+            return False
+        raise
+    return (status.st_dev, status.st_ino) == (publication.device, publication.inode)
+
+
+def _nearest(folder: bytes) -> bytes:
+    """The folder, or the closest one above it that is still there."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder

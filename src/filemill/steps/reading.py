@@ -1,0 +1,35 @@
+"""What the reading steps share: the request their format's reader gets, and the words for column types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from filemill.formats.reading import ReadRequest
+    from filemill.ports.step import StepContext
+
+ColumnType = Literal["integer", "float", "boolean", "text"]
+TYPES_HELP = (
+    "Column to type (`integer`, `float`, `boolean`, `text`). A value that does not fit makes its record bad. "
+    "Other columns are inferred: numbers only where every value keeps its text."
+)
+
+
+def request_of(context: StepContext, types: Mapping[str, str] | None = None) -> ReadRequest:
+    """What this step asks of its format's reader."""
+    from filemill.formats.reading import ReadRequest  # noqa: PLC0415 -- keeps Polars out of `check`
+
+    return ReadRequest(
+        step=context.plan.id,
+        orders=context.orders,
+        report_bad=context.report_bad,
+        count_blank=context.count_blank,
+        count_records=context.count_records,
+        needs=context.needs,
+        named=context.named,
+        types=types or {},
+        hints=context.hints,
+        chunk_size=context.chunk_size,
+        max_record=context.max_record,
+    )

@@ -1,0 +1,307 @@
+"""Events as lines for people: what the console prints for each, as plain text and in colour.
+
+A line is `12:00:07 ✓ name  pipeline  0.21s  407 warehouse`; what explains it follows, indented to the name.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from filemill.model import events as e
+from filemill.telemetry.wording import clock, duration, number, plural, printable
+
+INDENT = " " * 11
+_STYLES = {"good": "32", "bad": "31", "wait": "33", "dim": "2", "strong": "1", "help": "36"}
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """The signs in front of a line, one column each."""
+
+    done: str = "v"
+    dead: str = "x"
+    held: str = "="
+    again: str = "~"
+    note: str = "!"
+
+
+ASCII = Marks()
+UNICODE = Marks(done="✓", dead="✗", held="‖", again="↻")
+
+
+def marks_for(encoding: str | None) -> Marks:
+    """The drawn signs where `encoding` has them, else letters."""
+    try:
+        "✓✗‖↻".encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII
+    return UNICODE
+
+
+class Paint:
+    """Colours text for a terminal, or leaves it alone."""
+
+    def __init__(self, on: bool) -> None:
+        self.on = on
+
+    def __call__(self, style: str, text: str) -> str:
+        """`text` in a style of the theme: good, bad, wait, dim, strong, help."""
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.on and text else text
+
+
+def results(outputs: tuple[tuple[str, int, bytes], ...], bad: int = 0) -> str:
+    """What a run gave: `407 warehouse, 9 crm, 5 bad`; a sink that got the file itself stands alone."""
+    sums: dict[str, int] = {}
+    for sink, records, _target in outputs:
+        sums[sink] = sums.get(sink, 0) + records
+    parts = [
+        f"{number(records)} {sink}" if records else f"whole to {sink}"
+        for sink, records in sums.items()
+    ]
+    if bad:
+        parts.append(f"{number(bad)} bad")
+    return ", ".join(parts) or "no output"
+
+
+class Lines:
+    """Turns one event into its lines; none for what needs no person's eye. Pure, but for its settings."""
+
+    def __init__(
+        self,
+        *,
+        marks: Marks = ASCII,
+        paint: Paint | None = None,
+        zone: dt.tzinfo | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.marks = marks
+        self.paint = paint or Paint(on=False)
+        self.zone = zone
+        self.verbose = verbose
+
+    def of(self, event: e.Event) -> list[str]:
+        """The event's lines, without line ends."""
+        tell = _TELL.get(type(event))
+        return tell(self, event) if tell else []
+
+    def head(self, event: e.Event, mark: str, style: str, *parts: str) -> str:
+        """The first line of an event: time, sign, parts two spaces apart."""
+        sign = self.paint(style, mark)
+        when = self.paint("dim", clock(event.at_ns, self.zone))
+        return f"{when} {sign} {'  '.join(part for part in parts if part)}"
+
+    def note(self, event: e.Event, text: str, help: str = "") -> list[str]:  # noqa: A002
+        """A notice that is about no single file."""
+        return [self.head(event, self.marks.note, "wait", text), *self.helping(help)]
+
+    def more(self, text: str) -> list[str]:
+        """Explaining lines under a head."""
+        return [INDENT + printable(part) for part in text.splitlines() if part.strip()]
+
+    def helping(self, text: str) -> list[str]:
+        """A `help:` line, if there is help."""
+        return [
+            INDENT + self.paint("help", "help:") + " " + part for part in [printable(text)] if text
+        ]
+
+    def pointer(self, file: str) -> str:
+        """Where the rest of the story is."""
+        return INDENT + self.paint("dim", f"filemill files show {file}")
+
+
+def _finished(lines: Lines, event: e.RunFinished) -> list[str]:
+    given = results(event.outputs, event.bad)
+    text = (printable(event.relative), event.pipeline, duration(event.took_ns), given)
+    return [lines.head(event, lines.marks.done, "wait" if event.bad else "good", *text)]
+
+
+def _why(event: e.RunFailed) -> str:
+    if event.kind == "permanent":
+        return "permanent, not retried"
+    if event.kind == "crash":
+        return f"its worker died, {plural(event.attempt, 'try', 'tries')}"
+    if event.kind == "interrupted":
+        return "interrupted too often"
+    return f"{event.kind}, {plural(event.attempt, 'try', 'tries')}"
+
+
+def _failed(lines: Lines, event: e.RunFailed) -> list[str]:
+    name = printable(event.relative)
+    error = (
+        event.message
+        if event.message.startswith(event.error)
+        else f"{event.error}: {event.message}"
+    )
+    if event.state == "dead":
+        where = f"dead at {event.step} ({_why(event)})" if event.step else f"dead ({_why(event)})"
+        return [
+            lines.head(event, lines.marks.dead, "bad", name, event.pipeline, where),
+            *lines.more(error),
+            *lines.helping(event.help),
+            lines.pointer(event.file),
+        ]
+    if event.state == "retrying":
+        when = f", again at {clock(event.retry_at_ns, lines.zone)}" if event.retry_at_ns else ""
+        where = f"failed at {event.step}, try {event.attempt}{when}"
+        first = lines.head(event, lines.marks.again, "wait", name, event.pipeline, where)
+        return [first, *lines.more(error)]
+    if not lines.verbose:  # queued again, nothing charged: the engine's own affair
+        return []
+    where = f"queued again ({event.kind})"
+    return [
+        lines.head(event, lines.marks.again, "dim", name, event.pipeline, where),
+        *lines.more(error),
+    ]
+
+
+_HELD = {
+    "unrouted": "no pipeline wants it",
+    "duplicate": "the same content came before",
+}
+
+
+def _held(lines: Lines, event: e.FileHeld) -> list[str]:
+    why = _HELD.get(event.reason, "")
+    tags = f"tags {' '.join(event.tags)}" if event.tags else "no tags"
+    where = f"held: {event.reason}" + (f", {why} ({tags})" if why else "")
+    first = lines.head(event, lines.marks.held, "wait", printable(event.relative), where)
+    return [first, lines.pointer(event.file)]
+
+
+def _run_held(lines: Lines, event: e.RunHeld) -> list[str]:
+    where = f"held at {event.step}"
+    first = lines.head(
+        event, lines.marks.held, "wait", printable(event.relative), event.pipeline, where
+    )
+    return [first, *lines.more(event.message), lines.pointer(event.file)]
+
+
+def _rejected(lines: Lines, event: e.FileRejected) -> list[str]:
+    where = f"{'quarantined' if event.unsafe else 'rejected'}: {printable(event.reason)}"
+    first = lines.head(event, lines.marks.dead, "bad", printable(event.relative), where)
+    return [first, lines.pointer(event.file)]
+
+
+def _ignored(lines: Lines, event: e.FileIgnored) -> list[str]:
+    where = f"not taken from {event.source}: {printable(event.reason)}"
+    return [lines.head(event, lines.marks.note, "wait", printable(event.relative), where)]
+
+
+def _started(lines: Lines, event: e.ServerStarted) -> list[str]:
+    taken = (
+        [f"took over {plural(event.recovered, 'file')} from the last run"]
+        if event.recovered
+        else []
+    )
+    ready = f"Ready in {event.took_ns / 1e9:.1f}s. Ctrl-C drains, twice stops now."
+    return [*taken, lines.paint("strong", ready)]
+
+
+def _draining(_lines: Lines, event: e.ServerDraining) -> list[str]:
+    return [f"draining: {number(event.running)} running, {number(event.queued)} queued (kept)"]
+
+
+def _stopped(_lines: Lines, event: e.ServerStopped) -> list[str]:
+    kept = f", {plural(event.kept, 'run')} kept for the next start" if event.kept else ""
+    return [f"stopped{kept}"]
+
+
+def _unverified(lines: Lines, event: e.OutputUnverified) -> list[str]:
+    text = f"output {printable(event.name)} of {event.sink} cannot be verified: its consumer took it, or it is lost"
+    return lines.note(event, text, f"filemill files show {event.run}")
+
+
+def _lost(lines: Lines, event: e.WorkerLost) -> list[str]:
+    held = f"; {plural(event.held, 'run')} affected" if event.held else ""
+    return lines.note(event, f"worker {event.worker} (pid {event.pid}) lost: {event.reason}{held}")
+
+
+def _missing(lines: Lines, event: e.SourceMissing) -> list[str]:
+    text = f"source {event.source}: {printable(event.path)} is gone; watched again when it returns"
+    return lines.note(event, text)
+
+
+def _returned(lines: Lines, event: e.SourceReturned) -> list[str]:
+    return lines.note(event, f"source {event.source}: {printable(event.path)} is back")
+
+
+def _notice(lines: Lines, event: e.SourceNotice) -> list[str]:
+    return lines.note(event, f"source {event.source}: {printable(event.message)}", event.help)
+
+
+def _missed(lines: Lines, event: e.EventsMissed) -> list[str]:
+    if not event.overflow and not lines.verbose:  # a scan's ordinary find; a metric counts it
+        return []
+    why = "the event queue overflowed" if event.overflow else "no event announced them"
+    return lines.note(
+        event, f"source {event.source}: a scan found {plural(event.found, 'file')} ({why})"
+    )
+
+
+def _trouble(lines: Lines, event: e.SystemTrouble) -> list[str]:
+    text = f"{event.what}: {printable(event.message)}"
+    first = lines.head(event, lines.marks.note, "bad", text, "work waits, nothing is lost")
+    return [first, *lines.helping(event.help)]
+
+
+def _over(lines: Lines, event: e.SystemRecovered) -> list[str]:
+    return lines.note(event, f"{event.what}: over, work goes on")
+
+
+def _ingested(lines: Lines, event: e.FileIngested) -> list[str]:
+    return _quiet(lines, event, printable(event.relative), f"taken from {event.source}")
+
+
+def _routed(lines: Lines, event: e.FileRouted) -> list[str]:
+    text = (
+        printable(event.relative),
+        f"tags {' '.join(event.tags)}",
+        f"to {', '.join(event.pipelines)}",
+    )
+    return _quiet(lines, event, *text)
+
+
+def _disposed(lines: Lines, event: e.FileDisposed) -> list[str]:
+    return _quiet(lines, event, event.file, event.how)
+
+
+def _vanished(lines: Lines, event: e.FileVanished) -> list[str]:
+    return _quiet(lines, event, printable(event.relative), "vanished before it was taken")
+
+
+def _worker(lines: Lines, event: e.WorkerStarted) -> list[str]:
+    return _quiet(lines, event, f"worker {event.worker} (pid {event.pid}) up")
+
+
+def _quiet(lines: Lines, event: e.Event, *parts: str) -> list[str]:
+    return [lines.head(event, " ", "dim", *parts)] if lines.verbose else []
+
+
+_TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
+    e.RunFinished: _finished,
+    e.RunFailed: _failed,
+    e.FileHeld: _held,
+    e.RunHeld: _run_held,
+    e.FileRejected: _rejected,
+    e.FileIgnored: _ignored,
+    e.ServerStarted: _started,
+    e.ServerDraining: _draining,
+    e.ServerStopped: _stopped,
+    e.OutputUnverified: _unverified,
+    e.WorkerLost: _lost,
+    e.SourceMissing: _missing,
+    e.SourceReturned: _returned,
+    e.SourceNotice: _notice,
+    e.EventsMissed: _missed,
+    e.SystemTrouble: _trouble,
+    e.SystemRecovered: _over,
+    e.FileIngested: _ingested,
+    e.FileRouted: _routed,
+    e.FileDisposed: _disposed,
+    e.FileVanished: _vanished,
+    e.WorkerStarted: _worker,
+}
+"""One entry for every event; a test holds it complete."""
