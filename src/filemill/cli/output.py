@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from filemill.telemetry.lines import Paint, marks_for
 from filemill.telemetry.wording import cut, width
 
 GAP = "  "
+Styles = dict[int, str] | Callable[[Sequence[str]], dict[int, str]] | None
+"""Styles of columns, by number: the same for every row, or asked for each."""
 
 
 def wants_color(choice: str, stream: TextIO) -> bool:
@@ -75,7 +77,7 @@ class Output:
         rows: Sequence[Sequence[str]],
         *,
         right: Sequence[int] = (),
-        styles: dict[int, str] | None = None,
+        styles: Styles = None,
         indent: str = "",
     ) -> None:
         """Columns as wide as their widest cell; on a terminal the last one is cut, never wrapped.
@@ -91,12 +93,13 @@ class Output:
         rows: Sequence[Sequence[str]],
         *,
         right: Sequence[int] = (),
-        styles: dict[int, str] | None = None,
+        styles: Styles = None,
     ) -> list[str]:
         """The lines of `table`."""
         widths = [max(width(str(row[i])) for row in (heads, *rows)) for i in range(len(heads))]
         told = [self._row(heads, widths, right, dict.fromkeys(range(len(heads)), "dim"))]
-        told += [self._row(row, widths, right, styles or {}) for row in rows]
+        style_of = styles if callable(styles) else lambda _row: styles or {}
+        told += [self._row(row, widths, right, style_of(row)) for row in rows]
         return told
 
     def _row(

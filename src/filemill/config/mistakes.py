@@ -82,7 +82,12 @@ class _Case:
             return ("yaml", problem.replace("found ", "", 1), self.place(), help_)
         if "another document" in problem:
             message = "a second document begins here"
-            return ("yaml", message, self.place(0, 3), "a file holds one document: remove the `---`")
+            return (
+                "yaml",
+                message,
+                self.place(0, 3),
+                "a file holds one document: remove the `---`",
+            )
         if problem.startswith("sequence entries are not allowed"):
             message = "a list cannot begin on the line of its key"
             return ("yaml", message, self.place(), "begin it on the next line, or write [a, b]")
@@ -92,7 +97,12 @@ class _Case:
             return self.block()
         if "could not find expected ':'" in problem:
             return self.no_colon()
-        return ("yaml", problem, self.place(), "check the line above too; quoting the value may help")
+        return (
+            "yaml",
+            problem,
+            self.place(),
+            "check the line above too; quoting the value may help",
+        )
 
     def starting(self) -> str:
         value, _ = value_on(self.text)
@@ -112,7 +122,12 @@ class _Case:
     def character(self, character: str) -> Explanation:
         if character == "\\t":
             message = "a tab cannot indent"
-            return ("yaml", message, self.place(), "use spaces, the same number for each key of a map")
+            return (
+                "yaml",
+                message,
+                self.place(),
+                "use spaces, the same number for each key of a map",
+            )
         return self.unquoted(f"cannot begin with `{character}`")
 
     def colon(self) -> Explanation:
@@ -123,7 +138,9 @@ class _Case:
             if step:
                 help_ = f"write `- {step[1]}:` above, and `{before}:` in the column of `{step[1]}`"
             else:
-                help_ = "the line above has a value already: start this key in its neighbours' column"
+                help_ = (
+                    "the line above has a value already: start this key in its neighbours' column"
+                )
             place = self.place(self.column - len(before), len(before) + 1)
             return ("yaml", "mapping values are not allowed here", place, help_)
         condition = re.search(r"([\w.]+): ('[^']*'|\"[^\"]*\")\s*\Z", _COMMENT.sub("", self.text))
@@ -202,13 +219,20 @@ class _Case:
     def block(self) -> Explanation:
         if "<scalar>" in self.problem or self.problem.endswith(("'{'", "'['")):
             value, start = value_on(self.text)
-            if start < self.column <= start + len(value) and _BEFORE.search(self.text[: self.column]):
+            if start < self.column <= start + len(value) and _BEFORE.search(
+                self.text[: self.column]
+            ):
                 what = {"{": "a map", "[": "a list"}.get(value[:1], "a quoted text")
                 message = f"`{value}` is read as {what} with text behind it"
                 place = self.place(start, len(value))
                 return ("unquoted", message, place, f"quote it: {quoted(value)}")
         message = "this does not fit the indentation above"
-        return ("yaml", message, self.place(), "the keys of one map, and the `-` of one list, share a column")
+        return (
+            "yaml",
+            message,
+            self.place(),
+            "the keys of one map, and the `-` of one list, share a column",
+        )
 
     def no_colon(self) -> Explanation:
         mark = self.context_mark

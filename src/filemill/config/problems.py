@@ -40,6 +40,7 @@ class Problems:
         self.hidden: list[str] = []
         """Texts that no message may show: the values of secrets."""
         self._found: dict[tuple[str, int, int, str, str], Problem] = {}
+        self._shadows: list[Place] = []
 
     def error(self, code: str, message: str, place: Place | None = None, advice: str = "") -> None:
         """Note something that must be mended before anything starts."""
@@ -48,6 +49,10 @@ class Problems:
     def warn(self, code: str, message: str, place: Place | None = None, advice: str = "") -> None:
         """Note something that is allowed but probably not meant."""
         self._add(WARNING, code, message, place, advice)
+
+    def shadow(self, place: Place) -> None:
+        """Say no more of this place: what is wrong there is said, and the rest would only follow from it."""
+        self._shadows.append(place)
 
     @property
     def failed(self) -> bool:
@@ -68,7 +73,7 @@ class Problems:
         place = place or Place("")
         lines = self.lines.get(place.file, [])
         key = (place.file, place.line, place.column, code, message)
-        if key in self._found:
+        if key in self._found or (place.line and any(place_in(place, s) for s in self._shadows)):
             return
         self._found[key] = Problem(
             code=code,
@@ -86,6 +91,15 @@ class Problems:
         for secret in self.hidden:
             text = text.replace(secret, "***")
         return text
+
+
+def place_in(place: Place, other: Place) -> bool:
+    """Say whether a place begins within another one on the same line."""
+    return (
+        place.file == other.file
+        and place.line == other.line
+        and other.column <= place.column < other.column + other.length
+    )
 
 
 class ConfigProblems(UsageError):

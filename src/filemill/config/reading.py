@@ -26,7 +26,8 @@ MAX_DEPTH = 60
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _DEFAULT_TAGS = frozenset({"", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
 _TAG = re.compile(r"!\S*")
-_STYLE = {None: "", "": ""}
+MEANT = "!"
+"""Style of a text that stands for something YAML took apart."""
 _DEEP = re.compile(rf"[\[{{]{{{MAX_DEPTH}}}")
 _PlainLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
@@ -112,7 +113,9 @@ def _decoded(data: bytes, file: str, problems: Problems) -> str | None:
 def _composed(text: str, file: str, lines: list[str], problems: Problems) -> Any:
     """The parser's own tree, or None with the reason among the problems."""
     if _DEEP.search(text):
-        problems.error("too-deep", f"{file}: lists and maps within each other end at {MAX_DEPTH} levels")
+        problems.error(
+            "too-deep", f"{file}: lists and maps within each other end at {MAX_DEPTH} levels"
+        )
         return None
     try:
         root = yaml.compose(text, Loader=_PlainLoader)
@@ -155,7 +158,7 @@ class _Reader:
                     else f"too much: at most {MAX_NODES} values, {MAX_DEPTH} levels deep"
                 )
                 self.spoil("alias-bomb", message, self.place(node), "write the values out")
-            return Text("", self.place(node))
+            return Text("", self.place(node), MEANT)
         if node.tag not in _DEFAULT_TAGS:
             return self.tagged(node)
         if isinstance(node, yaml.ScalarNode):
@@ -168,9 +171,12 @@ class _Reader:
         finally:
             self.open.discard(id(node))
 
-    def spoil(self, code: str, message: str, place: Place, advice: str) -> None:
+    def spoil(self, code: str, message: str, place: Place, advice: str, meant: str = "") -> Text:
+        """Note what was taken apart, and answer with what was meant, so that nothing more is said of it."""
         self.spoilt = True
         self.problems.error(code, message, place, advice)
+        self.problems.shadow(place)
+        return Text(meant, place, MEANT)
 
     def raw(self, start: Any, end: Any) -> str:
         """What is written between two marks; empty unless it is on one line."""
@@ -192,10 +198,8 @@ class _Reader:
         return Place(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
 
     def text(self, node: Any) -> Text:
-        style = _STYLE.get(node.style, node.style)
-        text = Text(
-            node.value, self.place(node), style, self.raw(node.start_mark, node.end_mark)
-        )
+        style = node.style or ""
+        text = Text(node.value, self.place(node), style, self.raw(node.start_mark, node.end_mark))
         if not style and node.value:
             self.look_for_comment(node, text)
         return text
@@ -232,52 +236,61 @@ class _Reader:
         if tag is None or tag[0].startswith("!!") or not isinstance(node, yaml.ScalarNode):
             shown = tag[0] if tag else node.tag
             advice = "write texts, lists and maps; a configuration runs nothing"
-            self.spoil("yaml-tag", f"the YAML tag `{shown}` is refused", place, advice)
-            return Text("", place)
+            return self.spoil("yaml-tag", f"the YAML tag `{shown}` is refused", place, advice)
         value, begin = value_on(line)
         if not value.startswith("!"):
             value, begin = tag[0].rstrip(",]}"), tag.start()
         place = Place(self.file, start.line + 1, begin + 1, len(value))
         message = f"`{value}` is read as a YAML tag, not as text"
-        self.spoil("unquoted", message, place, f"quote it: {quoted(value)}")
-        return Text("", place)
+        return self.spoil("unquoted", message, place, f"quote it: {quoted(value)}", value)
 
     def list(self, node: Any, depth: int) -> List:
-        items = [self.convert(item, depth + 1) for item in node.value]
         flow = bool(node.flow_style)
-        if flow:
-            self.look_for_commas(node.value)
+        items: list[Node] = []
+        at = 0
+        while at < len(node.value):
+            end = self.cut_by_comma(node.value, at) if flow else at
+            if end > at:
+                items.append(self.comma(node.value[at], node.value[end]))
+            else:
+                items.append(self.convert(node.value[at], depth + 1))
+            at = end + 1
         raw = self.raw(node.start_mark, node.end_mark) if flow else ""
         return List(items, self.place(node), flow=flow, raw=raw)
 
-    def look_for_commas(self, nodes: list[Any]) -> None:
-        """`[COALESCE(x, 0), b]`: items that a comma cut out of one text."""
-        for at, node in enumerate(nodes):
-            if not _is_plain(node) or not _opens(node.value):
-                continue
-            for end in nodes[at + 1 :]:
-                if not _is_plain(end):
-                    break
-                whole = self.raw(node.start_mark, end.end_mark)
-                if whole and not open_ends(whole):
-                    self.comma(node, whole)
-                    break
+    def cut_by_comma(self, nodes: list[Any], at: int) -> int:
+        """`[COALESCE(x, 0), b]`: the last of the items that are really one text with that at `at`."""
+        if not _is_plain(nodes[at]) or not _opens(nodes[at].value):
+            return at
+        for end in range(at + 1, len(nodes)):
+            if not _is_plain(nodes[end]):
+                break
+            whole = self.raw(nodes[at].start_mark, nodes[end].end_mark)
+            if whole and not open_ends(whole):
+                return end
+        return at
 
-    def comma(self, node: Any, whole: str) -> None:
-        start = node.start_mark
+    def comma(self, first: Any, last: Any) -> Text:
+        start = first.start_mark
+        whole = self.raw(start, last.end_mark)
         place = Place(self.file, start.line + 1, start.column + 1, len(whole))
-        message = f"a comma ends this value: `{node.value}`"
-        self.spoil("unquoted", message, place, f"quote it: {quoted(whole)}")
+        message = f"a comma ends this value: `{first.value}`"
+        return self.spoil("unquoted", message, place, f"quote it: {quoted(whole)}", whole)
 
-    def map(self, node: Any, depth: int) -> Map:
+    def map(self, node: Any, depth: int) -> Node:
         entries: dict[str, Entry] = {}
         flow = bool(node.flow_style)
-        raw = self.raw(node.start_mark, node.end_mark) if flow else ""
-        cut: Any = None
+        cut: tuple[str, Any] | None = None
         for key_node, value_node in node.value:
-            if flow and self.taken_apart(node, key_node, value_node, cut):
+            if flow and _is_bare(key_node, value_node):
+                if cut is None:
+                    return self.taken_apart(node.start_mark, node.end_mark)
+                whole = self.raw(cut[1].start_mark, key_node.end_mark)
+                if whole and not open_ends(whole):
+                    entries[cut[0]].value = self.comma(cut[1], key_node)
                 continue
-            cut = value_node if _is_plain(value_node) and _opens(value_node.value) else None
+            if flow and _is_glued(key_node, value_node):
+                return self.taken_apart(key_node.start_mark, value_node.end_mark)
             if not isinstance(key_node, yaml.ScalarNode):
                 self.odd_key(key_node)
                 continue
@@ -285,32 +298,17 @@ class _Reader:
             if not isinstance(key, Text) or self.spoilt_key(key, entries):
                 continue
             entries[key.text] = Entry(key, self.convert(value_node, depth + 1))
+            opens = _is_plain(value_node) and _opens(value_node.value)
+            cut = (key.text, value_node) if opens else None
+        raw = self.raw(node.start_mark, node.end_mark) if flow else ""
         return Map(entries, self.place(node), flow=flow, raw=raw)
 
-    def taken_apart(self, node: Any, key: Any, value: Any, cut: Any) -> bool:
-        """Say whether, within `{}`, this key with its value is really a piece of some text."""
-        bare = _is_plain(value) and not value.value and value.start_mark.index == key.end_mark.index
-        if bare and cut is not None:
-            whole = self.raw(cut.start_mark, key.end_mark)
-            if whole and not open_ends(whole):
-                self.comma(cut, whole)
-            return True
-        if bare:
-            whole = self.raw(node.start_mark, node.end_mark) or self.raw(
-                key.start_mark, key.end_mark
-            )
-            place = self.between(node.start_mark, node.end_mark)
-            message = f"`{whole}` is read as a map, not as text"
-            self.spoil("unquoted", message, place, f"quote it: {quoted(whole)}")
-            return True
-        glued = value.start_mark.index == key.end_mark.index + 1
-        if glued and not isinstance(value, yaml.ScalarNode) and isinstance(key, yaml.ScalarNode):
-            whole = self.raw(key.start_mark, value.end_mark)
-            place = self.between(key.start_mark, value.end_mark)
-            message = f"`{whole}` is read as a map, not as text"
-            self.spoil("unquoted", message, place, f"quote it: {quoted(whole)}")
-            return True
-        return False
+    def taken_apart(self, start: Any, end: Any) -> Text:
+        """`{date}`, `{b:c}` or `partner:{dir}`: a text that YAML reads as a map."""
+        place = self.between(start, end)
+        whole = self.raw(start, end) or self.lines[start.line][start.column :].rstrip()
+        message = f"`{whole}` is read as a map, not as text"
+        return self.spoil("unquoted", message, place, f"quote it: {quoted(whole)}", whole)
 
     def odd_key(self, node: Any) -> None:
         whole = self.raw(node.start_mark, node.end_mark)
@@ -335,10 +333,27 @@ def _is_plain(node: Any) -> bool:
     return isinstance(node, yaml.ScalarNode) and not node.style
 
 
+def _is_bare(key: Any, value: Any) -> bool:
+    """Say whether a key within `{}` has no colon behind it."""
+    return _is_plain(value) and not value.value and value.start_mark.index == key.end_mark.index
+
+
+def _is_glued(key: Any, value: Any) -> bool:
+    """Say whether `{` or `[` follows a key's colon without a space: `partner:{dir}`."""
+    return (
+        isinstance(key, yaml.ScalarNode)
+        and not key.style
+        and not isinstance(value, yaml.ScalarNode)
+        and value.start_mark.index == key.end_mark.index + 1
+    )
+
+
 def _opens(text: str) -> bool:
     return text.count("(") > text.count(")") or text.count("'") % 2 == 1
 
 
 def open_ends(text: str) -> bool:
     """Say whether quotes or parentheses in a text lack their partner."""
-    return text.count("(") != text.count(")") or text.count("'") % 2 == 1 or text.count('"') % 2 == 1
+    return (
+        text.count("(") != text.count(")") or text.count("'") % 2 == 1 or text.count('"') % 2 == 1
+    )

@@ -5,8 +5,9 @@ outlives worker and server. A run announced alone is charged for a crash; a batc
 not, since nobody can say which of its files did it: all of them run again, one by one, and then the guilty
 one is announced alone.
 
-Layout (64 bytes used): sequence u64, job u64, kind u8, run id length u8, run id. The sequence grows with
-every announcement and with every sign of progress, so the server can tell a slow run from a hung one.
+Layout: sequence u64, job u64, allowed milliseconds u32, kind u8, run id length u8, run id. The sequence
+grows with every announcement and every step that begins, so the server can tell a slow run from a hung one;
+`allowed` is how long the step that began last may take.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from enum import IntEnum
 
 import msgspec
 
-_HEAD = struct.Struct("<QQBB")
+_HEAD = struct.Struct("<QQIBB")
+_PROGRESS = struct.Struct("<I")
+_FOREVER = (1 << 32) - 1
 SIZE = 4096
 
 
@@ -35,6 +38,8 @@ class Announcement(msgspec.Struct, frozen=True):
 
     sequence: int = 0
     job: int = 0
+    allowed: float = 0.0
+    """Seconds the step that began last may take; 0: nothing was said yet."""
     kind: Announced = Announced.NOTHING
     run: str = ""
 
@@ -57,18 +62,19 @@ class Page:
         kind = (Announced.NOTHING, Announced.RUN)[len(runs)] if len(runs) < 2 else Announced.GROUP
         self._sequence += 1
         self._map[_HEAD.size : _HEAD.size + len(run)] = run
-        self._map[: _HEAD.size] = _HEAD.pack(self._sequence, job, kind, len(run))
+        self._map[: _HEAD.size] = _HEAD.pack(self._sequence, job, 0, kind, len(run))
 
-    def progress(self) -> None:
-        """Say that what was announced is still moving."""
+    def progress(self, allowed: float) -> None:
+        """Say that a step begins, and how many seconds it may take."""
         self._sequence += 1
+        self._map[16:20] = _PROGRESS.pack(min(_FOREVER, int(allowed * 1000)))
         self._map[:8] = self._sequence.to_bytes(8, "little")
 
     def read(self) -> Announcement:
         """What was announced last."""
-        sequence, job, kind, length = _HEAD.unpack_from(self._map)
+        sequence, job, allowed, kind, length = _HEAD.unpack_from(self._map)
         run = bytes(self._map[_HEAD.size : _HEAD.size + length]).decode("ascii", "replace")
-        return Announcement(sequence, job, Announced(kind), run)
+        return Announcement(sequence, job, allowed / 1000, Announced(kind), run)
 
     def close(self) -> None:
         """Unmap; the file stays."""

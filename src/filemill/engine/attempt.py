@@ -130,9 +130,10 @@ class Attempt:
         plan: Plan,
         chain: Chain,
         orders: Sequence[RunOrder],
+        *,
         sinks: Sinks,
         hints: Hints,
-        progress: Callable[[], None],
+        progress: Callable[[float], None],
     ) -> None:
         self.plan = plan
         self.chain = chain
@@ -172,11 +173,16 @@ class Attempt:
     def _open(self, node: Node) -> Any:
         step = self._steps.get(node.index)
         if step is None:
-            self.at = node.plan.id
+            self._enter(node)
             step = self._steps[node.index] = node.component(Context(self, node))
         return step
 
     # -- records ----------------------------------------------------------------------------------
+
+    def _enter(self, node: Node) -> None:
+        """Note which step works now, and how long it may."""
+        self.at = node.plan.id
+        self.progress(node.plan.timeout)
 
     def _read(self, node: Node, after: int) -> None:
         nodes = self.chain.nodes
@@ -186,7 +192,7 @@ class Attempt:
         book = self.books[node.index]
         batches = reader.read()
         while True:
-            self.at = node.plan.id
+            self._enter(node)
             began = time.perf_counter_ns()
             batch = next(batches, None)
             book.took_ns += time.perf_counter_ns() - began
@@ -197,7 +203,6 @@ class Attempt:
                 book.given[file] += number
             self.push(nodes, after, batch, counts)
             self.sends.flush()
-            self.progress()
         self._drain(nodes, after)
         self.sends.flush()
 
@@ -239,7 +244,7 @@ class Attempt:
 
     def _close_step(self, node: Node) -> Batch | None:
         step = self._open(node)
-        self.at = node.plan.id
+        self._enter(node)
         rest: Batch | None = step.close()
         if rest is None or not len(rest):
             return None
@@ -260,7 +265,7 @@ class Attempt:
                 counts = counts_of(batch)
         step = self._open(node)
         book = self.books[node.index]
-        self.at = node.plan.id
+        self._enter(node)
         bad_before = sum(book.bad)
         for file, number in counts:
             book.taken[file] += number
@@ -292,7 +297,7 @@ class Attempt:
         for file, number in counts:
             book.taken[file] += number
             book.given[file] += number
-        self.at = node.plan.id
+        self._enter(node)
         began = time.perf_counter_ns()
         passed: Batch | None = step.deliver(mine)
         book.took_ns += time.perf_counter_ns() - began
@@ -326,7 +331,7 @@ class Attempt:
         for number, order in enumerate(self.orders):
             if guard is not None and not guard.matches(order.file.tags):
                 continue
-            self.at = node.plan.id
+            self._enter(node)
             book.taken[number] += 1
             began = time.perf_counter_ns()
             if getattr(step, "grain", None) is Grain.FILE:
@@ -340,7 +345,6 @@ class Attempt:
                 step.deliver_file(order.run)
             book.took_ns += time.perf_counter_ns() - began
             book.given[number] += 1 - book.filtered[number]
-            self.progress()
 
     def _work_folder(self, number: int) -> str:
         if self._folder is None:

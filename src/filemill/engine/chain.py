@@ -64,6 +64,10 @@ class Chain:
     """One compiled pipeline. Immutable but for its store of compiled expressions."""
 
     def __init__(self, plan: PipelinePlan, registry: Registry) -> None:
+        if not plan.steps:
+            raise PermanentError(
+                f"pipeline `{plan.name}` has no steps", help="end it with `write` or `route`"
+            )
         self.plan = plan
         index = iter(range(1_000_000))
         self.nodes = tuple(Node(step, registry, index) for step in plan.steps)

@@ -6,9 +6,8 @@ Every failure is an answer with an error and a help; nothing is raised, so one w
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any
 
+from filemill.engine.failures import FAILS
 from filemill.model.errors import FilemillError
 from filemill.ports.describe import Answer, Answers, ExpressionQuestion, Question, StepQuestion
 from filemill.ports.step import StepSpec
@@ -34,17 +33,13 @@ def _about_step(question: StepQuestion) -> Answer:
     try:
         function: Function = load(question.path)
         spec = function.spec()
-        return Answer(question.key, spec=spec, options=_plain(function, question.options))
+        return Answer(question.key, spec=spec, options=function.plain(question.options))
     except FunctionError as error:
         return Answer(
             question.key, error=error.message, help=error.help, where=error.option, spec=spec
         )
-    except Exception as error:  # noqa: BLE001 -- users' code: whatever it is, it is the answer
+    except FAILS as error:  # users' code: whatever it is, it is the answer
         return _unexpected(question.key, error)
-
-
-def _plain(function: Function, options: Mapping[str, Any]) -> dict[str, Any]:
-    return function.plain(options)
 
 
 def _about_expression(question: ExpressionQuestion) -> Answer:
@@ -55,7 +50,7 @@ def _about_expression(question: ExpressionQuestion) -> Answer:
         return Answer(question.key, columns=expression.columns)
     except ExpressionError as error:
         return Answer(question.key, error=error.message, help=error.help, offset=error.offset)
-    except Exception as error:  # noqa: BLE001 -- an expression Polars chokes on is wrong, too
+    except FAILS as error:  # an expression Polars chokes on is wrong, too
         return _unexpected(question.key, error)
 
 
@@ -65,11 +60,11 @@ def _about_tagger(path: str) -> Answer:
         return Answer(path)
     except FilemillError as error:
         return Answer(path, error=error.message, help=error.help)
-    except Exception as error:  # noqa: BLE001 -- users' code
+    except FAILS as error:  # users' code
         return _unexpected(path, error)
 
 
-def _unexpected(key: str, error: Exception) -> Answer:
+def _unexpected(key: str, error: BaseException) -> Answer:
     where = user_line(error)
     said = f"{type(error).__name__}: {error}".split("\n", 1)[0]
     return Answer(key, error=said + (f" ({where})" if where != "?" else ""))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from filemill.durable import Durable
 from filemill.engine.attempt import Attempt
 from filemill.engine.chain import Chain
-from filemill.engine.failures import failure_of, over_tolerance
+from filemill.engine.failures import FAILS, failure_of, over_tolerance
 from filemill.engine.sending import Sinks
 from filemill.model.errors import FailureKind, PermanentError
 from filemill.model.plan import Plan
@@ -25,7 +25,7 @@ RESTARTS = 1_000
 """Every restart widens a type or a header, so this many mean that something does not."""
 
 
-def _no_progress() -> None:
+def _no_progress(allowed: float) -> None:
     """Nobody watches."""
 
 
@@ -42,12 +42,13 @@ class Executor:
         self,
         orders: Sequence[RunOrder],
         announce: Callable[[Sequence[RunOrder]], None],
-        progress: Callable[[], None] = _no_progress,
+        progress: Callable[[float], None] = _no_progress,
     ) -> list[RunResult]:
         """One result per order, in the order asked; all orders are of one pipeline.
 
-        `announce` is told which runs start now, before they do: a batch at once, or one alone. `progress` is called
-        as records move. Staged outputs in the results are synced. Raises nothing of the runs' own.
+        `announce` is told which runs start now, before they do: a batch at once, or one alone. `progress` is
+        told, as each step begins, how many seconds it may take. Staged outputs in the results are synced. Raises
+        nothing of the runs' own.
         """
         results: dict[str, RunResult] = {}
         together = [order for order in orders if not order.solo]
@@ -74,7 +75,7 @@ class Executor:
         return {order.run: RunResult(order.run, order.fence, failure=made) for order in orders}
 
     def _try(
-        self, orders: Sequence[RunOrder], progress: Callable[[], None]
+        self, orders: Sequence[RunOrder], progress: Callable[[float], None]
     ) -> Failure | dict[str, RunResult]:
         """The results of these orders tried together, or why they failed together; nothing stays staged then."""
         pipeline = orders[0].pipeline
@@ -83,7 +84,9 @@ class Executor:
         try:
             chain = self._chain(pipeline)
             for _ in range(RESTARTS):
-                attempt = Attempt(self._plan, chain, orders, self._sinks, hints, progress)
+                attempt = Attempt(
+                    self._plan, chain, orders, sinks=self._sinks, hints=hints, progress=progress
+                )
                 try:
                     return self._finish(attempt, chain, began)
                 except Restart as restart:
@@ -92,7 +95,7 @@ class Executor:
                     if wider == hints:
                         return failure_of(_endless(), pipeline, attempt.at)
                     hints = wider
-                except Exception as error:  # noqa: BLE001 -- users' code: every class is an answer
+                except FAILS as error:  # users' code: every class is an answer
                     attempt.sends.abort()
                     return failure_of(error, pipeline, attempt.at)
                 except BaseException:
@@ -101,7 +104,7 @@ class Executor:
                 finally:
                     attempt.close()
             return failure_of(_endless(), pipeline, "")
-        except Exception as error:  # noqa: BLE001 -- the pipeline does not even compile
+        except FAILS as error:  # the pipeline does not even compile
             return failure_of(error, pipeline, "")
 
     def _chain(self, pipeline: str) -> Chain:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from polars.exceptions import PanicException
+
 from filemill.engine.chain import StepTrouble
 from filemill.engine.counting import RunBook
 from filemill.model.errors import FailureKind, FilemillError, Reject, SystemFault, TransientError
@@ -12,6 +14,8 @@ from filemill.model.plan import Tolerance
 from filemill.model.runs import Failure
 from filemill.records.functions import user_traceback
 
+FAILS: tuple[type[BaseException], ...] = (Exception, SystemExit, PanicException)
+"""What a run can end by: a step that calls `sys.exit` or makes Polars panic fails like any other."""
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 

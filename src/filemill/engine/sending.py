@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from filemill.durable import Durable
 from filemill.engine.failures import disk_fault
+from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder, StagedOutput
-from filemill.durable import Durable
 from filemill.ports.registry import Registry
 from filemill.ports.sink import SinkContext
 from filemill.records.batch import Batch
@@ -29,7 +30,9 @@ class Sinks:
     def get(self, name: str) -> Any:
         """The sink of that name."""
         if name not in self._built:
-            plan = self._plan.sink(name)
+            plan = next((sink for sink in self._plan.sinks if sink.name == name), None)
+            if plan is None:
+                raise PermanentError(f"no sink `{name}`", help="name it under `sinks:`")
             component = self._registry.get("sinks", plan.kind)
             self._built[name] = component(
                 SinkContext(

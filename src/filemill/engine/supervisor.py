@@ -149,7 +149,8 @@ class WorkerPool:
     ) -> tuple[frames.FromWorker, str]:
         """Do one job: waits for a worker, sends `build(job number)`, answers the reply and what was printed.
 
-        `deadline` is the longest the worker may go without announcing or showing progress, in seconds.
+        `deadline` is the longest the worker may go, in seconds, without announcing a run or a step; a step's own
+        timeout, said when it begins, takes its place.
 
         Raises:
             WorkerDied: the worker died, was killed for its deadline, or sent garbage.
@@ -336,13 +337,14 @@ class WorkerPool:
                     self._retire(slot)
 
     def _check_deadline(self, slot: _Slot, now: float) -> None:
-        sequence = slot.page.read().sequence
-        if sequence != slot.sequence:
-            slot.sequence = sequence
+        page = slot.page.read()
+        if page.sequence != slot.sequence:
+            slot.sequence = page.sequence
             slot.moved_at = now
-        late = now - slot.moved_at - slot.deadline
+        deadline = page.allowed or slot.deadline
+        late = now - slot.moved_at - deadline
         if late > 0 and not slot.killed_for:
-            slot.killed_for = f"timed out after {slot.deadline:g}s"
+            slot.killed_for = f"timed out after {deadline:g}s"
             signal_group(slot.process, signal.SIGTERM)
         elif late > STOP_GRACE:
             signal_group(slot.process, signal.SIGKILL)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from filemill.formats.csv_header import CsvHeaders
 from filemill.formats.csv_scan import Found, scan
 from filemill.formats.lines import BLANK
 from filemill.formats.placing import (
@@ -18,6 +19,7 @@ from filemill.formats.placing import (
     Placed,
     number_records,
     place,
+    reads_whole,
     split_lines,
     too_long,
     without_blank,
@@ -33,16 +35,12 @@ from filemill.formats.reading import (
     empty_frame,
 )
 from filemill.formats.typing import Segment, segments
-from filemill.model.errors import PermanentError
 from filemill.model.runs import BadRecord
 from filemill.records import views
-from filemill.records.batch import Batch, absent
-from filemill.records.cells import cell_value, split_cells
-from filemill.records.layout import UNKNOWN, Dialect, Layout, text_layout
+from filemill.records.batch import Batch
+from filemill.records.cells import split_cells
+from filemill.records.layout import UNKNOWN, Layout, text_layout
 from filemill.records.text import csv_base_values
-
-_BIG = 1 << 20
-_SEPARATORS = (",", ";", "\t", "|")
 
 
 class CsvReader(RecordReader):
@@ -61,51 +59,14 @@ class CsvReader(RecordReader):
         columns: Sequence[str] = (),
     ) -> None:
         super().__init__(request)
-        for mark in (separator, quote):
-            if mark is not None and (len(mark) != 1 or not mark.isascii() or mark in "\r\n"):
-                raise PermanentError(
-                    f"{mark!r} cannot separate or quote", help="use one ASCII character"
-                )
-        if not header and not columns:
-            raise PermanentError("without a header the columns need names", help="set `columns:`")
-        self.separator = separator
-        self.quote = quote
-        self.header = header
-        self.given = tuple(columns)
-        self._heads: dict[bytes, Layout] = {}
+        needs = request.named if request.needs is None else request.needs
+        self.headers = CsvHeaders(
+            separator, quote, header, tuple(columns), needs | set(request.types), request.max_record
+        )
 
-    def head(self, block: bytes, index: int, *, final: bool) -> Head | None:
+    def head(self, block: bytes, *, final: bool) -> Head | None:
         """Blank lines, then the header: its columns, the separator, the line ending."""
-        used = lines = 0
-        while (blank := block[used : used + 2]) in (b"\r\n",) or blank[:1] == b"\n":
-            used += 1 if blank[:1] == b"\n" else 2
-            lines += 1
-        end = block.find(b"\n", used)
-        if end < 0:
-            if not final and len(block) - used <= self.request.max_record + 2:
-                return None
-            return self._endless(block, used, lines, final=final)
-        if not self.header:
-            return Head(self._headless(block[used : end + 1]), used, lines, lines)
-        text = block[used : end + 1]
-        if self.quote is not None and text.count(self.quote.encode()) % 2:
-            separator = self.separator or ","
-            found = scan(
-                block[used:] if not final or block.endswith(b"\n") else block[used:] + b"\n",
-                separator.encode(),
-                self.quote.encode(),
-                self.request.max_record,
-                final=final,
-            )
-            if not found.records and not final and found.unfinished is None:
-                return None
-            if not found.records or found.records[0].error:
-                raise PermanentError("the header's quoting does not parse", help="mend the header")
-            text = block[used : used + found.records[0].end + 1]
-        layout = self._heads.get(text)
-        if layout is None:
-            layout = self._heads[text] = self._layout(text)
-        return Head(layout, used + len(text), lines + text.count(b"\n"), lines)
+        return self.headers.head(block, final=final)
 
     def parse(
         self, block: bytes, pieces: Sequence[Piece], layout: Layout, *, final: bool
@@ -113,20 +74,19 @@ class CsvReader(RecordReader):
         """Records by lines where nothing is quoted, by quote parity where all is well, else by the scanner."""
         quote = layout.dialect.quote
         if quote is None or quote.encode() not in block:
-            parsed = self._by_lines(block, pieces, layout)
+            found: Parsed | None = self._by_lines(block, pieces, layout)
         else:
-            parsed = self._by_parity(block, pieces, layout, quote)
-        if parsed is None:
+            found = self._by_parity(block, pieces, layout, quote)
+        left = len(block) - found.consumed if found is not None else 0
+        if found is not None and left == 0:
+            return found
+        if found is None or final:
             if len(pieces) > 1:
                 raise Entangled
-            parsed = self._by_scan(block, pieces[0], layout, final=final)
-        elif final and parsed.consumed < len(block):
-            if len(pieces) > 1:
-                raise Entangled
-            parsed = self._by_scan(block, pieces[0], layout, final=True)
-        elif len(block) - parsed.consumed > self.request.max_record + 2:
-            parsed = self._by_scan(block, pieces[0], layout, final=final)
-        return parsed
+            return self._by_scan(block, pieces[0], layout, final=final)
+        if left > self.request.max_record + 2:
+            return self._by_scan(block, pieces[0], layout, final=final)
+        return found
 
     def batches(self, placed: Placed, layout: Layout, *, alone: bool) -> Iterator[Batch]:
         """Proven records with views of the named columns."""
@@ -153,14 +113,16 @@ class CsvReader(RecordReader):
         open_names = [name for name in values if name not in declared]
         files = placed.frame.get_column("_file")
         if alone:
-            words = {name: views.infer_text(values[name]) for name in open_names}
+            seen = {name: views.view_text(values[name]) for name in open_names}
+            words = {name: word for name, (word, _) in seen.items()}
             types = {**self.settle_types(int(files[0]), words), **declared}
-            return [Segment(0, len(files), types)]
-        whole = {name: (views.infer_text(values[name]),) for name in open_names}
+            made = {n: v for n, (word, v) in seen.items() if v is not None and word == types[n]}
+            return [Segment(0, len(files), types, views=made)]
+        whole = {name: views.infer_text(values[name]) for name in open_names}
         maybe = {
             name: views.maybe_typed(values[name]).any()
             for name in open_names
-            if whole[name] == ("text",)
+            if whole[name] == "text"
         }
 
         def infer(name: str, first: int, length: int) -> str:
@@ -177,6 +139,9 @@ class CsvReader(RecordReader):
         seen: list[pl.Series] = []
         wrong: dict[int, str] = {}
         for name, word in segment.types.items():
+            if name in segment.views:
+                seen.append(segment.views[name].alias(name))
+                continue
             column = values[name].slice(segment.first, segment.length).alias(name)
             declared = name in self.request.types
             view, misfits = views.cast_text(column, word, declared=declared)
@@ -195,69 +160,6 @@ class CsvReader(RecordReader):
         part.drop(mask, "Type", [wrong[i] for i in rows])
         self.report(part.bad)
         return part.frame
-
-    def _endless(self, block: bytes, used: int, lines: int, *, final: bool) -> Head | None:
-        """A file without a single LF behind its blank lines."""
-        body = block[used:]
-        if body.rstrip(b"\r").count(b"\r"):
-            raise PermanentError(
-                "lines end in CR alone, as on old Macs",
-                help="convert the line endings, for instance with `tr '\\r' '\\n'`",
-            )
-        if not final:
-            raise PermanentError("the first line is longer than max_record", help="is this CSV?")
-        if not body:
-            return Head(Layout("csv", "csv"), used, lines, lines)
-        if not self.header:
-            return Head(self._headless(body), used, lines, lines)
-        return Head(self._layout(body), len(block), lines + 1, lines)
-
-    def _headless(self, line: bytes) -> Layout:
-        text = _decoded(line).rstrip("\n")
-        dialect = Dialect(self._sniff(text), self.quote, crlf=text.endswith("\r"))
-        return Layout("csv", "csv", self.given, self.given, dialect=dialect)
-
-    def _layout(self, line: bytes) -> Layout:
-        """The layout that a header gives.
-
-        Raises:
-            PermanentError: a name is there twice or empty, or a required column is missing.
-        """
-        text = _decoded(line).removesuffix("\n")
-        crlf = text.endswith("\r") and line.endswith(b"\n")
-        text = text.removesuffix("\r")
-        if "\r" in text and (self.quote is None or self.quote not in text):
-            raise PermanentError(
-                "lines end in CR alone, as on old Macs",
-                help="convert the line endings, for instance with `tr '\\r' '\\n'`",
-            )
-        dialect = Dialect(self._sniff(text), self.quote, crlf=crlf)
-        columns = tuple(cell_value(cell, dialect) for cell in split_cells(text, dialect))
-        for i, name in enumerate(columns):
-            if not name.strip():
-                raise PermanentError(f"column {i + 1} of the header has no name", help="name it")
-            if name in columns[:i]:
-                raise PermanentError(
-                    f"column `{name}` is in the header twice", help="rename one of the two"
-                )
-        needs = self.request.named if self.request.needs is None else self.request.needs
-        for name in sorted(needs | set(self.request.types)):
-            if name not in columns:
-                raise absent(name, columns)
-        return Layout(
-            "csv", "csv", columns, columns, dialect=dialect, header=text, received=columns
-        )
-
-    def _sniff(self, text: str) -> str:
-        if self.separator is not None:
-            return self.separator
-        if self.quote is not None:
-            text = re.sub(
-                f"{re.escape(self.quote)}[^{re.escape(self.quote)}]*{re.escape(self.quote)}",
-                "",
-                text,
-            )
-        return max(_SEPARATORS, key=text.count)
 
     def _by_lines(self, block: bytes, pieces: Sequence[Piece], layout: Layout) -> Parsed:
         """Records of a block without a quote: its lines."""
@@ -417,9 +319,7 @@ class CsvReader(RecordReader):
 def _values(placed: Placed, layout: Layout, names: Sequence[str]) -> list[pl.Series]:
     """What the named cells say. Of a big block Polars reads them five times as fast from the bytes."""
     block = placed.block
-    fast = block is not None and len(block) >= _BIG and not placed.blank
-    # At the start of a chunk these bytes are a cell's; Polars would take them for the mark of a file.
-    if not names or not fast or block is None or block.startswith(b"\xef\xbb\xbf"):
+    if not names or block is None or placed.blank or not reads_whole(block):
         return csv_base_values(placed.frame, layout, names)
     wanted = [layout.base.index(name) for name in names]
     quoted = layout.dialect.quote is not None and layout.dialect.quote.encode() in block
@@ -491,12 +391,3 @@ def _without_unknown(view: pl.Series, name: str, segment: Segment) -> pl.Series:
         for row in range(first - segment.first, first - segment.first + length)
     ]
     return view.scatter(rows, None) if rows else view
-
-
-def _decoded(line: bytes) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        raise PermanentError(
-            "the header is not UTF-8", help="add `transcode` before `read_csv`"
-        ) from error

@@ -2,12 +2,12 @@
 
 From a record's first byte:
 
-- it ends at the first LF outside quotes; a field is either quoted as a whole (a doubled quote inside stands for one) or
-  holds no quote at all;
-- where a closing quote is followed by anything but separator or line ending, or a quote stands inside an unquoted field,
-  the record is bad (`Quote`) up to the end of the line on which that is seen;
-- a quote still open `max_record` bytes after the record's first byte, or at the end of the file, makes the first physical line
-  the bad record (`Quote`), and reading resumes at the next line;
+- it ends at the first LF outside quotes; a field is either quoted as a whole (a doubled quote inside stands for one)
+  or holds no quote at all;
+- where a closing quote is followed by anything but separator or line ending, or a quote stands inside an unquoted
+  field, the record is bad (`Quote`) up to the end of the line on which that is seen;
+- a quote still open `max_record` bytes after the record's first byte, or at the end of the file, makes the first
+  physical line the bad record (`Quote`), and reading resumes at the next line;
 - a record that reaches `max_record` bytes outside quotes is bad (`TooLong`) up to the end of that line.
 
 Each verdict needs at most `max_record` bytes and a little more from the record's start, so none depends on where a
@@ -88,7 +88,7 @@ def _length(data: bytes, start: int, end: int) -> int:
     return end - start - (end > start and data[end - 1] == _CR)
 
 
-def _judge(
+def _judge(  # noqa: PLR0911, PLR0917 -- one return a verdict
     data: bytes,
     start: int,
     separator: int,

@@ -16,7 +16,7 @@ from filemill.records.text import CELL
 FORMATS = ("csv", "jsonl", "lines")
 
 
-def suffix(format: str) -> str:  # noqa: A001 -- the word users read
+def suffix(format: str) -> str:  # noqa: A002 -- the word users read
     """The file name ending of a format, with its dot; empty for lines, which keep the name they have."""
     return {"csv": ".csv", "jsonl": ".jsonl", "lines": ""}[format]
 
@@ -147,7 +147,7 @@ def _json_member(
         frame = pl.DataFrame({"c": cells, "v": view, "m": json_text.json_cells(view)})
         exact = pl.col("c").str.contains(r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$")
         return frame.select(pl.when(exact).then("c").otherwise("m")).to_series()
-    if view is not None and view.dtype != pl.String and view.dtype != pl.Null:
+    if view is not None and view.dtype not in (pl.String, pl.Null):
         return json_text.json_cells(view)
     quote = layout.dialect.quote
     return json_text.json_cells(cells if quote is None else text.unquoted(cells, quote))

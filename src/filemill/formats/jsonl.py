@@ -35,7 +35,7 @@ class JsonlReader(RecordReader):
         needs = request.named if request.needs is None else request.needs
         self.names = tuple(sorted(needs | set(request.types)))
 
-    def head(self, block: bytes, index: int, *, final: bool) -> Head | None:
+    def head(self, block: bytes, *, final: bool) -> Head | None:
         """The first line's ending."""
         crlf = first_line_ends_crlf(block, final=final, limit=self.request.max_record)
         if crlf is None:
@@ -43,7 +43,12 @@ class JsonlReader(RecordReader):
         return Head(Layout("jsonl", "jsonl", self.names, dialect=Dialect(crlf=crlf)))
 
     def parse(
-        self, block: bytes, pieces: Sequence[Piece], layout: Layout, *, final: bool
+        self,
+        block: bytes,
+        pieces: Sequence[Piece],
+        layout: Layout,  # noqa: ARG002 -- the shape all readers share
+        *,
+        final: bool,  # noqa: ARG002
     ) -> Parsed:
         """One record a line; lines of nothing but spaces are blank."""
         return parse_lines(block, pieces, self.request.max_record, blank=_BLANK, plain="{")
@@ -54,7 +59,7 @@ class JsonlReader(RecordReader):
         if not placed.frame.height:
             return
         layout = text_layout(layout, {"returns": placed.returns})
-        found = {name: _Member(name, values) for name, values in columns.items()}
+        found = {name: _Member(values) for name, values in columns.items()}
         for segment in self._segments(placed, found, alone=alone):
             frame = placed.frame.slice(segment.first, segment.length)
             seen, bad = self._views(frame, found, segment)
@@ -115,7 +120,7 @@ class JsonlReader(RecordReader):
             declared,
             self.request.hints,
             lambda name, first, length: found[name].infer(first, length),
-            {n: {m.infer()} for n, m in found.items() if n not in declared},
+            {n: m.infer() for n, m in found.items() if n not in declared},
         )
 
     def _views(
@@ -131,7 +136,7 @@ class JsonlReader(RecordReader):
                     values = json_text.text_of_members(frame.get_column("_raw").to_list(), name)
                 seen.append(pl.Series(name, values, dtype=pl.String))
                 continue
-            view, misfits = views.cast_values(values, word)
+            view, misfits = found[name].view(values, word)
             seen.append(view.alias(name))
             for i in misfits:
                 wrong.setdefault(i, f"column `{name}` is no {word}: {str(values[i])[:60]!r}")
@@ -145,9 +150,9 @@ class JsonlReader(RecordReader):
 class _Member:
     """One member's values over a block."""
 
-    def __init__(self, name: str, values: list[Any]) -> None:
-        self.name = name
+    def __init__(self, values: list[Any]) -> None:
         self.values = values
+        self.word: str | None = None
 
     def slice(self, first: int, length: int) -> list[Any]:
         if first == 0 and length == len(self.values):
@@ -155,7 +160,17 @@ class _Member:
         return self.values[first : first + length]
 
     def infer(self, first: int = 0, length: int | None = None) -> str:
-        return views.infer_values(self.slice(first, len(self.values) if length is None else length))
+        if length is not None:
+            return views.infer_values(self.slice(first, length))
+        if self.word is None:
+            self.word = views.infer_values(self.values)
+        return self.word
+
+    def view(self, values: list[Any], word: str) -> tuple[pl.Series, list[int]]:
+        """The view, and which values do not fit: none, if all values together are of that type."""
+        if word == self.word:
+            return pl.Series("", values, dtype=views.DTYPES[word], strict=False), []
+        return views.cast_values(values, word)
 
 
 def _columns(placed: Placed, names: tuple[str, ...]) -> tuple[dict[str, list[Any]], int]:

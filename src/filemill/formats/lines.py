@@ -32,7 +32,7 @@ class LinesReader(RecordReader):
         super().__init__(request)
         self.blank = None if keep_blank else BLANK
 
-    def head(self, block: bytes, index: int, *, final: bool) -> Head | None:
+    def head(self, block: bytes, *, final: bool) -> Head | None:
         """The first line's ending."""
         crlf = first_line_ends_crlf(block, final=final, limit=self.request.max_record)
         if crlf is None:
@@ -42,12 +42,23 @@ class LinesReader(RecordReader):
         )
 
     def parse(
-        self, block: bytes, pieces: Sequence[Piece], layout: Layout, *, final: bool
+        self,
+        block: bytes,
+        pieces: Sequence[Piece],
+        layout: Layout,  # noqa: ARG002 -- the shape all readers share
+        *,
+        final: bool,  # noqa: ARG002
     ) -> Parsed:
         """One record a line."""
         return parse_lines(block, pieces, self.request.max_record, blank=self.blank)
 
-    def batches(self, placed: Placed, layout: Layout, *, alone: bool) -> Iterator[Batch]:
+    def batches(
+        self,
+        placed: Placed,
+        layout: Layout,
+        *,
+        alone: bool,  # noqa: ARG002 -- lines have no types to settle
+    ) -> Iterator[Batch]:
         """The lines as they are; the view of `line` is made when it is asked for."""
         layout = text_layout(layout, {"returns": placed.returns})
         yield Batch(placed.frame, layout, self.file_tags)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,12 +21,13 @@ from filemill.formats.placing import Piece, Placed, sanitize
 from filemill.model.errors import PermanentError
 from filemill.model.runs import BadRecord, RunOrder
 from filemill.records.batch import Batch
-from filemill.records.layout import Hints, Layout, Restart, UNKNOWN, widen
+from filemill.records.layout import UNKNOWN, Hints, Layout, Restart, widen
 
 SMALL = 128 << 10
 """Files up to this size are read in groups."""
 GROUP = 512
 _PEEK = 4096
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,16 @@ class Skip(msgspec.Struct):
     """How many line endings it has, the last included."""
     last: int = 0
     """Its last byte so far."""
+
+
+class _Cursor(msgspec.Struct):
+    """Where reading a file in chunks stands: at byte `position`, `carry` bytes of which the last chunk held already."""
+
+    position: int
+    line: int = 1
+    record: int = 1
+    carry: int = 0
+    skip: Skip | None = None
 
 
 class Parsed(msgspec.Struct):
@@ -113,7 +123,7 @@ class RecordReader(ABC):
         yield from self._flush(group)
 
     @abstractmethod
-    def head(self, block: bytes, index: int, *, final: bool) -> Head | None:
+    def head(self, block: bytes, *, final: bool) -> Head | None:
         """What the start of a file says; None to be asked again with more bytes.
 
         Raises:
@@ -134,9 +144,9 @@ class RecordReader(ABC):
         """A small file: its layout, where its records begin, and their bytes; None if it has none."""
         data = read_whole(order.file.path, order.file.size)
         refuse_foreign(data[:_PEEK])
-        start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+        start = len(_BOM) if data.startswith(_BOM) else 0
         body = data[start:] if start else data
-        head = self.head(body, index, final=True)
+        head = self.head(body, final=True)
         if head is None or head.used >= len(body):
             if head is not None and head.blank:
                 self.request.count_blank(index, head.blank)
@@ -178,60 +188,71 @@ class RecordReader(ABC):
     def _read_chunks(self, index: int, descriptor: int) -> Iterator[Batch]:
         peek = os.pread(descriptor, _PEEK, 0)
         refuse_foreign(peek)
-        position = 3 if peek.startswith(b"\xef\xbb\xbf") else 0
+        cursor = _Cursor(position=len(_BOM) if peek.startswith(_BOM) else 0)
         head: Head | None = None
-        skip: Skip | None = None
-        carry, line, record, final = 0, 1, 1, False
+        final = False
         while not final:
             # What the last chunk left is read again: that is cheaper than joining it to the next.
-            block = os.pread(descriptor, carry + self.request.chunk_size, position)
-            final = len(block) == carry
+            size = cursor.carry + self.request.chunk_size
+            block = os.pread(descriptor, size, cursor.position)
+            final = len(block) == cursor.carry
+            cursor.carry = 0
             if head is None:
-                head = self.head(block, index, final=final)
+                head = self.head(block, final=final)
                 if head is None:
-                    carry = len(block)
+                    cursor.carry = len(block)
                     continue
                 if head.blank:
                     self.request.count_blank(index, head.blank)
                 block = block[head.used :]
-                position += head.used
-                line += head.lines
+                cursor.position += head.used
+                cursor.line += head.lines
             if final and block:
                 block = finished(block, head.layout)
-            if skip is not None:
-                end = block.find(b"\n")
-                if end < 0:
-                    if block:
-                        skip.last = block[-1]
-                    position += len(block)
-                    carry = 0
-                    if final:
-                        self._end_skip(index, skip, position)
-                    continue
-                if end:
-                    skip.last = block[end - 1]
-                self._end_skip(index, skip, position + end)
-                line, record = skip.line + skip.lines, skip.record + 1
-                position += end + 1
-                block, skip = block[end + 1 :], None
-            piece = Piece(index, position, line, record, len(block))
-            parsed = self._parse(block, [piece], head.layout, final=final)
-            if parsed is None:
-                raise AssertionError("a single piece always parses")
-            if parsed.placed.frame.height or parsed.placed.bad:
-                yield from self._deliver(parsed.placed, head.layout, alone=True)
-            else:
-                self._count(parsed.placed)
-            line += parsed.placed.lines
-            record += parsed.placed.records.get(index, 0)
-            carry = len(block) - parsed.consumed
-            position += parsed.consumed
-            skip = parsed.skip
-            if skip is not None:
-                carry = 0
-                position = piece.start + len(block)
-                if final:
-                    self._end_skip(index, skip, position)
+            if cursor.skip is not None:
+                block = self._pass_skipped(index, cursor, cursor.skip, block, final=final)
+            if block:
+                yield from self._take(index, cursor, block, head.layout, final=final)
+
+    def _take(
+        self, index: int, cursor: _Cursor, block: bytes, layout: Layout, *, final: bool
+    ) -> Iterator[Batch]:
+        """The records of one chunk."""
+        piece = Piece(index, cursor.position, cursor.line, cursor.record, len(block))
+        parsed = self._parse(block, [piece], layout, final=final)
+        if parsed is None:
+            raise AssertionError("a single piece always parses")
+        cursor.line += parsed.placed.lines
+        cursor.record += parsed.placed.records.get(index, 0)
+        cursor.skip = parsed.skip
+        if parsed.skip is None:
+            cursor.position += parsed.consumed
+            cursor.carry = len(block) - parsed.consumed
+        else:
+            cursor.position += len(block)
+            if final:
+                self._end_skip(index, parsed.skip, cursor.position)
+        yield from self._deliver(parsed.placed, layout, alone=True)
+
+    def _pass_skipped(
+        self, index: int, cursor: _Cursor, skip: Skip, block: bytes, *, final: bool
+    ) -> bytes:
+        """Let go of a bad record's bytes; answers with what stands behind its end, if that is here."""
+        end = block.find(b"\n")
+        if end < 0:
+            if block:
+                skip.last = block[-1]
+            cursor.position += len(block)
+            if final:
+                self._end_skip(index, skip, cursor.position)
+            return b""
+        if end:
+            skip.last = block[end - 1]
+        self._end_skip(index, skip, cursor.position + end)
+        cursor.line, cursor.record = skip.line + skip.lines, skip.record + 1
+        cursor.position += end + 1
+        cursor.skip = None
+        return block[end + 1 :]
 
     def _parse(
         self, block: bytes, pieces: Sequence[Piece], layout: Layout, *, final: bool
@@ -308,11 +329,11 @@ class Head(msgspec.Struct):
     blank: int = 0
 
 
-class NotText(Exception):  # noqa: N818
+class NotText(Exception):
     """The block is not UTF-8."""
 
 
-class Entangled(Exception):  # noqa: N818
+class Entangled(Exception):
     """One file's quoting reaches into the next one of its group."""
 
 
@@ -363,11 +384,6 @@ def first_line_ends_crlf(block: bytes, *, final: bool, limit: int) -> bool | Non
     if end < 0:
         return False if final or len(block) > limit + 1 else None
     return end > 0 and block[end - 1] == 0x0D
-
-
-def row_of(starts: Sequence[int], offset: int) -> int:
-    """The row whose record holds the byte at `offset`, if any does: the last that starts before it."""
-    return bisect_right(starts, offset) - 1
 
 
 def empty_frame() -> pl.DataFrame:

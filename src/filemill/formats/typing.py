@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import polars as pl
@@ -20,25 +20,26 @@ class Segment(msgspec.Struct):
     length: int
     types: dict[str, str]
     unknown: Sequence[tuple[str, int, int]] = ()
+    views: Mapping[str, pl.Series] = {}
+    """Columns whose view finding their type has made already."""
 
 
-def segments(
+def segments(  # noqa: PLR0917 -- each is another kind of thing
     files: pl.Series,
     names: Sequence[str],
     declared: Mapping[str, str],
     hints: Hints,
     infer: Callable[[str, int, int], str],
-    whole: Mapping[str, Collection[str]],
+    whole: Mapping[str, str],
 ) -> list[Segment]:
     """Stretches of consecutive files that agree on every column's type.
 
-    A file without a value in a column agrees with any. `infer(column, first, length)` is the type over one file's rows. `whole`
-    names columns' types over all rows, where that settles each file's: booleans, integers and nothing at all do.
+    A file without a value in a column agrees with any. `infer(column, first, length)` is the type over one
+    file's rows. `whole` are columns' types over all rows, which settle each file's if they are boolean, integer or
+    unknown.
     """
     settled = {
-        name: next(iter(words))
-        for name, words in whole.items()
-        if len(words) == 1 and next(iter(words)) in ("boolean", "integer", UNKNOWN)
+        name: word for name, word in whole.items() if word in ("boolean", "integer", UNKNOWN)
     }
     open_names = [n for n in names if n not in declared and n not in settled]
     runs = files.rle().struct

@@ -162,19 +162,22 @@ class Intake:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
             self._sweeping = None
+        self._idle.set()
         self._threads.shutdown(wait=True)
 
     async def idle(self) -> None:
-        """Return when nothing is settling or being claimed.
+        """Return when nothing is settling or being claimed, or intake was stopped.
 
         Raises:
             SystemFault: intake ended because the ledger failed.
         """
         while len(self._settler) or self._groups:
-            self._idle.clear()
-            await self._idle.wait()
             if self._failed is not None:
                 raise self._failed
+            if self._stopping.is_set() and not self._groups:
+                return
+            self._idle.clear()
+            await self._idle.wait()
 
     async def take(
         self, paths: Sequence[bytes], *, tags: Sequence[str] = (), again: bool = False
@@ -265,7 +268,7 @@ class Intake:
                 group.get_loop().call_exception_handler(
                     {"message": "intake ended", "exception": error}
                 )
-        if self._failed is not None or not (len(self._settler) or self._groups):
+        if self._stopping.is_set() or not (len(self._settler) or self._groups):
             self._idle.set()
 
     async def _group(self, batch: list[Waiting]) -> None:

@@ -33,4 +33,5 @@ def own_frames(traceback: str) -> tuple[str, ...]:
 def fingerprint(pipeline: str, step: str, error: str, message: str, traceback: str = "") -> str:
     """The `v1:` group of a failure: 12 hex digits of sha256 over its masked description."""
     parts = (pipeline, step, error, *own_frames(traceback), mask(message))
-    return f"{VERSION}:" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+    described = "\0".join(parts).encode("utf-8", "backslashreplace")
+    return f"{VERSION}:" + hashlib.sha256(described).hexdigest()[:12]

@@ -90,6 +90,12 @@ class Registry:
             name, EntryPoint(name, f"{component.__module__}:{component.__qualname__}", kind)
         )
 
+    def versions(self) -> dict[str, str]:
+        """Version of every installed distribution that brings a component, filemill included."""
+        entries = [entry for kind in PLANNED for entry in self._of(kind).values()]
+        found = {entry.dist.name: entry.dist for entry in entries if entry.dist is not None}
+        return {name: found[name].version for name in sorted(found)}
+
     def _of(self, kind: str) -> dict[str, EntryPoint]:
         if kind not in self._entries:
             self._entries[kind] = {e.name: e for e in entry_points(group=f"filemill.{kind}")}

@@ -94,8 +94,8 @@ class Sink(Protocol):
         """
         ...
 
-    def stager(self, orders: Sequence[RunOrder]) -> Stager:
-        """A worker's stager for these runs."""
+    def stager(self, orders: Sequence[RunOrder], header: tuple[str, ...] = ()) -> Stager:
+        """A worker's stager for these runs. `header`: columns that an earlier try found out it must begin with."""
         ...
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:

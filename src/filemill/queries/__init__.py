@@ -1,1 +1,43 @@
-"""queries."""
+"""The one read layer of all faces: command line, HTTP and pages ask here and nowhere else."""
+
+from __future__ import annotations
+
+from filemill.queries.reader import RECENT_NS, STATES, Queries
+from filemill.queries.results import (
+    Attempt,
+    DeadGroup,
+    DeadItem,
+    DeadPage,
+    FileHistory,
+    FilePage,
+    FileSummary,
+    HeldItem,
+    HeldPage,
+    Output,
+    PipelineStatus,
+    Revision,
+    RunHistory,
+    RunSummary,
+    Status,
+)
+
+__all__ = [
+    "RECENT_NS",
+    "STATES",
+    "Attempt",
+    "DeadGroup",
+    "DeadItem",
+    "DeadPage",
+    "FileHistory",
+    "FilePage",
+    "FileSummary",
+    "HeldItem",
+    "HeldPage",
+    "Output",
+    "PipelineStatus",
+    "Queries",
+    "Revision",
+    "RunHistory",
+    "RunSummary",
+    "Status",
+]

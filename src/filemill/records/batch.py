@@ -1,4 +1,4 @@
-"""A batch: consecutive records of one chunk, or of many small files that share header and types.
+r"""A batch: consecutive records of one chunk, or of many small files that share header and types.
 
 A record is its own bytes. A batch holds each record's raw text, its place in its file, its tags, and only those
 columns that expressions or steps name. The frame is never the record: what no step changed is written as
@@ -8,7 +8,7 @@ Layout of `frame` (Polars), one row a record, in input order:
 
 | column     | type    | what                                                                |
 |------------|---------|---------------------------------------------------------------------|
-| `_raw`     | String  | the record as received, without its `\\n` (a `\\r` before it is kept) |
+| `_raw`     | String  | the record as received, without its `\n` (a `\r` before it is kept) |
 | `_text`    | String  | only if a step rewrote records: what stands in the place of `_raw`   |
 | `_file`    | UInt32  | index into the orders of the batch's runs                           |
 | `_record`  | Int64   | number in its file, from 1                                          |
@@ -25,15 +25,16 @@ changes a column that the text holds, or selects, rewrites the text at once (`_t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from filemill.model.errors import PermanentError
-from filemill.model.tags import All, AnyOf, HasTag, Not, TagExpression, TagTerm, has_tag
+from filemill.model.tags import TagExpression, has_tag
 from filemill.records import json_text, text, views
 from filemill.records.layout import LINE, Layout, text_layout
+from filemill.records.masks import evaluate
 from filemill.records.text import CELL, TAG
 
 PLACES = ("_raw", "_text", "_file", "_record", "_line", "_start")
@@ -75,16 +76,14 @@ class Batch:
         missing = [name for name in names if name not in have or _is_place(name)]
         if not missing:
             return self.frame.select(names)
-        if self.layout.format == "jsonl":
-            views_ = self._json_views(missing)
-        else:
-            views_ = self._text_views(missing)
+        jsonl = self.layout.format == "jsonl"
+        views_ = self._json_views(missing) if jsonl else self._text_views(missing)
         return self.frame.with_columns(views_).select(names)
 
     def mask(self, expression: TagExpression) -> pl.Series:
         """Which records satisfy a tag expression over their own and their file's tags."""
         own = [name.removeprefix(TAG) for name in self.frame.columns if name.startswith(TAG)]
-        result = _mask(expression.term, lambda pattern: self._has(pattern, own))
+        result = evaluate(expression.term, lambda pattern: self._has(pattern, own))
         if isinstance(result, bool):
             return pl.repeat(result, len(self), dtype=pl.Boolean, eager=True)
         return result
@@ -303,7 +302,7 @@ class Batch:
         elif layout.format == "jsonl":
             # Settled first: members added before must stand before this one where it is new, in every batch.
             settled = self.settled()
-            made = settled._replace_member(name, text.value_cells(values, layout), mask)
+            made = _set_members(settled.frame, name, text.value_cells(values, layout), mask)
             frame = settled.frame.with_columns(made, seen.alias(name))
             return self._with(frame, settled.layout)
         else:
@@ -338,17 +337,6 @@ class Batch:
             )
         return made if mask is None else _where(mask, made, before)
 
-    def _replace_member(self, name: str, cells: pl.Series, mask: pl.Series | None) -> pl.Series:
-        texts = text.standing(self.frame).to_list()
-        chosen = [True] * len(texts) if mask is None else mask.to_list()
-        made = []
-        for record, cell, changes in zip(texts, cells, chosen, strict=True):
-            if not changes:
-                made.append(record)
-                continue
-            made.append(json_text.set_member(record, name, cell))
-        return pl.Series("_text", made, dtype=pl.String)
-
     def _select_line(self, values: pl.Series | None) -> Batch:
         if values is None:
             drop = [CELL + n for n in self.layout.added] + list(self.layout.added)
@@ -365,6 +353,19 @@ def absent(name: str, columns: Sequence[str], what: str = "header") -> Permanent
         + (f"`{near[0]}`" if near else ", ".join(f"`{c}`" for c in columns[:20])),
         help=f"did you mean `{near[0]}`?" if near else "name a column that the file has",
     )
+
+
+def _set_members(
+    frame: pl.DataFrame, name: str, cells: pl.Series, mask: pl.Series | None
+) -> pl.Series:
+    """The JSON records with one member set in the masked ones."""
+    texts = text.standing(frame).to_list()
+    chosen = [True] * len(texts) if mask is None else mask.to_list()
+    made = [
+        json_text.set_member(record, name, cell) if changes else record
+        for record, cell, changes in zip(texts, cells, chosen, strict=True)
+    ]
+    return pl.Series("_text", made, dtype=pl.String)
 
 
 def _is_place(name: str) -> bool:
@@ -390,30 +391,3 @@ def _where(mask: pl.Series, new: pl.Series, old: pl.Series | None) -> pl.Series:
         frame = frame.with_columns(old.alias("o"))
         rest = pl.col("o")
     return frame.select(pl.when("m").then("n").otherwise(rest)).to_series().alias(new.name)
-
-
-def _mask(term: TagTerm, has: Callable[[str], bool | pl.Series]) -> bool | pl.Series:
-    match term:
-        case HasTag(name):
-            return has(name)
-        case Not(inner):
-            value = _mask(inner, has)
-            return not value if isinstance(value, bool) else ~value
-        case All(terms):
-            return _fold([_mask(each, has) for each in terms], neutral=True)
-        case AnyOf(terms):
-            return _fold([_mask(each, has) for each in terms], neutral=False)
-
-
-def _fold(values: Sequence[bool | pl.Series], *, neutral: bool) -> bool | pl.Series:
-    result: pl.Series | None = None
-    for value in values:
-        if isinstance(value, bool):
-            if value is not neutral:
-                return value
-            continue
-        if result is None:
-            result = value
-        else:
-            result = result & value if neutral else result | value
-    return neutral if result is None else result

@@ -1,15 +1,14 @@
 """Expressions: row-wise SQL over a record's columns, evaluated on whole batches by Polars.
 
 An expression is proved row-wise when it is compiled (`records.rowwise`), and its types are proved once for each
-schema it meets, on a frame without rows. What is left to fail then is a value: a CAST that refuses it, a date that does not
-parse, a result that is inf or NaN. Such a value makes its own record bad, never the batch.
+schema it meets, on a frame without rows. What is left to fail then is a value: a CAST that refuses it, a date that does
+not parse, a result that is inf or NaN. Such a value makes its own record bad, never the batch.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,44 +17,25 @@ from polars.exceptions import PolarsError
 
 from filemill.model.errors import PermanentError
 from filemill.records import rowwise
+from filemill.records.sql_text import (
+    ExpressionError,
+    first_line,
+    parse,
+    refuse_clocks,
+    spoken,
+    spoken_name,
+)
 
 if TYPE_CHECKING:
     from filemill.ports.step import StepContext
     from filemill.records.batch import Batch
 
-_TOKEN = re.compile(
-    r"""(?P<text>'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")*")|(?P<comment>--[^\n]*|/\*.*?\*/)"""
-    r"""|(?P<word>[A-Za-z_][A-Za-z0-9_$]*)|(?P<space>\s+)|(?P<other>.)""",
-    re.DOTALL,
-)
-_CLOCK_CALLS = frozenset({"now"})
-_CLOCK_WORDS = frozenset(
-    "current_timestamp current_date current_time localtime localtimestamp".split()
-)
-_SQL_WORDS = frozenset(
-    """all and any as asc between by case cast check column create cross current delete desc distinct drop else end
-    except exists extract false fetch for foreign from full group having if in index inner insert intersect
-    interval into is join key left like limit natural not null offset on or order outer over partition position primary
-    qualify references right row rows select set some struct table then to trim true union unique update using values when
-    where window with""".split()
-)
-_NEVER_QUOTED = frozenset(
-    "and or not is null in like between true false case when then else end".split()
-)
 _GUESSES: dict[str, pl.DataType] = {
     "number": pl.Float64(),
     "text": pl.String(),
     "truth": pl.Boolean(),
     "time": pl.Datetime("us"),
 }
-
-
-class ExpressionError(PermanentError):
-    """An expression that does not compile or is not row-wise; `offset` is the character it stumbles over."""
-
-    def __init__(self, message: str, *, help: str = "", offset: int | None = None) -> None:  # noqa: A002
-        super().__init__(message, help=help)
-        self.offset = offset
 
 
 class Judged:
@@ -84,8 +64,8 @@ class Expression:
 
     def __init__(self, sql: str) -> None:
         self.sql = sql
-        _refuse_clocks(sql)
-        tree = json.loads(_parse(sql).meta.serialize(format="json"))
+        refuse_clocks(sql)
+        tree = json.loads(parse(sql).meta.serialize(format="json"))
         why = rowwise.refusal(tree)
         if why:
             raise ExpressionError(
@@ -104,7 +84,7 @@ class Expression:
             )
             for left, right in rowwise.comparisons(self._tree)
         ]
-        self._casts: list[tuple[pl.Expr, pl.Expr, str]] | None = None
+        self._lenient: _Lenient | None = None
         self._proved: dict[tuple[Any, ...], pl.DataType] = {}
         self._try_out()
 
@@ -129,8 +109,8 @@ class Expression:
         self._prove(frame)
         try:
             values = frame.with_columns(self._expression).get_column("_value")
-        except PolarsError as error:
-            return self._find_bad(frame, error)
+        except PolarsError:
+            return self._find_bad(frame)
         return self._finite(values)
 
     def judge_truth(self, frame: pl.DataFrame) -> Judged:
@@ -143,7 +123,7 @@ class Expression:
         kind = self._prove(frame)
         if kind not in (pl.Boolean, pl.Null):
             raise PermanentError(
-                f"`{self.sql}` is no condition: it gives {_spoken(kind)}, not true or false",
+                f"`{self.sql}` is no condition: it gives {spoken(kind)}, not true or false",
                 help=f"compare it with something, such as `{self.sql} = ...`",
             )
         judged = self.judge(frame)
@@ -175,7 +155,7 @@ class Expression:
         kind = self._guessed_kind()
         if kind is not None and kind not in (pl.Boolean, pl.Null):
             raise ExpressionError(
-                f"`{self.sql}` is no condition: it gives {_spoken(kind)}, not true or false",
+                f"`{self.sql}` is no condition: it gives {spoken(kind)}, not true or false",
                 help="compare it with something, such as `amount > 5`",
             )
 
@@ -241,7 +221,7 @@ class Expression:
         except PolarsError as error:
             text = [n for n in self.columns if empty.schema.get(n) == pl.String]
             raise PermanentError(
-                f"`{self.sql}`: {_first_line(error)}",
+                f"`{self.sql}`: {first_line(error)}",
                 help=_declare(text[0]) if text else "",
             ) from error
 
@@ -281,70 +261,73 @@ class Expression:
         messages = [f"`{self.sql}` gives {value}" for value in values.filter(bad).to_list()]
         return Judged(_blank(values, bad), bad, messages)
 
-    def _find_bad(self, frame: pl.DataFrame, error: PolarsError) -> Judged:
-        """Which records the failure is of: first by the casts, all at once, then by halving."""
+    def _find_bad(self, frame: pl.DataFrame) -> Judged:
+        """The values with null where one is refused, and which records that leaves without one.
+
+        A value refused in a branch of CASE that its record does not take is no matter: what a record gives must not
+        depend on the other records of its batch.
+        """
+        if self._lenient is None:
+            self._lenient = _Lenient(self._tree)
         why: dict[int, str] = {}
-        for inner, cast, kind in self._lenient_casts():
-            try:
-                both = frame.select(inner.alias("_in"), cast.alias("_out"))
-            except PolarsError:
-                continue  # something else refuses: halving finds it
-            if both.height != frame.height:
-                continue  # a constant
-            refused = both["_in"].is_not_null() & both["_out"].is_null()
-            for row in refused.arg_true().to_list():
-                why.setdefault(row, f"`{self.sql}`: {both['_in'][row]!r} is not {kind}")
-        rows = [row for row in range(frame.height) if row not in why] if why else None
-        self._halve(frame, rows, why, error)
-        bad = pl.Series("_bad", [False] * frame.height, dtype=pl.Boolean)
-        if why:
-            bad = bad.scatter(sorted(why), values=True)
-        good = frame.filter(~bad)
-        found = self._finite(good.with_columns(self._expression).get_column("_value"))
-        for at, message in zip(
-            [] if found.bad is None else found.bad.arg_true().to_list(), found.messages, strict=True
-        ):
-            why[(~bad).arg_true()[at]] = message
-        values = pl.Series("_value", [None] * frame.height, dtype=found.values.dtype)
-        if good.height:
-            values = values.scatter((~bad).arg_true(), found.values)
-        bad = pl.Series("_bad", [row in why for row in range(frame.height)], dtype=pl.Boolean)
-        return Judged(values, bad, [why[row] for row in sorted(why)])
+        for refused, given, kind in self._lenient.refusals(frame):
+            for row in refused.arg_true():
+                why.setdefault(row, f"`{self.sql}`: {given[row]!r} is not {kind}")
+        try:
+            values = frame.with_columns(self._lenient.value).get_column("_value")
+        except PolarsError:
+            values = self._one_by_one(frame, why)
+        judged = self._finite(values)
+        if judged.bad is not None:
+            for row, message in zip(judged.bad.arg_true(), judged.messages, strict=True):
+                why.setdefault(row, message)
+        if not why:
+            return judged
+        rows = sorted(why)
+        bad = pl.Series("_bad", [False] * frame.height, dtype=pl.Boolean).scatter(rows, values=True)
+        return Judged(_blank(judged.values, bad), bad, [why[row] for row in rows])
 
-    def _halve(
-        self, frame: pl.DataFrame, rows: list[int] | None, why: dict[int, str], error: PolarsError
-    ) -> None:
-        waiting = [list(range(frame.height)) if rows is None else rows]
+    def _one_by_one(self, frame: pl.DataFrame, why: dict[int, str]) -> pl.Series:
+        """The values where even the lenient form fails on some records; those are found by halving."""
+        value = pl.lit(None) if self._lenient is None else self._lenient.value
+        parts: dict[int, pl.Series] = {}
+        waiting = [(0, frame.height)]
         while waiting:
-            part = waiting.pop()
-            if not part:
-                continue
+            start, stop = waiting.pop()
+            part = frame[start:stop]
             try:
-                frame[part].with_columns(self._expression)
-            except PolarsError as refused:
-                error = refused
-            else:
-                continue
-            if len(part) == 1:
-                why[part[0]] = f"`{self.sql}`: {_first_line(error)}"
-                continue
-            middle = len(part) // 2
-            waiting += [part[:middle], part[middle:]]
+                parts[start] = part.with_columns(value).get_column("_value")
+            except PolarsError as error:
+                if stop - start == 1:
+                    why.setdefault(start, f"`{self.sql}`: {first_line(error)}")
+                    parts[start] = pl.Series("_value", [None], dtype=self._prove(frame))
+                else:
+                    middle = (start + stop) // 2
+                    waiting += [(start, middle), (middle, stop)]
+        return pl.concat([parts[start] for start in sorted(parts)])
 
-    def _lenient_casts(self) -> list[tuple[pl.Expr, pl.Expr, str]]:
-        if self._casts is None:
-            self._casts = []
-            for cast in rowwise.casts(self._tree):
-                loose = rowwise.lenient(cast)
-                kind = loose["Cast"]["dtype"].get("Literal")
-                self._casts.append(
-                    (
-                        _compiled(loose["Cast"]["expr"]),
-                        _compiled(loose),
-                        _spoken_name(kind if isinstance(kind, str) else next(iter(kind or ["?"]))),
-                    )
-                )
-        return self._casts
+
+class _Lenient:
+    """An expression with null where it would refuse a value, and what tells which values those are."""
+
+    def __init__(self, tree: rowwise.Tree) -> None:
+        self.value = _compiled(rowwise.lenient(tree)).alias("_value")
+        self._checks: list[tuple[pl.Expr, pl.Expr, str]] = []
+        for node, path in rowwise.refusing(tree):
+            loose = rowwise.lenient(node)
+            given = _compiled(rowwise.children(loose)[0])
+            refused = given.is_not_null() & _compiled(loose).is_null()
+            for condition, holds in path:
+                taken = _compiled(rowwise.lenient(condition)).fill_null(value=False)
+                refused &= taken if holds else ~taken
+            kind = spoken_name(rowwise.refused_type(node))
+            self._checks.append((refused.alias("_refused"), given.alias("_given"), kind))
+
+    def refusals(self, frame: pl.DataFrame) -> Iterable[tuple[pl.Series, pl.Series, str]]:
+        """(which records' values are refused, the values, what they should be) for each place that refuses."""
+        for refused, given, kind in self._checks:
+            both = frame.with_columns(refused, given)
+            yield both.get_column("_refused"), both.get_column("_given"), kind
 
 
 class Troubles:
@@ -380,62 +363,6 @@ def _compiled(tree: rowwise.Tree) -> pl.Expr:
     return pl.Expr.deserialize(io.StringIO(json.dumps(tree)), format="json")
 
 
-def _parse(sql: str) -> pl.Expr:
-    if not sql.strip():
-        raise ExpressionError("an expression is missing here", offset=0)
-    try:
-        return pl.sql_expr(sql)
-    except (PolarsError, ValueError) as error:
-        raise _explained(sql, error) from error
-
-
-def _explained(sql: str, error: Exception) -> ExpressionError:
-    """A parse failure, with the SQL word that should have been quoted if that is what mends it."""
-    for match in _words(sql):
-        word = match.group().lower()
-        if word not in _SQL_WORDS or word in _NEVER_QUOTED:
-            continue
-        quoted = f'{sql[: match.start()]}"{match.group()}"{sql[match.end() :]}'
-        try:
-            pl.sql_expr(quoted)
-        except (PolarsError, ValueError):
-            continue
-        return ExpressionError(
-            f"`{match.group()}` is an SQL word",
-            help=f"as the name of a column it stands in double quotes: {quoted}",
-            offset=match.start(),
-        )
-    message = _first_line(error)
-    said = message if len(message) < 200 else message[:200] + "..."
-    return ExpressionError(
-        f"`{sql}` is no SQL expression: {said}",
-        help='text stands in single quotes, names with odd characters in double quotes: "unit price" > 5',
-    )
-
-
-def _refuse_clocks(sql: str) -> None:
-    matches = [m for m in _TOKEN.finditer(sql) if m.lastgroup not in ("space", "comment")]
-    for at, match in enumerate(matches):
-        if match.lastgroup != "word":
-            continue
-        word = match.group().lower()
-        called = at + 1 < len(matches) and matches[at + 1].group() == "("
-        if word in _CLOCK_WORDS or (word in _CLOCK_CALLS and called):
-            raise ExpressionError(
-                f"`{match.group()}` would give another value at every try",
-                help="a file's arrival does not change: give it to a Python step, or name outputs with `{date}`",
-                offset=match.start(),
-            )
-
-
-def _words(sql: str) -> Iterable[re.Match[str]]:
-    return (match for match in _TOKEN.finditer(sql) if match.lastgroup == "word")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0].strip() or type(error).__name__
-
-
 def _declare(column: str) -> str:
     return (
         f"declare its type where the file is read: `read_csv: {{types: {{{column}: float}}}}` "
@@ -455,19 +382,4 @@ def _blank(values: pl.Series, bad: pl.Series) -> pl.Series:
     return values.set(bad, None)
 
 
-def _spoken(kind: pl.DataType) -> str:
-    return _spoken_name(type(kind).__name__)
-
-
-def _spoken_name(kind: str) -> str:
-    if kind.startswith(("Int", "UInt")):
-        return "an integer" if kind in ("Int64", "Int") else f"an integer ({kind.lower()})"
-    return {
-        "Float64": "a number",
-        "Float32": "a number",
-        "Decimal": "a decimal number",
-        "String": "text",
-        "Boolean": "true or false",
-        "Date": "a date",
-        "Datetime": "a timestamp",
-    }.get(kind, f"a {kind.lower()}")
+__all__ = ["Expression", "ExpressionError", "Judged", "Troubles", "view"]

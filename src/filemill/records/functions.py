@@ -216,7 +216,7 @@ def _import(module: str, path: str) -> types.ModuleType:
             f"`{module}` cannot be imported: {error} ({user_line(error)})",
             help=f"install `{error.name}` where filemill runs",
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FunctionError(
             f"`{module}` cannot be imported: {type(error).__name__}: {error} ({user_line(error)})",
             help="run it by itself to see the whole error: python -c 'import " + module + "'",

@@ -73,7 +73,7 @@ class Hints(msgspec.Struct, frozen=True):
         return Hints(types, headers)
 
 
-class Restart(Exception):  # noqa: N818 -- an instruction to the executor, not an error
+class Restart(Exception):
     """Run these files again with `hints` merged in. Safe, because nothing of them is published yet.
 
     Raised by a reader when a later chunk widens an inferred type, and by a sink's stager when a later batch
@@ -87,7 +87,7 @@ class Restart(Exception):  # noqa: N818 -- an instruction to the executor, not a
 
 def widen(one: str, other: str) -> str:
     """The narrowest type that takes the values of both."""
-    if one == other or other == UNKNOWN:
+    if other in (one, UNKNOWN):
         return one
     if one == UNKNOWN:
         return other

@@ -39,9 +39,11 @@ def concat(parts: Sequence[Batch]) -> Batch:
 
 def merge(parts: Sequence[Batch]) -> Batch:
     """As `concat`, in the order of file and record; records of one number keep the order of the parts."""
-    if len([part for part in parts if len(part)]) < 2:
-        return concat(parts)
-    whole = concat(parts)
+    parts = [part for part in parts if len(part)] or list(parts[:1])
+    if len(parts) == 1:
+        return parts[0]
+    # The part that the input begins with says which columns come first.
+    whole = concat(sorted(parts, key=lambda part: part.frame.select(_KEY).row(0)))
     return Batch(whole.frame.sort(_KEY, maintain_order=True), whole.layout, whole.file_tags)
 
 
@@ -68,7 +70,7 @@ def _aligned(parts: Sequence[Batch]) -> tuple[list[Batch], Layout]:
             f"records of {' and '.join(sorted(formats))} cannot stand in one output",
             help="let the guarded step and the records that bypass it have the same columns, or write to two sinks",
         )
-    if formats == {"csv"}:
+    if formats != {"jsonl"}:
         return _aligned_csv(parts)
     if len({part.layout.added for part in parts}) > 1:
         parts = [part.settled() for part in parts]

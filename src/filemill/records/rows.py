@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from filemill.records.batch import Batch
 
 
-def problem(row: Mapping[str, Any]) -> str:
+def problem(row: Mapping[Any, Any]) -> str:
     """Why no format can write this row; empty when it can be written."""
     for name, value in row.items():
         if not isinstance(name, str):

@@ -154,25 +154,62 @@ def comparisons(tree: Tree) -> Iterator[tuple[Tree, Tree]]:
                 yield body["input"][0], body["input"][1]
 
 
-def casts(tree: Tree) -> Iterator[Tree]:
-    """Every CAST that refuses values, outermost first."""
-    for node in nodes(tree):
-        kind, body = _parts(node)
-        if kind == "Cast" and body["options"] == "Strict":
-            yield node
+Path = tuple[tuple[Tree, bool], ...]
+"""What leads to a node through CASEs: each condition, and whether the way goes where it holds."""
+
+
+def refusing(tree: Tree, path: Path = ()) -> Iterator[tuple[Tree, Path]]:
+    """Every node that refuses values (a CAST, a date that is parsed), and the way to it."""
+    kind, body = _parts(tree)
+    if kind == "Cast" and body["options"] == "Strict":
+        yield tree, path
+    if kind == "Function" and _strptime(body["function"]) is not None:
+        yield tree, path
+    if kind == "Ternary":
+        condition = body["predicate"]
+        yield from refusing(condition, path)
+        yield from refusing(body["truthy"], (*path, (condition, True)))
+        yield from refusing(body["falsy"], (*path, (condition, False)))
+        return
+    for child in children(tree):
+        yield from refusing(child, path)
+
+
+def _strptime(function: Tree) -> list[Any] | None:
+    """What a parser of dates is made of: type and options; None for other functions, and if it gives null itself."""
+    parts = function.get("StringExpr") if isinstance(function, dict) else None
+    made = parts.get("Strptime") if isinstance(parts, dict) else None
+    return made if isinstance(made, list) and made[1]["strict"] else None
 
 
 def lenient(tree: Tree) -> Tree:
-    """The same tree with casts that give null where they would refuse."""
-    if isinstance(tree, list):
-        return [lenient(each) for each in tree]
-    if isinstance(tree, dict):
-        return {
-            key: "NonStrict" if key == "options" and value == "Strict" else lenient(value)
-            for key, value in tree.items()
-            if key is not None
-        }
-    return tree
+    """The same tree with null wherever it would refuse a value."""
+    kind, body = _parts(tree)
+    match kind:
+        case "Cast":
+            options = "NonStrict" if body["options"] == "Strict" else body["options"]
+            return {kind: {**body, "expr": lenient(body["expr"]), "options": options}}
+        case "BinaryExpr":
+            return {kind: {**body, "left": lenient(body["left"]), "right": lenient(body["right"])}}
+        case "Ternary":
+            return {kind: {part: lenient(node) for part, node in body.items()}}
+        case "Function":
+            function = body["function"]
+            if (strptime := _strptime(function)) is not None:
+                type_, options = strptime[0], {**strptime[1], "strict": False}
+                function = {"StringExpr": {"Strptime": [type_, options]}}
+            return {
+                kind: {**body, "input": list(map(lenient, body["input"])), "function": function}
+            }
+        case _:
+            return tree
+
+
+def refused_type(node: Tree) -> str:
+    """The type a refusing node makes, by Polars' name."""
+    kind, body = _parts(node)
+    named = body["dtype"] if kind == "Cast" else (_strptime(body["function"]) or [""])[0]
+    return _parts(_parts(named)[1])[0]
 
 
 def with_float_literals(tree: Tree) -> Tree:
@@ -206,62 +243,77 @@ def _guess(node: Tree, wanted: str, found: dict[str, str]) -> None:
             found.setdefault(body, wanted)
         return
     below = children(node)
-    wants = [wanted] * len(below)
-    if kind == "BinaryExpr":
-        operator = body["op"]
-        if operator in ("And", "Or", "Xor"):
-            wants = ["truth", "truth"]
-        elif operator in COMPARISONS:
-            wants = [_type_of(below[1]), _type_of(below[0])]
-        else:
-            wants = ["text" if any(map(is_text, below)) else "number"] * 2
-    elif kind == "Ternary":
-        wants = ["truth", wanted, wanted]
-    elif kind == "Cast":
-        wants = [""]
-    elif kind == "Function":
-        function, detail = _parts(body["function"])
-        inner, operator = _parts(detail)
-        if function == "Boolean" or inner == "IsIn":
-            wants = ["truth" if inner == "Not" else _type_of(below[1]) if len(below) > 1 else ""]
-        elif function == "StringExpr":
-            wants = ["text"]
-        elif function == "TemporalExpr":
-            wants = ["time"]
-        elif inner == "Binary" and operator in COMPARISONS:
-            wants = [_type_of(below[1]), _type_of(below[0])]
-        elif function in ("Coalesce", "FillNull", "MaxHorizontal", "MinHorizontal"):
-            wants = [wanted or next(filter(None, map(_type_of, below)), "")]
-        else:
-            wants = ["number"]
-        wants += [wants[0]] * (len(below) - len(wants))
+    wants = _wants(kind, body, below, wanted)
+    wants += [wants[0]] * (len(below) - len(wants)) if below else []
     for child, want in zip(below, wants, strict=True):
         _guess(child, want, found)
 
 
+def _wants(kind: str, body: Any, below: list[Tree], wanted: str) -> list[str]:
+    """The types a node wants of the nodes below it; the first stands for all that are not listed."""
+    match kind:
+        case "BinaryExpr":
+            operator = body["op"]
+            if operator in ("And", "Or", "Xor"):
+                return ["truth", "truth"]
+            if operator in COMPARISONS:
+                return [_type_of(below[1]), _type_of(below[0])]
+            return ["text" if any(map(is_text, below)) else "number"] * 2
+        case "Ternary":
+            return ["truth", wanted, wanted]
+        case "Function":
+            return _function_wants(body["function"], below, wanted) if below else []
+        case _:
+            return [""] * len(below)
+
+
+def _function_wants(named: Tree, below: list[Tree], wanted: str) -> list[str]:
+    function, detail = _parts(named)
+    inner, operator = _parts(detail)
+    if inner == "Not":
+        return ["truth"]
+    if function == "Boolean" or inner == "IsIn":
+        return [_type_of(below[1]) if len(below) > 1 else ""]
+    if inner == "Binary" and operator in COMPARISONS:
+        return [_type_of(below[1]), _type_of(below[0])]
+    if function in _OF_ONE_TYPE:
+        return [wanted or next(filter(None, map(_type_of, below)), "")]
+    return [{"StringExpr": "text", "TemporalExpr": "time"}.get(function, "number")]
+
+
+_OF_ONE_TYPE = frozenset({"Coalesce", "FillNull", "MaxHorizontal", "MinHorizontal"})
+_SCALARS = {
+    "String": "text",
+    "Boolean": "truth",
+    "Float64": "number",
+    "Date": "time",
+    "Datetime": "time",
+}
+
+
 def _type_of(node: Tree) -> str:
+    """What a node gives, where its own form tells."""
     kind, body = _parts(node)
-    if kind == "Literal":
-        shape, value = _parts(body)
-        if shape == "Dyn":
-            return "text" if isinstance(value, dict) and "Str" in value else "number"
-        scalar = _parts(value)[0] if shape == "Scalar" else ""
-        return {
-            "String": "text",
-            "Boolean": "truth",
-            "Float64": "number",
-            "Date": "time",
-            "Datetime": "time",
-        }.get(scalar, "")
-    if kind == "BinaryExpr" and body["op"] not in COMPARISONS | {"And", "Or", "Xor"}:
-        return "number"
-    if kind == "Cast":
-        return "text" if body["dtype"] == {"Literal": "String"} else "number"
-    if kind == "Function":
-        function, detail = _parts(body["function"])
-        if function == "StringExpr":
-            return "number" if _parts(detail)[0] in ("LenChars", "LenBytes", "Find") else "text"
-        if function in ("Coalesce", "FillNull"):
-            return next(filter(None, map(_type_of, children(node))), "")
-        return "number"
-    return ""
+    match kind:
+        case "Literal":
+            shape, value = _parts(body)
+            if shape == "Dyn":
+                return "text" if _parts(value)[0] == "Str" else "number"
+            return _SCALARS.get(_parts(value)[0], "") if shape == "Scalar" else ""
+        case "BinaryExpr":
+            return "" if body["op"] in COMPARISONS | {"And", "Or", "Xor"} else "number"
+        case "Cast":
+            return "text" if body["dtype"] == {"Literal": "String"} else "number"
+        case "Function":
+            return _type_of_function(node, body["function"])
+        case _:
+            return ""
+
+
+def _type_of_function(node: Tree, named: Tree) -> str:
+    function, detail = _parts(named)
+    if function in _OF_ONE_TYPE:
+        return next(filter(None, map(_type_of, children(node))), "")
+    if function == "StringExpr":
+        return "number" if _parts(detail)[0] in ("LenChars", "LenBytes", "Find") else "text"
+    return "truth" if function == "Boolean" else "number"

@@ -181,9 +181,9 @@ def json_objects(cells: Sequence[tuple[str, pl.Series]]) -> pl.Series:
     """One object a row of JSON texts; a null text is no member."""
     columns = [series.alias(f"c{i}") for i, (_, series) in enumerate(cells)]
     parts = []
-    for i, (name, series) in enumerate(cells):
+    for i, (name, _) in enumerate(cells):
         part = pl.concat_str([pl.lit(f"{json_text.key_text(name)}:"), pl.col(f"c{i}")])
-        parts.append(part.alias(f"p{i}") if series.null_count() else part.alias(f"p{i}"))
+        parts.append(part.alias(f"p{i}"))
     inner = pl.concat_str(parts, separator=",", ignore_nulls=True)
     made = pl.concat_str([pl.lit("{"), inner.fill_null(""), pl.lit("}")])
     return pl.DataFrame(columns).select(made.alias("_text")).to_series()

@@ -1,7 +1,7 @@
 """Typed views: what type a column of texts or JSON values is, and its values in that type.
 
-A column is a number only if every value in it is one that survives the round trip: `007`, `+5` and integers of more than
-64 bits make it text, and so does an integer beyond 2**53 among floats.
+A column is a number only if every value in it is one that survives the round trip: `007`, `+5` and integers of more
+than 64 bits make it text, and so does an integer of 2**53 or more among floats.
 """
 
 from __future__ import annotations
@@ -38,18 +38,24 @@ def maybe_typed(values: pl.Series) -> pl.Series:
 
 def infer_text(values: pl.Series) -> str:
     """The type of a column of texts, '' being no value; UNKNOWN when there is no other."""
+    return view_text(values)[0]
+
+
+def view_text(values: pl.Series) -> tuple[str, pl.Series | None]:
+    """The type of a column of texts, and its view where finding the type made it."""
     sample = values.head(_SAMPLE)
-    if not (maybe_typed(sample) | (sample == "")).all():
-        return "text"
-    full = values.filter(values != "")
-    if not len(full):
-        return UNKNOWN
-    for word in ("boolean", "integer", "float"):
-        if full.str.contains(
-            {"boolean": _BOOLEAN, "integer": _INTEGER, "float": _FLOAT}[word]
-        ).all():
-            return "text" if cast_text(full, word)[1] is not None else word
-    return "text"
+    sample = sample.filter(sample != "")
+    if len(sample) and not maybe_typed(sample).all():
+        return "text", values
+    for word, pattern in (("boolean", _BOOLEAN), ("integer", _INTEGER), ("float", _FLOAT)):
+        if len(sample) and not sample.str.contains(pattern).all():
+            continue
+        view, misfits = cast_text(values, word)
+        if misfits is None:
+            return (word, view) if view.null_count() < len(view) else (UNKNOWN, None)
+        if word == "integer" and values.filter(misfits).str.contains(_INTEGER).any():
+            return "text", values  # more than 64 bits
+    return "text", values
 
 
 def cast_text(
@@ -74,7 +80,7 @@ def cast_text(
     pattern = _DECLARED_FLOAT if declared else _FLOAT
     misfit = ~empty & (number.is_null() | number.is_infinite() | ~values.str.contains(pattern))
     if not declared:
-        big = (number.abs() > _EXACT).fill_null(value=False)
+        big = (number.abs() >= _EXACT).fill_null(value=False)
         if big.any():
             misfit |= big & values.str.contains(_INTEGER)
     return number, _some(misfit)
@@ -105,7 +111,7 @@ def infer_values(values: Sequence[Any]) -> str:
     if kinds == {int}:
         return "integer" if _all_64_bit(values) else "text"
     if kinds <= {int, float}:
-        exact = all(abs(v) <= _EXACT for v in values if type(v) is int)
+        exact = all(abs(v) < _EXACT for v in values if type(v) is int)
         return "float" if exact else "text"
     return "text"
 

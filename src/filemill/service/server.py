@@ -105,6 +105,7 @@ class Server:
                 at_ns=self._clock.wall_ns(),
                 took_ns=int((self._clock.monotonic() - began) * 1e9),
                 recovered=recovered,
+                revision=number,
             )
         )
 

@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import polars as pl
@@ -31,15 +30,13 @@ from filemill.model.runs import RunOrder, StagedOutput
 from filemill.records.batch import Batch
 from filemill.records.layout import Hints, Layout, Restart
 from filemill.records.text import standing
-from filemill.sinks.naming import SUFFIXES, NameTemplate, publication_id
+from filemill.sinks.naming import SUFFIXES, NameTemplate
+from filemill.sinks.staged_file import StagedFile
 
 SPILL = 4 << 20
 """Bytes of one file's records held back for its header; beyond, they stream to the staged file."""
 HELD = 64 << 20
 """Bytes of all files' records held back."""
-_PIECES = 512
-"""Pieces of one writev (the system's limit is 1,024)."""
-_COPY = 64 << 20
 RAW = "raw"
 RECEIVED = "received"
 _HELP = {
@@ -49,7 +46,6 @@ _HELP = {
     errno.EACCES: "give the user that runs filemill write access to the sink's folder",
     errno.EROFS: "remount the file system for writing; work goes on by itself",
 }
-_COPY_ELSEWHERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY}
 
 
 class Staging(msgspec.Struct, frozen=True):
@@ -87,37 +83,6 @@ class _Table:
         """How many columns a header already written has; 0 when none is."""
 
 
-class _Output:
-    """One staged file being made."""
-
-    __slots__ = (
-        "descriptor",
-        "digest",
-        "header",
-        "known_digest",
-        "name",
-        "path",
-        "pieces",
-        "publication",
-        "records",
-        "size",
-        "waiting",
-    )
-
-    def __init__(self, name: bytes) -> None:
-        self.name = name
-        self.publication = ""
-        self.path = b""
-        self.descriptor = -1
-        self.header = b""
-        self.pieces: list[memoryview] = []
-        self.waiting = 0
-        self.records = 0
-        self.size = 0
-        self.digest = hashlib.sha256()
-        self.known_digest = ""
-
-
 class FolderStager:
     """Stages the outputs of one batch of runs for one folder sink. See `ports.sink.Stager`.
 
@@ -135,7 +100,7 @@ class FolderStager:
         self._durable = durable
         self._orders = orders
         self._hints = header
-        self._outputs: dict[int, _Output] = {}
+        self._outputs: dict[int, StagedFile] = {}
         self._tables: dict[object, _Table] = {}
         self._dropped: set[int] = set()
         self._layout: Layout | None = None
@@ -174,13 +139,11 @@ class FolderStager:
         for index, _, _ in stretches:
             self._output(index, layout).header = header
         self._cut(texts, stretches)
-        total = 0
-        for output in self._outputs.values():
-            total += output.waiting
+        total = sum(output.waiting for output in self._outputs.values())
         with self._faults():
-            for index, output in self._outputs.items():
+            for output in self._outputs.values():
                 if output.waiting > SPILL or (total > HELD and output.waiting):
-                    self._flush(index, output)
+                    output.flush(self._durable)
 
     def write_file(self, order: RunOrder) -> None:
         """Stage the run's whole file as it is: a copy, never a link to the only one.
@@ -197,14 +160,12 @@ class FolderStager:
         try:
             output = self._output(index, None)
             with self._faults():
-                self._open(index, output)
-                self._copy(source, output, order.file.size)
-                output.known_digest = order.file.digest or _sha256(output.descriptor)
+                size = output.copy(source, order, self._durable)
         finally:
             os.close(source)
-        if output.size != order.file.size:
+        if size != order.file.size:
             raise TransientError(
-                f"the file's content has {output.size} bytes where {order.file.size} were claimed",
+                f"the file's content has {size} bytes where {order.file.size} were claimed",
                 help="its bytes changed after it was claimed: compare it with what the sender has",
             )
 
@@ -214,7 +175,7 @@ class FolderStager:
         self._dropped.add(index)
         output = self._outputs.pop(index, None)
         if output is not None:
-            self._discard(output)
+            output.discard(self._durable)
 
     def finish(self) -> dict[str, list[StagedOutput]]:
         """Write, sync as one group, and answer with each run's outputs.
@@ -231,7 +192,9 @@ class FolderStager:
         try:
             with self._faults():
                 for index in sorted(self._outputs):
-                    output = self._close(index, self._outputs[index])
+                    output = self._outputs[index].close(
+                        self._durable, self._staging.collision, self._staging.mode
+                    )
                     staged[self._orders[index].run] = [output]
                 if staged:
                     paths = [output.staged for (output,) in staged.values()]
@@ -246,7 +209,7 @@ class FolderStager:
         outputs, self._outputs = self._outputs, {}
         self._tables = {}
         for output in outputs.values():
-            self._discard(output)
+            output.discard(self._durable)
 
     # -- which records, in which format -----------------------------------------------------------
 
@@ -261,7 +224,7 @@ class FolderStager:
     def _format(self, layout: Layout) -> str:
         return RECEIVED if self._staging.received else self._staging.format or layout.read_as
 
-    def _output(self, index: int, layout: Layout | None) -> _Output:
+    def _output(self, index: int, layout: Layout | None) -> StagedFile:
         """The run's output; the first call decides its name."""
         output = self._outputs.get(index)
         if output is None:
@@ -271,7 +234,14 @@ class FolderStager:
                 suffix = SUFFIXES[wanted] if wanted != layout.read_as else None
             order = self._orders[index]
             name = self._staging.template.render(order.file, order.pipeline, suffix)
-            output = self._outputs[index] = _Output(name)
+            output = self._outputs[index] = StagedFile(
+                self._staging.sink, self._staging.folder, order, name
+            )
+        elif output.whole:
+            raise PermanentError(
+                f"sink `{self._staging.sink}` was given the whole file, and now its records too",
+                help="use two sinks: a run has one output per sink",
+            )
         return output
 
     # -- records that wait for their header -------------------------------------------------------
@@ -310,9 +280,9 @@ class FolderStager:
         self._release(table)
         table.begun = len(table.columns)
         with self._faults():
-            for index, output in self._outputs.items():
-                if output.pieces:
-                    self._flush(index, output)
+            for output in self._outputs.values():
+                if output.waiting:
+                    output.flush(self._durable)
 
     def _release(self, table: _Table) -> None:
         """Encode what waited under the header as it is now known."""
@@ -357,96 +327,7 @@ class FolderStager:
             at = sizes.cum_sum().gather([edge - 1 for edge in edges])
             ends = dict(zip(edges, at.to_list(), strict=True)) | {0: 0}
         for index, start, end in stretches:
-            output = self._outputs[index]
-            output.pieces.append(joined[ends[start] : ends[end]])
-            output.waiting += ends[end] - ends[start]
-            output.records += end - start
-
-    def _flush(self, index: int, output: _Output) -> None:
-        """Write what waits in memory to the staged file."""
-        if output.descriptor < 0:
-            self._open(index, output)
-            if output.header:
-                output.pieces.insert(0, memoryview(output.header))
-        pieces, output.pieces = output.pieces, []
-        output.waiting = 0
-        for piece in pieces:
-            output.digest.update(piece)
-            output.size += len(piece)
-        at = 0
-        while at < len(pieces):
-            written = os.writev(output.descriptor, pieces[at : at + _PIECES])
-            while at < len(pieces) and written >= len(pieces[at]):
-                written -= len(pieces[at])
-                at += 1
-            if written:
-                pieces[at] = pieces[at][written:]
-
-    def _open(self, index: int, output: _Output) -> None:
-        """Make the staged file; what an interrupted try left under its name was never known to anybody."""
-        order = self._orders[index]
-        publication = publication_id(order.run, self._staging.sink, output.name)
-        output.publication = publication
-        folder = self._staging.folder
-        output.path = b"%s/%s.%d" % (folder, publication.encode(), order.fence)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            output.descriptor = os.open(output.path, flags, 0o666)
-        except FileExistsError:
-            self._durable.unlink(output.path)
-            output.descriptor = os.open(output.path, flags, 0o666)
-        except FileNotFoundError:  # somebody removed the staging folder
-            self._durable.make_directory(folder, 0o700)
-            output.descriptor = os.open(output.path, flags, 0o666)
-
-    def _copy(self, source: int, output: _Output, size: int) -> None:
-        """Copy inside the kernel where the file systems allow it (sharing blocks where they can)."""
-        copy: Callable[[int, int, int], int] = os.copy_file_range
-        while True:
-            try:
-                # A byte more than there should be: a file that is too long must be noticed.
-                count = copy(source, output.descriptor, min(_COPY, size - output.size + 1))
-            except OSError as error:
-                if error.errno not in _COPY_ELSEWHERE or copy is _read_and_write:
-                    raise
-                copy = _read_and_write
-                continue
-            if count == 0:
-                return
-            output.size += count
-            if output.size > size:
-                return
-
-    def _close(self, index: int, output: _Output) -> StagedOutput:
-        if output.pieces or output.descriptor < 0:
-            self._flush(index, output)
-        descriptor = output.descriptor
-        if self._staging.mode is not None:
-            os.fchmod(descriptor, self._staging.mode)
-        status = os.fstat(descriptor)
-        output.descriptor = -1
-        os.close(descriptor)
-        return StagedOutput(
-            publication=output.publication,
-            sink=self._staging.sink,
-            name=output.name,
-            staged=output.path,
-            device=status.st_dev,
-            inode=status.st_ino,
-            size=output.size,
-            digest=output.known_digest or output.digest.hexdigest(),
-            records=output.records,
-            mode=self._staging.collision,
-        )
-
-    def _discard(self, output: _Output) -> None:
-        with contextlib.suppress(OSError):
-            if output.descriptor >= 0:
-                descriptor, output.descriptor = output.descriptor, -1
-                os.close(descriptor)
-        if output.path:
-            with contextlib.suppress(OSError):
-                self._durable.unlink(output.path)
+            self._outputs[index].add(joined[ends[start] : ends[end]], end - start)
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -472,22 +353,3 @@ def _received(batch: Batch) -> tuple[pl.Series, list[_Stretch]]:
 
 def _received_header(layout: Layout) -> bytes:
     return (layout.header + ("\r\n" if layout.dialect.crlf else "\n")).encode()
-
-
-def _read_and_write(source: int, target: int, count: int) -> int:
-    """What copy_file_range does, for file systems without it."""
-    data = memoryview(os.read(source, min(count, 1 << 20)))
-    written = 0
-    while written < len(data):
-        written += os.write(target, data[written:])
-    return written
-
-
-def _sha256(descriptor: int) -> str:
-    """The digest of an open file from its start, in bounded memory."""
-    digest = hashlib.sha256()
-    at = 0
-    while piece := os.pread(descriptor, 1 << 20, at):
-        digest.update(piece)
-        at += len(piece)
-    return digest.hexdigest()

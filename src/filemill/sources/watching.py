@@ -43,8 +43,8 @@ class Happened:
         """False when the queue was empty."""
         self.files: dict[bytes, Proof] = {}
         """Files that may be whole, by path below the root; the last event of each counts."""
-        self.created: list[bytes] = []
-        """Names that appeared and of which nothing else is known yet."""
+        self.created: dict[bytes, None] = {}
+        """Names that appeared and of which nothing has been heard since."""
         self.folders: list[bytes] = []
         """New folders, to be watched and scanned."""
         self.moved = False
@@ -113,10 +113,12 @@ class Watches:
                 happened.folders.append(relative)
             elif mask & _MOVED_TO:
                 files[relative] = Proof.RENAMED
+                created.pop(relative, None)
             elif mask & _CLOSE_WRITE:
                 files[relative] = Proof.CLOSED
+                created.pop(relative, None)
             else:
-                created.append(relative)
+                created[relative] = None
         return happened
 
     def close(self) -> None:

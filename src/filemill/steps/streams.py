@@ -29,8 +29,8 @@ class _Abandoned(BaseException):
 class Turns:
     """One call of a stream function over one file.
 
-    `feed` hands over records and answers with what the function yielded meanwhile; `finish` says that there are no more.
-    Each output comes with its origin: that of the same object, else that of the record read last.
+    `feed` hands over records and answers with what the function yielded meanwhile; `finish` says that there are no
+    more. Each output comes with its origin: that of the same object, else that of the record read last.
     Errors of the function are raised from `feed` and `finish`.
     """
 
@@ -94,15 +94,18 @@ class Turns:
             self._last = row.origin
             yield row
 
+    def _origin(self, made: Any) -> tuple[Any, int]:
+        origin = getattr(getattr(made, "row", made), "origin", None) or self._last
+        if origin is None:
+            raise TypeError("a record was yielded before any was read")
+        return origin
+
     def _run(self) -> None:
         self._theirs.acquire()
         try:
             if not self._abandoned:
                 for made in self._call(self._rows()) or ():
-                    origin = getattr(getattr(made, "row", made), "origin", None) or self._last
-                    if origin is None:
-                        raise TypeError("a record was yielded before any was read")
-                    self._made.append((made, origin))
+                    self._made.append((made, self._origin(made)))
         except _Abandoned:
             pass
         except BaseException as error:  # noqa: BLE001 -- it is raised again in the worker's thread

@@ -19,7 +19,7 @@ class TagRecordsOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     tags: dict[str, str] = Field(
         min_length=1,
-        description="Tag to SQL condition. A record for which the condition is true gets the tag; null counts as false.",
+        description="Tag to SQL condition. A record for which it is true gets the tag; null counts as false.",
     )
 
     @field_validator("tags")

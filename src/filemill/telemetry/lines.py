@@ -14,6 +14,8 @@ import msgspec
 from filemill.model import events as e
 from filemill.telemetry.wording import clock, duration, number, plural, printable
 
+SHORT = 8
+"""Characters of an id that people see: 40 random bits, and any unique prefix is accepted."""
 INDENT = " " * 11
 _STYLES = {"good": "32", "bad": "31", "wait": "33", "dim": "2", "strong": "1", "help": "36"}
 
@@ -107,9 +109,9 @@ class Lines:
             INDENT + self.paint("help", "help:") + " " + part for part in [printable(text)] if text
         ]
 
-    def pointer(self, file: str) -> str:
+    def pointer(self, file: str, command: str = "files show") -> str:
         """Where the rest of the story is."""
-        return INDENT + self.paint("dim", f"filemill files show {file}")
+        return INDENT + self.paint("dim", f"filemill {command} {file[:SHORT]}")
 
 
 def _finished(lines: Lines, event: e.RunFinished) -> list[str]:
@@ -168,7 +170,10 @@ def _held(lines: Lines, event: e.FileHeld) -> list[str]:
     tags = f"tags {' '.join(event.tags)}" if event.tags else "no tags"
     where = f"held: {event.reason}" + (f", {why} ({tags})" if why else "")
     first = lines.head(event, lines.marks.held, "wait", printable(event.relative), where)
-    return [first, lines.pointer(event.file)]
+    return [
+        first,
+        lines.pointer(event.file, "explain" if event.reason == "unrouted" else "files show"),
+    ]
 
 
 def _run_held(lines: Lines, event: e.RunHeld) -> list[str]:

@@ -17,8 +17,14 @@ from filemill.ports.ledger import Disposal, Routing
 
 SQL = load("claims.sql")
 _json = msgspec.json.Encoder().encode
-_MOVES = frozenset((before, after) for before, afters in FILE_MOVES.items() for after in afters)
-"""The transition table as pairs; its states are strings, so a row's text is found as it is."""
+_INGEST = frozenset(
+    {FileState.CLAIMING} & {b for b, a in FILE_MOVES.items() if FileState.INGESTED in a}
+)
+_ROUTE = frozenset((FileState.INGESTED, after) for after in FILE_MOVES[FileState.INGESTED])
+"""The moves of the transition table that are intake's and routing's; the others are a person's.
+
+States are strings, so a row's text is found as it is.
+"""
 
 
 class _FileRow(msgspec.Struct, array_like=True, gc=False):
@@ -71,11 +77,12 @@ def begin_claims(tx: Transaction, claims: Sequence[Claim]) -> list[bool]:
 
 def ingest(tx: Transaction, files: Sequence[str], at_ns: int) -> list[bool]:
     """CLAIMING -> INGESTED."""
-    moved, answers = _movable(tx, files, FileState.INGESTED)
-    if moved:
+    rows = {row.id: row for row in _find(tx, files) if row.state in _INGEST}
+    if rows:
+        moved = list(rows.values())
         _expect(tx.run(SQL["ingest"], numbers(row.no for row in moved), at_ns), moved)
-        tx.tally.add(at_ns, "ingested", count=len(moved), size=sum(row.size for row in moved))
-    return answers
+        tx.tally.add(at_ns, "ingested", count=len(moved), size=sum([row.size for row in moved]))
+    return [rows.pop(file, None) is not None for file in files]
 
 
 def abandon(tx: Transaction, files: Sequence[str]) -> list[bool]:
@@ -98,7 +105,7 @@ def route(tx: Transaction, routings: Sequence[Routing]) -> list[bool]:
         facts, at = routing.facts, routing.at_ns
         row = found.get(facts.file)
         state, reason = _target(routing)
-        if row is None or state is None or (row.state, state) not in _MOVES:
+        if row is None or state is None or (row.state, state) not in _ROUTE:
             answers.append(False)
             continue
         row.state = state
@@ -286,15 +293,6 @@ def _claim_row(claim: Claim) -> tuple[Any, ...]:
 
 def _find(tx: Transaction, files: Sequence[str]) -> list[_FileRow]:
     return tx.read(SQL["find_files"], _FILES, texts(dict.fromkeys(files))) if files else []
-
-
-def _movable(
-    tx: Transaction, files: Sequence[str], to: FileState
-) -> tuple[list[_FileRow], list[bool]]:
-    """The rows that may move, each once, and the answer for each file asked."""
-    rows = {row.id: row for row in _find(tx, files) if (row.state, to) in _MOVES}
-    moved = list(rows.values())
-    return moved, [rows.pop(file, None) is not None for file in files]
 
 
 def _target(routing: Routing) -> tuple[FileState | None, str]:

@@ -141,10 +141,11 @@ class SqliteReading:
 
     def publications(self, run: int) -> list[tuple[Publication, int]]:
         """Every output of a run."""
-        return [
-            (Publication(*row[:6], unsigned(row[6]), unsigned(row[7]), *row[8:13]), row[13])
-            for row in self._rows("publications", run)
-        ]
+        found = []
+        for *values, since_ns in self._rows("publications", run):
+            values[6:8] = [unsigned(values[6]), unsigned(values[7])]
+            found.append((Publication(*values), since_ns))
+        return found
 
     def rejects(self, run: int, limit: int) -> list[BadRecord]:
         """The bad records kept in detail."""
@@ -216,7 +217,10 @@ class SqliteReading:
     def revisions(self) -> list[RevisionRow]:
         """Every stored configuration, the latest first."""
         runs = dict(self._rows("revision_runs"))
-        return [RevisionRow(*row, runs.get(row[0], 0)) for row in self._rows("revisions")]
+        return [
+            RevisionRow(number, digest, at_ns, text, runs.get(number, 0))
+            for number, digest, at_ns, text in self._rows("revisions")
+        ]
 
     def _rows(self, query: str, *bindings: Any) -> list[Any]:
         text = _SQL[query].text.replace("{file}", _FILE).replace("{run}", _RUN)
@@ -241,16 +245,9 @@ def _said() -> Iterator[None]:
 
 
 def _file(row: Sequence[Any]) -> FileRow:
-    hits, header = unpack_facts(row[19])
-    return FileRow(
-        *row[:15],
-        tags=tuple(row[15].split()),
-        digest=row[16].hex() if row[16] else "",
-        media=row[17],
-        attributes=_ATTRIBUTES.decode(row[18]),
-        hits=hits,
-        header=header,
-        reason=row[20],
-        duplicate_of=row[21],
-        disposed_ns=row[22],
-    )
+    values = list(row)
+    values[15] = tuple(row[15].split())
+    values[16] = row[16].hex() if row[16] else ""
+    values[18] = _ATTRIBUTES.decode(row[18])
+    values[19:20] = unpack_facts(row[19])
+    return FileRow(*values)

@@ -19,8 +19,15 @@ from filemill.ports.ledger import Fail, Finish, Stage
 
 SQL = load("runs.sql")
 _TOP = (1 << 63) - 1
-_MOVES = frozenset((before, after) for before, afters in RUN_MOVES.items() for after in afters)
-"""The transition table as pairs; its states are strings, so a row's text is found as it is."""
+_MOVES = frozenset(
+    (before, after)
+    for before in (RunState.RUNNING, RunState.PUBLISHING)
+    for after in RUN_MOVES[before]
+)
+"""The transition table's moves of runs that somebody owns, as pairs; the others are a lease's or a person's.
+
+States are strings, so a row's text is found as it is.
+"""
 
 
 class RunRow(msgspec.Struct, array_like=True, gc=False):

@@ -1,0 +1,36 @@
+# The whole developer interface. Everything works on a fresh checkout.
+SHELL := /bin/bash
+BIN := .venv/bin
+WORKERS ?= 2
+
+.PHONY: help setup demo test check torture bench docs lock
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup:  ## .venv with everything pinned, and .venv/bin/filemill
+	@scripts/setup
+
+demo: setup  ## real files through the real product, into demo/
+	@$(BIN)/python scripts/demo.py
+
+check: setup  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## check, and every test
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+torture: setup  ## kill it at every step, for longer than `test` does
+	$(BIN)/python -m pytest tests/torture -n $(WORKERS) --timeout 3600
+
+bench: setup  ## measure it on this machine
+	$(BIN)/python benchmarks/run.py
+
+docs: setup  ## write the generated pages of docs/ anew
+	$(BIN)/python scripts/docs.py
+
+lock:  ## pin dependencies anew (needs uv)
+	scripts/lock

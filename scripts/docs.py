@@ -1,0 +1,122 @@
+# ruff: noqa: INP001 -- a script, not a package
+"""Write the generated parts of docs/ anew; `--check` says which of them are stale instead.
+
+A page is generated whole, or between `<!-- begin: NAME -->` and `<!-- end: NAME -->`. tests/docs runs `stale`.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from filemill.cli.main import COMMANDS, help_text
+from filemill.config.reference import reference
+from filemill.model.states import FILE_MOVES, RUN_MOVES
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+_ABOUT_CLI = """\
+What `--help` prints of each command. Data goes to stdout, talk to stderr; every command that reads takes `--json`.
+"""
+
+
+def mermaid(moves: Mapping[StrEnum, frozenset[StrEnum]]) -> str:
+    """A transition table as a Mermaid state diagram; states in the table's order."""
+    order = list(moves)
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {order[0]}"]
+    for before in order:
+        after = sorted(moves[before], key=order.index)
+        lines += [f"    {before} --> {each}" for each in after]
+        if not after:
+            lines.append(f"    {before} --> [*]")
+    return "\n".join([*lines, "```"])
+
+
+def configuration() -> str:
+    """docs/configuration.md, from what is installed."""
+    return reference()
+
+
+def command_line() -> str:
+    """docs/cli.md: the help of every command, as it is printed."""
+    parts = [
+        "# Command line\n",
+        _ABOUT_CLI,
+        f"```\n{help_text().rstrip()}\n```\n",
+    ]
+    for name in COMMANDS:
+        parts += _help_of([name])
+    return "\n".join(parts)
+
+
+def _help_of(words: list[str]) -> list[str]:
+    text = _run([*words, "--help"])
+    made = [
+        f"{'#' * (len(words) + 1)} filemill {' '.join(words)}\n",
+        f"```\n{text.rstrip()}\n```\n",
+    ]
+    below = re.search(r"^Commands:\n((?:  .*\n?)+)", text, re.MULTILINE)
+    for line in below.group(1).splitlines() if below else []:
+        if word := re.match(r"  (\w+)", line):
+            made += _help_of([*words, word.group(1)])
+    return made
+
+
+def _run(words: list[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "filemill", *words],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "100", "NO_COLOR": "1"},
+    )
+    return done.stdout
+
+
+def pages() -> dict[Path, str]:
+    """What every generated page should say."""
+    states = DOCS / "state-machine.md"
+    text = states.read_text(encoding="utf-8")
+    for name, moves in (("runs", RUN_MOVES), ("files", FILE_MOVES)):
+        text = between(text, name, mermaid(moves))  # type: ignore[arg-type]
+    return {
+        states: text,
+        DOCS / "configuration.md": configuration(),
+        DOCS / "cli.md": command_line(),
+    }
+
+
+def between(text: str, name: str, made: str) -> str:
+    """The text with what stands between the markers of `name` replaced."""
+    begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+    head, rest = text.split(begin)
+    _old, tail = rest.split(end)
+    return f"{head}{begin}\n{made}\n{end}{tail}"
+
+
+def stale() -> list[str]:
+    """Names of pages that do not say what they should."""
+    return [
+        str(path.relative_to(ROOT))
+        for path, text in pages().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def main() -> int:
+    """Write, or check."""
+    if "--check" in sys.argv:
+        for name in (found := stale()):
+            sys.stdout.write(f"stale: {name}   (make docs)\n")
+        return bool(found)
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""`filemill explain`: how a file would be tagged and routed, and why."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from filemill.cli.application import command
+from filemill.cli.configuring import load_config
+from filemill.cli.failing import FAILED, OK
+from filemill.cli.reading import open_ledger
+from filemill.cli.session import Session
+from filemill.model.errors import NotFound, UsageError
+from filemill.ports.registry import Registry
+from filemill.telemetry.wording import printable
+
+if TYPE_CHECKING:
+    from filemill.cli.output import Output
+    from filemill.config import Loaded
+    from filemill.routing.explaining import Explanation
+
+
+@command("explain")
+def explain(
+    session: Session,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A path, or the id of a file that came before.")
+    ],
+) -> int:
+    """Say how a file would be tagged and routed, and why; nothing is written."""
+    from filemill.service.explaining import explain_path
+
+    registry = Registry()
+    loaded = load_config(session, registry=registry)
+    path = os.fsencode(file)
+    here = os.path.lexists(path)
+    told = explain_path(path, loaded.plan, registry) if here else _known(session, loaded, file)
+    if session.output.json:
+        session.output.document("filemill.explain/1", **_shape(told))
+    else:
+        _print(session.output, told)
+    return OK if told.runs() else FAILED
+
+
+def _known(session: Session, loaded: Loaded, wanted: str) -> Explanation:
+    from filemill.service.explaining import explain_known
+
+    try:
+        with open_ledger(session) as queries:
+            history = queries.file(wanted)
+    except (NotFound, UsageError) as error:
+        raise UsageError(
+            f"{printable(wanted)} is neither a file here nor the id of one that came before",
+            help=error.help if isinstance(error, NotFound) else "",
+        ) from error
+    return explain_known(history, loaded.plan)
+
+
+def _print(output: Output, told: Explanation) -> None:
+    facts = told.facts
+    if facts.error:
+        output.print(f"error   {printable(facts.error)}")
+        return
+    rows: list[tuple[str, str, str]] = []
+    for hit in told.tags():
+        rows.append(("tags" if not rows else "", hit.tag, printable(hit.why)))
+    if not rows:
+        rows.append(("tags", "(none)", ""))
+    given = {hit.tag for hit in told.tags()}
+    missed = [rule for rule in told.rules if not rule.holds and rule.tag not in given]
+    rows += [
+        ("no" if place == 0 else "", rule.tag, printable(rule.why))
+        for place, rule in enumerate(missed)
+    ]
+    matches = [each for each in told.pipelines if each.matches]
+    rows += [
+        ("match" if place == 0 else "", each.name, f"when: {each.when}")
+        for place, each in enumerate(matches)
+    ]
+    others = [each for each in told.pipelines if not each.matches]
+    rows += [
+        ("others" if place == 0 else "", each.name, f"when: {each.when}   {each.why}")
+        for place, each in enumerate(others)
+    ]
+    for line in output.lines_of(("", "", ""), rows, styles={0: "dim", 1: "strong"})[1:]:
+        output.print(line)
+    for quoted in told.quoted:
+        output.print(f"written {quoted.tag} for the folder {printable(quoted.text)}")
+    media = f"{facts.media}, " if facts.media else ""
+    header = f"header {', '.join(map(printable, facts.header))}" if facts.header else "no header"
+    output.print(f"{output.paint('dim', 'seen')}    {media}{header}")
+    output.print(_verdict(told))
+
+
+def _verdict(told: Explanation) -> str:
+    if runs := told.runs():
+        return f"It would go through {', '.join(runs)}.   (nothing written)"
+    if told.held == "unrouted" and told.unrouted != "hold":
+        return f"It would be unrouted: {told.unrouted}.   (nothing written)"
+    return f"It would be held: {told.held or 'unreadable'}.   (nothing written)"
+
+
+def _shape(told: Explanation) -> dict[str, Any]:
+    facts = told.facts
+    return {
+        "name": printable(told.file.relative),
+        "source": told.file.source,
+        "media": facts.media,
+        "header": list(facts.header),
+        "error": facts.error,
+        "tags": [{"tag": hit.tag, "rule": hit.rule, "why": hit.why} for hit in told.tags()],
+        "rules": [{"tag": r.tag, "holds": r.holds, "why": r.why} for r in told.rules],
+        "pipelines": [
+            {"name": p.name, "when": p.when, "matches": p.matches, "why": p.why}
+            for p in told.pipelines
+        ],
+        "runs": list(told.runs()),
+        "held": told.held,
+    }

@@ -1,0 +1,80 @@
+"""`filemill held`: what waits for a person, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from filemill.cli.application import command, group
+from filemill.cli.files import AfterOption, LimitOption, find
+from filemill.cli.reading import open_ledger, short
+from filemill.cli.session import Session
+from filemill.model.errors import NotFound
+from filemill.ports.clock import SystemClock
+from filemill.telemetry.wording import age, printable
+
+held = group("held")
+
+
+@command("ls", held)
+def ls(
+    session: Session,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Such as unrouted.")] = "",
+    limit: LimitOption = 50,
+    after: AfterOption = None,
+) -> None:
+    """List what waits for a person, the latest first."""
+    with open_ledger(session) as queries:
+        page = queries.held(reason=reason, limit=limit, cursor=after)
+    output = session.output
+    if output.json:
+        from filemill.cli.shapes import held_item
+
+        output.items("filemill.held/1", [held_item(item) for item in page.items], page.next)
+        return
+    if not page.items:
+        output.say("nothing is held")
+        return
+    now = SystemClock().wall_ns()
+    output.table(
+        ("ID", "NAME", "REASON", "PIPELINE", "AGE", "TAGS"),
+        [
+            (
+                short(item.file),
+                printable(item.name),
+                printable(item.reason),
+                item.run.pipeline if item.run else "-",
+                age(now - item.arrived_ns),
+                " ".join(item.tags) or "none",
+            )
+            for item in page.items
+        ],
+        right=(4,),
+        styles={2: "wait"},
+    )
+
+
+@command("show", held)
+def show(
+    session: Session,
+    file: Annotated[str, typer.Argument(metavar="ID", help="A file or run: any unique prefix.")],
+) -> None:
+    """Show one held file: why it waits, and its history."""
+    with open_ledger(session) as queries:
+        history = find(queries, file)
+    runs = [run for run in history.runs if run.summary.state == "held"]
+    if history.summary.state != "held" and not runs:
+        raise NotFound(
+            f"{short(history.summary.file)} is not held, it is {history.summary.state}",
+            help=f"filemill files show {short(history.summary.file)}",
+        )
+    if session.output.json:
+        from filemill.cli.shapes import file_history
+
+        session.output.document("filemill.file/1", file=file_history(history))
+        return
+    from filemill.cli.timeline import draw
+
+    draw(session.output, history, verbose=session.verbose)

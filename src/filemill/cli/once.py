@@ -1,0 +1,112 @@
+"""`filemill run --once`: process what is there, tell what became of it, and answer with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from filemill.cli.failing import FAILED, OK
+from filemill.cli.reading import STYLES, open_ledger, short
+from filemill.cli.session import Session
+from filemill.telemetry.wording import plural, printable
+
+if TYPE_CHECKING:
+    from filemill.config import Loaded
+    from filemill.queries import FileSummary, Queries
+
+_PAGE = 500
+_BAD_SHOWN = 10
+_ORDER = ("done", "dead", "held", "rejected", "quarantined", "cancelled", "discarded", "live")
+_FAILED = {"dead", "held", "quarantined", "rejected", "live"}
+
+
+def run_once(
+    session: Session, loaded: Loaded, paths: Sequence[bytes], *, again: bool, log_format: str
+) -> int:
+    """Process these files, or all that waits in the sources; 0 when every one is done, else 1."""
+    from filemill.cli.run import make_log
+    from filemill.ports.registry import Registry
+    from filemill.service.running import once
+    from filemill.service.server import Revision
+
+    log = make_log(session, log_format)
+    revision = Revision(loaded.digest, loaded.text)
+    try:
+        outcome = asyncio.run(once(loaded.plan, revision, Registry(), log, paths, again=again))
+    finally:
+        log.close()
+    with open_ledger(session) as queries:
+        known = [file for path in outcome.known if (file := _known(queries, path))]
+        files = _summaries(queries, outcome.files) + known
+        _tell(session, queries, files, known)
+    return FAILED if any(file.state in _FAILED for file in files) else OK
+
+
+def _summaries(queries: Queries, wanted: Collection[str]) -> list[FileSummary]:
+    """The files of these ids in the order they arrived; they are among the latest, so few pages are read."""
+    left, found, cursor = set(wanted), [], None
+    while left:
+        page = queries.files(limit=_PAGE, cursor=cursor)
+        mine = [file for file in page.items if file.file in left]
+        left.difference_update(file.file for file in mine)
+        found += mine
+        cursor = page.next
+        if cursor is None:
+            break
+    return found[::-1]
+
+
+def _known(queries: Queries, path: bytes) -> FileSummary | None:
+    """The file that this path became when it came before, unchanged."""
+    real = os.path.realpath(path)
+    for file in queries.files(name=os.path.basename(real), limit=_PAGE).items:
+        history = queries.file(file.file)
+        if b"/" + history.path.lstrip(b"/") == real:
+            return history.summary
+    return None
+
+
+def _tell(
+    session: Session, queries: Queries, files: list[FileSummary], known: list[FileSummary]
+) -> None:
+    output = session.output
+    counts = {state: sum(file.state == state for file in files) for state in _ORDER}
+    counts = {state: count for state, count in counts.items() if count}
+    if output.json:
+        from filemill.cli.shapes import file_row
+
+        items = [file_row(file) for file in files]
+        already = [file.file for file in known]
+        output.document("filemill.run/1", items=items, counts=counts, already=already, next=None)
+        return
+    if session.quiet:
+        return
+    for file in known[:_BAD_SHOWN]:
+        state = f"already {file.state}, unchanged"
+        output.print(f"{printable(file.name)}  {state}  (--again processes it once more)")
+    if len(known) > _BAD_SHOWN:
+        output.print(f"... {len(known) - _BAD_SHOWN:,} more already known, unchanged")
+    _list_bad(session, queries, files)
+    shown = ", ".join(
+        f"{count:,} {output.paint(STYLES.get(state, 'dim'), state)}"
+        for state, count in counts.items()
+    )
+    output.print(f"{plural(len(files), 'file')}: {shown}" if files else "nothing to do")
+
+
+def _list_bad(session: Session, queries: Queries, files: list[FileSummary]) -> None:
+    """Bad records of files that are done all the same, because they are within tolerance."""
+    output = session.output
+    mended = [f for f in files if f.state == "done" and any(run.bad for run in f.runs)]
+    for file in mended[:_BAD_SHOWN]:
+        total = sum(run.bad for run in file.runs)
+        output.print(f"{printable(file.name)}: {plural(total, 'bad record')}, within tolerance")
+        bad = [each for run in queries.file(file.file).runs for each in run.bad]
+        for each in bad[:_BAD_SHOWN]:
+            said = printable(f"{each.error}: {each.message}")
+            output.print(f"  line {each.line:,}  {each.step}  {said}")
+        if total > _BAD_SHOWN:
+            more = total - min(len(bad), _BAD_SHOWN)
+            output.print(f"  ... {more:,} more: filemill files show {short(file.file)}")

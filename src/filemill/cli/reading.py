@@ -1,0 +1,94 @@
+"""What reading commands share: opening the ledger, spans of time, ids and their likely meant ones."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from typing import TYPE_CHECKING
+
+from filemill.cli.output import Output
+from filemill.cli.session import Session
+from filemill.model.errors import NotFound, UsageError
+from filemill.ports.clock import SystemClock
+from filemill.telemetry.lines import SHORT
+
+if TYPE_CHECKING:
+    from filemill.queries import FileSummary, Queries
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\Z")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+STYLES = {
+    "done": "good",
+    "dead": "bad",
+    "rejected": "bad",
+    "quarantined": "bad",
+    "held": "wait",
+    "live": "help",
+    "retrying": "wait",
+}
+"""The colour of each state."""
+
+
+def open_ledger(session: Session) -> Queries:
+    """The ledger of this session's data directory, opened for reading only.
+
+    Raises:
+        UsageError: nothing has run there yet, or the ledger is of another version.
+        SystemFault: it cannot be read.
+    """
+    from filemill.service.reading import open_queries
+
+    data = session.data()
+    try:
+        return open_queries(data)
+    except NotFound as error:
+        raise UsageError(
+            f"nothing has run here yet: no ledger in {data}",
+            help="filemill run, or filemill run --once FILE; FILEMILL_DATA_DIR names another place",
+        ) from error
+
+
+def since(span: str | None) -> int:
+    """The moment that lies `span` (`24h`, `90s`, `7d`) back, as wall nanoseconds; 0 for None.
+
+    Raises:
+        UsageError: it is no length of time.
+    """
+    if span is None:
+        return 0
+    match = _SPAN.match(span.strip())
+    if match is None:
+        raise UsageError(f"`{span}` is not a length of time", help="such as 90s, 15m, 24h or 7d")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    return SystemClock().wall_ns() - int(seconds * 1e9)
+
+
+def short(identity: str) -> str:
+    """An id as people see it."""
+    return identity[:SHORT]
+
+
+def mark_of(output: Output, state: str) -> str:
+    """The sign in front of a state, coloured."""
+    marks = output.marks
+    sign = {
+        "done": marks.done,
+        "dead": marks.dead,
+        "rejected": marks.dead,
+        "quarantined": marks.dead,
+        "held": marks.held,
+        "retrying": marks.again,
+    }.get(state, "-")
+    return output.paint(STYLES.get(state, "dim"), sign)
+
+
+def likely(queries: Queries, wanted: str) -> list[FileSummary]:
+    """Recent files whose id or name is close to what was asked for; for a did-you-mean."""
+    page = queries.files(limit=500).items
+    by_name = {os.path.basename(file.name): file for file in reversed(page)}
+    by_id = {short(file.file): file for file in page}
+    words = difflib.get_close_matches(os.path.basename(wanted), by_name, 2, 0.6)
+    ids = difflib.get_close_matches(wanted[:SHORT], by_id, 2, 0.6)
+    found = [by_name[word] for word in words] + [by_id[each] for each in ids]
+    return list({file.file: file for file in found}.values())

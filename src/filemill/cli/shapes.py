@@ -1,0 +1,244 @@
+r"""The JSON of every listing: stable names, times as RFC 3339 in UTC, lengths with their unit in the name.
+
+A name that is no UTF-8 has its odd bytes as `\xff` and its exact bytes beside it, in `name_base64`.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from filemill.queries import (
+    Attempt,
+    DeadGroup,
+    DeadItem,
+    FileHistory,
+    FileSummary,
+    HeldItem,
+    Output,
+    RunHistory,
+    RunSummary,
+    Status,
+)
+from filemill.telemetry.wording import utc
+
+
+def file_row(file: FileSummary) -> dict[str, Any]:
+    """A file in a list, as in `filemill.files/1`."""
+    return {
+        "id": file.file,
+        **_name(file.relative, file.name),
+        "state": file.state,
+        "source": file.source,
+        "size": file.size,
+        "arrived_at": utc(file.arrived_ns),
+        "tags": list(file.tags),
+        "reason": file.reason,
+        "runs": [run_row(run) for run in file.runs],
+    }
+
+
+def run_row(run: RunSummary) -> dict[str, Any]:
+    """A run in a list; `error` is null unless its latest attempt failed."""
+    failed = run.state in {"dead", "retrying"} and run.error
+    return {
+        "id": run.run,
+        "pipeline": run.pipeline,
+        "revision": run.revision,
+        "state": run.state,
+        "since": utc(run.state_ns),
+        "attempt": run.attempt,
+        "records": run.records,
+        "bad": run.bad,
+        "retry_at": utc(run.due_ns or 0) or None,
+        "error": {
+            "group": group_name(run.fingerprint),
+            "fingerprint": run.fingerprint,
+            "step": run.step,
+            "type": run.error,
+            "message": run.message,
+        }
+        if failed
+        else None,
+    }
+
+
+def file_history(file: FileHistory) -> dict[str, Any]:
+    """One file with everything known of it, as in `filemill.file/1`."""
+    return {
+        **file_row(file.summary),
+        "path": _text(file.path),
+        "media": file.media,
+        "digest": file.digest,
+        "header": list(file.header),
+        "attributes": file.attributes,
+        "why": [{"tag": hit.tag, "rule": hit.rule, "why": hit.why} for hit in file.tags],
+        "acknowledged_at": utc(file.ingested_ns or 0) or None,
+        "disposed_at": utc(file.disposed_ns or 0) or None,
+        "after": file.after,
+        "content": file.content,
+        "parent": file.parent,
+        "children": list(file.children),
+        "duplicate_of": file.duplicate_of,
+        "duplicates": list(file.duplicates),
+        "runs": [_run(run) for run in file.runs],
+    }
+
+
+def dead_item(item: DeadItem) -> dict[str, Any]:
+    """A dead run and its file, as in `filemill.dead/1`."""
+    return _item(item) | {"run": run_row(item.run)}
+
+
+def dead_group(group: DeadGroup) -> dict[str, Any]:
+    """Runs that failed alike."""
+    return {
+        "group": group_name(group.fingerprint),
+        "fingerprint": group.fingerprint,
+        "pipeline": group.pipeline,
+        "step": group.step,
+        "type": group.error,
+        "message": group.message,
+        "count": group.count,
+        "first_at": utc(group.first_ns),
+        "last_at": utc(group.last_ns),
+    }
+
+
+def held_item(item: HeldItem) -> dict[str, Any]:
+    """What waits for a person, as in `filemill.held/1`."""
+    run = run_row(item.run) if item.run else None
+    return _item(item) | {"reason": item.reason, "run": run}
+
+
+def status(now: Status) -> dict[str, Any]:
+    """Everything at a glance, as in `filemill.status/1`."""
+    return {
+        "at": utc(now.at_ns),
+        "files": now.files,
+        "total": now.total,
+        "waiting_since": utc(now.waiting_since_ns or 0) or None,
+        "last_seconds": now.recent_ns // 1_000_000_000,
+        "arrived": now.arrived_recently,
+        "arrived_bytes": now.bytes_recently,
+        "pipelines": [
+            {
+                "pipeline": each.pipeline,
+                "runs": each.runs,
+                "live": each.live,
+                "waiting_since": utc(each.waiting_since_ns or 0) or None,
+                "done": each.done_recently,
+                "dead": each.dead_recently,
+                "p50_ms": _ms(each.p50_ns),
+                "p95_ms": _ms(each.p95_ns),
+            }
+            for each in now.pipelines
+        ],
+    }
+
+
+def group_name(fingerprint: str) -> str:
+    """The short name of a group of failures, `D-3fa2c1`; empty without a fingerprint."""
+    return f"D-{fingerprint.rpartition(':')[2][:6]}" if fingerprint else ""
+
+
+def _run(run: RunHistory) -> dict[str, Any]:
+    failure = next((each.failure for each in reversed(run.attempts) if each.failure), None)
+    row = run_row(run.summary)
+    if row["error"] and failure:
+        row["error"] |= {
+            "help": failure.help,
+            "traceback": failure.traceback,
+            "output": failure.output,
+        }
+    return row | {
+        "queued_at": utc(run.queued_ns),
+        "interruptions": run.interruptions,
+        "attempts": [_attempt(each) for each in run.attempts],
+        "outputs": [_output(each) for each in run.outputs],
+        "bad_records": [
+            {
+                "step": bad.step,
+                "record": bad.record,
+                "line": bad.line,
+                "start": bad.start,
+                "end": bad.end,
+                "type": bad.error,
+                "message": bad.message,
+            }
+            for bad in run.bad
+        ],
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    failure = attempt.failure
+    return {
+        "number": attempt.number,
+        "began_at": utc(attempt.began_ns),
+        "ended_at": utc(attempt.ended_ns),
+        "took_ms": _ms(attempt.took_ns),
+        "outcome": attempt.outcome,
+        "records": attempt.records,
+        "blank": attempt.blank,
+        "bad": attempt.bad,
+        "steps": [
+            {
+                "step": each.step,
+                "taken": each.taken,
+                "added": each.added,
+                "given": each.given,
+                "filtered": each.filtered,
+                "bad": each.bad,
+                "took_ms": _ms(each.took_ns),
+            }
+            for each in attempt.steps
+        ],
+        "error": {
+            "kind": str(failure.kind),
+            "step": failure.step,
+            "type": failure.error,
+            "message": failure.message,
+        }
+        if failure
+        else None,
+    }
+
+
+def _output(output: Output) -> dict[str, Any]:
+    return {
+        "sink": output.sink,
+        **_name(output.relative, output.name),
+        "path": _text(output.path),
+        "state": output.state,
+        "size": output.size,
+        "records": output.records,
+        "digest": output.digest,
+        "at": utc(output.state_ns),
+    }
+
+
+def _item(item: DeadItem | HeldItem) -> dict[str, Any]:
+    return {
+        "id": item.file,
+        **_name(item.relative, item.name),
+        "source": item.source,
+        "arrived_at": utc(item.arrived_ns),
+        "tags": list(item.tags),
+    }
+
+
+def _name(raw: bytes, text: str) -> dict[str, str]:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"name": text, "name_base64": base64.b64encode(raw).decode()}
+    return {"name": text}
+
+
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
+
+
+def _ms(nanoseconds: int) -> float:
+    return round(nanoseconds / 1e6, 3)

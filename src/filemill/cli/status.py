@@ -1,0 +1,73 @@
+"""`filemill status`: is all well, and if not, where?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filemill.cli.application import command
+from filemill.cli.reading import STYLES, open_ledger
+from filemill.cli.session import Session
+from filemill.telemetry.wording import age, duration, number, plural, size
+
+if TYPE_CHECKING:
+    from filemill.cli.output import Output
+    from filemill.queries import PipelineStatus, Status
+
+
+@command("status")
+def status(session: Session) -> None:
+    """Counts of files and runs, what waits longest, and the last hour."""
+    with open_ledger(session) as queries:
+        now = queries.status()
+    if session.output.json:
+        from filemill.cli.shapes import status as shape
+
+        session.output.document("filemill.status/1", **shape(now))
+        return
+    _print(session.output, now)
+
+
+def _print(output: Output, now: Status) -> None:
+    attention = [
+        f"{number(now.files[state])} {state}  (filemill {where})"
+        for state, where in (
+            ("dead", "dead ls"),
+            ("held", "held ls"),
+            ("quarantined", "files ls --state quarantined"),
+            ("rejected", "files ls --state rejected"),
+        )
+        if now.files.get(state)
+    ]
+    for line in attention:
+        output.print(f"{output.paint('wait', output.marks.note)} {line}")
+    counts = "  ".join(
+        f"{output.paint(STYLES.get(state, 'dim'), state)} {number(count)}"
+        for state, count in now.files.items()
+    )
+    output.print(f"files  {number(now.total)}   {counts}")
+    if now.waiting_since_ns:
+        output.print(f"oldest waiting  {age(now.at_ns - now.waiting_since_ns)}")
+    span = age(now.recent_ns)
+    arrived = plural(now.arrived_recently, "file")
+    output.print(f"last {span}  {arrived}, {size(now.bytes_recently)} arrived")
+    if now.pipelines:
+        output.print()
+        output.table(
+            ("PIPELINE", "LIVE", "DONE", "DEAD", "HELD", "OLDEST", f"DONE/{span}", "P50", "P95"),
+            [_row(each, now.at_ns) for each in now.pipelines],
+            right=(1, 2, 3, 4, 5, 6, 7, 8),
+        )
+
+
+def _row(each: PipelineStatus, now_ns: int) -> tuple[str, ...]:
+    return (
+        each.pipeline,
+        number(each.live),
+        number(each.runs.get("done", 0)),
+        number(each.runs.get("dead", 0)),
+        number(each.runs.get("held", 0)),
+        age(now_ns - each.waiting_since_ns) if each.waiting_since_ns else "-",
+        number(each.done_recently),
+        duration(each.p50_ns) if each.p50_ns else "-",
+        duration(each.p95_ns) if each.p95_ns else "-",
+    )

@@ -1,0 +1,265 @@
+"""A file's whole history, drawn: what it is, why it has its tags, and what happened when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from filemill.cli.output import Output
+from filemill.cli.reading import STYLES, mark_of, short
+from filemill.cli.shapes import group_name
+from filemill.model.runs import BadRecord, StepCount
+from filemill.queries import Attempt, FileHistory, RunHistory
+from filemill.queries import Output as Published
+from filemill.telemetry.wording import (
+    cut,
+    duration,
+    moment,
+    number,
+    plural,
+    printable,
+    size,
+    width,
+)
+
+_BAR = 24
+"""Columns of the longest step's bar."""
+_BAD_SHOWN = 10
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One thing that happened."""
+
+    at_ns: int
+    state: str
+    """The state whose sign it bears."""
+    what: str
+    detail: str = ""
+    more: tuple[str, ...] = ()
+    order: int = 0
+    """Tells apart what happened in the same instant."""
+
+
+def draw(output: Output, file: FileHistory, *, verbose: bool = False) -> None:
+    """Print a file's history; `verbose` adds tracebacks, digests and every bad record kept."""
+    _head(output, file)
+    if file.tags:
+        output.print()
+        output.print(output.paint("strong", "Tags"))
+        rows = [(hit.tag, _origin(hit.rule, hit.tag), printable(hit.why)) for hit in file.tags]
+        for line in output.lines_of(("", "", ""), rows, styles={0: "help"})[1:]:
+            output.print(f"  {line}")
+    output.print()
+    began = file.summary.arrived_ns
+    output.print(f"{output.paint('strong', 'Timeline')}  {output.paint('dim', moment(began))}")
+    for line in _drawn(output, sorted(_entries(output, file, verbose), key=_when), began):
+        output.print(line)
+    for run in file.runs:
+        _results(output, run, several=len(file.runs) > 1, verbose=verbose)
+    for advice in _advice(file):
+        output.print(f"\n{output.paint('help', 'help:')} {advice}")
+
+
+def _head(output: Output, file: FileHistory) -> None:
+    summary = file.summary
+    state = output.paint(STYLES.get(summary.state, "dim"), summary.state)
+    name = output.paint("strong", printable(summary.name))
+    output.print(
+        f"{name}  {mark_of(output, summary.state)} {state}  {output.paint('dim', summary.file)}"
+    )
+    facts = [size(summary.size), file.media, f"from {summary.source}: {printable(file.path)}"]
+    output.print("  " + "  ".join(fact for fact in facts if fact))
+    if file.digest:
+        output.print(f"  sha256 {file.digest}")
+    for key, value in file.attributes.items():
+        output.print(f"  {key}={printable(value)}")
+    for label, other in (
+        ("same content as", (file.duplicate_of,)),
+        ("same content came again as", file.duplicates),
+        ("made from", (file.parent,)),
+        ("made", file.children),
+    ):
+        if known := [short(each) for each in other if each]:
+            shown = " ".join(known[:8]) + (
+                f" and {len(known) - 8:,} more" if len(known) > 8 else ""
+            )
+            output.print(f"  {label} {shown}")
+
+
+def _origin(rule: str, tag: str) -> str:
+    """Where a tag came from, unless it is the rule of the same name."""
+    return "" if rule == tag else rule
+
+
+def _when(entry: Entry) -> tuple[int, int]:
+    return entry.at_ns, entry.order
+
+
+def _entries(output: Output, file: FileHistory, verbose: bool) -> Iterator[Entry]:
+    summary = file.summary
+    how = "moved" if file.how == "rename" else "copied, the original stays"
+    yield Entry(summary.arrived_ns, "", "seen", f"settled in {summary.source}; {how}", order=0)
+    if file.ingested_ns:
+        yield Entry(
+            file.ingested_ns, "done", "acknowledged", "content and row are durable", order=1
+        )
+    if not file.runs and summary.state != "live":
+        at = file.ingested_ns or summary.arrived_ns
+        yield Entry(at, summary.state, summary.state, printable(summary.reason), order=2)
+    several = len(file.runs) > 1
+    for number_, run in enumerate(file.runs):
+        label = f" {run.summary.pipeline}" if several else ""
+        base = 10 * (number_ + 1)
+        yield Entry(
+            run.queued_ns,
+            "",
+            "queued",
+            f"for {run.summary.pipeline} (rev {run.summary.revision}), run {short(run.summary.run)}",
+            order=base,
+        )
+        for attempt in run.attempts:
+            yield from _attempt(output, attempt, label, base, verbose=verbose)
+        yield from _state_now(run, label, base)
+    if file.disposed_ns:
+        yield Entry(file.disposed_ns, "", file.after, _AFTER.get(file.after, ""), order=10_000)
+
+
+_AFTER = {
+    "archive": "the original is kept in the data directory",
+    "delete": "the original is deleted: every run is done",
+    "keep": "the original stays in its folder",
+}
+
+
+def _attempt(
+    output: Output, attempt: Attempt, label: str, base: int, *, verbose: bool
+) -> Iterator[Entry]:
+    steps = tuple(_steps(output, attempt.steps))
+    worked = f"{duration(attempt.took_ns)}, {plural(attempt.records, 'record')}"
+    if attempt.blank:
+        worked += f", {plural(attempt.blank, 'blank line')} skipped"
+    what = f"attempt {attempt.number}{label}"
+    if not attempt.failure:
+        state = "held" if attempt.hold else ""
+        asked = (printable(attempt.hold),) if attempt.hold else ()
+        yield Entry(attempt.began_ns, state, what, worked, (*steps, *asked), base + 1)
+        return
+    yield Entry(attempt.began_ns, "", what, worked, steps, base + 1)
+    failure = attempt.failure
+    where = f" at {failure.step}" if failure.step else ""
+    more = [printable(line) for line in f"{failure.error}: {failure.message}".splitlines()]
+    if failure.help:
+        more.append(f"{output.paint('help', 'help:')} {printable(failure.help)}")
+    if verbose:
+        more += [output.paint("dim", printable(line)) for line in failure.traceback.splitlines()]
+        more += [
+            output.paint("dim", f"| {printable(line)}") for line in failure.output.splitlines()
+        ]
+    verdict = {
+        "dead": f"dead{where}",
+        "retrying": f"failed{where}, to be retried",
+        "queued": f"given back{where}",
+    }.get(attempt.outcome, f"{attempt.outcome}{where}")
+    kind = (
+        f"{failure.kind}, {group_name(failure.fingerprint)}"
+        if failure.fingerprint
+        else failure.kind
+    )
+    yield Entry(attempt.ended_ns, attempt.outcome, f"{verdict}{label}", kind, tuple(more), base + 2)
+
+
+def _state_now(run: RunHistory, label: str, base: int) -> Iterator[Entry]:
+    """What no attempt tells: published, waiting, given up."""
+    summary = run.summary
+    if summary.state == "done":
+        count = plural(len(run.outputs), "output")
+        detail = f"{count} published, exactly once" if run.outputs else "nothing to publish"
+        yield Entry(summary.state_ns, "done", f"done{label}", detail, order=base + 3)
+    elif summary.state == "retrying" and summary.due_ns:
+        yield Entry(
+            summary.due_ns, "retrying", f"next try{label}", "waits until then", order=base + 3
+        )
+    elif summary.state in {"running", "publishing", "cancelled", "discarded"}:
+        yield Entry(summary.state_ns, summary.state, f"{summary.state}{label}", order=base + 3)
+
+
+def _steps(output: Output, steps: Sequence[StepCount]) -> list[str]:
+    """One line a step: counts, time, a bar in proportion to the longest."""
+    if not steps:
+        return []
+    longest = max(*(step.took_ns for step in steps), 1)
+    full = "█" if output.marks.done == "✓" else "#"
+    rows = []
+    for step in steps:
+        flow = f"{number(step.taken)} in" if step.taken else ""
+        flow += f"{', ' if flow else ''}{number(step.given)} out"
+        flow += f", {number(step.added)} added" if step.added else ""
+        flow += f", {number(step.filtered)} filtered" if step.filtered else ""
+        flow += f", {number(step.bad)} bad" if step.bad else ""
+        bar = full * max(round(_BAR * step.took_ns / longest), 1) if step.took_ns else ""
+        rows.append((step.step, duration(step.took_ns), flow, bar))
+    wide = Output(output.stdout, output.stderr, color=output.paint.on, json=False, columns=None)
+    return wide.lines_of(("", "", "", ""), rows, right=(1,), styles={3: "good"})[1:]
+
+
+def _drawn(output: Output, entries: Sequence[Entry], began: int) -> Iterator[str]:
+    unicode = output.marks.done == "✓"
+    stem, node = ("│", "●") if unicode else ("|", "o")
+    rule = output.paint("dim", stem)
+    label = max((width(entry.what) for entry in entries), default=0)
+    for place, entry in enumerate(entries):
+        sign = mark_of(output, entry.state) if entry.state in STYLES else output.paint("dim", node)
+        offset = f"+{duration(entry.at_ns - began)}" if place else "0"
+        what = entry.what + " " * (label - width(entry.what))
+        if entry.state in STYLES:
+            what = output.paint(STYLES[entry.state], what)
+        yield f"  {output.paint('dim', offset.rjust(8))} {sign} {what}  {entry.detail}".rstrip()
+        last = place == len(entries) - 1
+        for line in entry.more:
+            yield f"  {' ' * 8} {rule if not last else ' '}   {_fit(output, line, 15)}".rstrip()
+
+
+def _fit(output: Output, line: str, taken: int) -> str:
+    """A line that does not wrap on a terminal; lines with colours in them are left alone."""
+    if output.columns is None or "\x1b" in line:
+        return line
+    return cut(line, max(output.columns - taken, 20))
+
+
+def _results(output: Output, run: RunHistory, *, several: bool, verbose: bool) -> None:
+    title = f" of {run.summary.pipeline}" if several else ""
+    if run.outputs:
+        output.print()
+        output.print(output.paint("strong", f"Outputs{title}"))
+        rows = [_output_row(each) for each in run.outputs]
+        for line in output.lines_of(("", "", "", "", ""), rows, right=(1, 2))[1:]:
+            output.print(f"  {line}")
+    if run.bad:
+        output.print()
+        output.print(output.paint("strong", f"Bad records{title}"))
+        shown = run.bad if verbose else run.bad[:_BAD_SHOWN]
+        for line in output.lines_of(
+            ("", "", ""), [_bad_row(bad) for bad in shown], styles={2: "bad"}
+        )[1:]:
+            output.print(f"  {line}")
+        if (rest := max(run.summary.bad, len(run.bad)) - len(shown)) > 0:
+            output.print(f"  ... {rest:,} more (-v shows up to {len(run.bad):,})")
+
+
+def _output_row(each: Published) -> tuple[str, ...]:
+    records = plural(each.records, "record") if each.records else "whole file"
+    state = "" if each.state == "published" else f"({each.state})"
+    return each.sink, records, size(each.size), state, printable(each.path)
+
+
+def _bad_row(bad: BadRecord) -> tuple[str, ...]:
+    return f"line {bad.line:,}", bad.step, printable(f"{bad.error}: {bad.message}")
+
+
+def _advice(file: FileHistory) -> Iterator[str]:
+    if file.summary.reason == "unrouted":
+        yield (
+            "no pipeline's `when:` holds for its tags; rule by rule: "
+            f"filemill explain {short(file.summary.file)}"
+        )

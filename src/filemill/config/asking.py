@@ -1,0 +1,101 @@
+"""What only a worker may find out: users' functions, SQL expressions, taggers, content patterns.
+
+Nothing here imports a user's module or compiles an expression; one Question holds everything, and each Answer
+comes back to the place it was asked about.
+"""
+
+from __future__ import annotations
+
+from filemill.config.elements import Draft, Rule, Step
+from filemill.config.positions import Map, Node, Place, Text, follow
+from filemill.config.problems import Problems
+from filemill.config.stepping import texts_in
+from filemill.model.errors import FilemillError
+from filemill.ports.describe import Answer, Describe, ExpressionQuestion, Question, StepQuestion
+from filemill.ports.step import ExpressionUse
+
+
+class Asker:
+    """Asks about one document."""
+
+    def __init__(self, draft: Draft, problems: Problems) -> None:
+        self.draft = draft
+        self.problems = problems
+        self.steps: dict[str, Step] = {}
+        self.expressions: dict[str, tuple[Step, ExpressionUse, Node]] = {}
+        self.taggers: dict[str, list[Rule]] = {}
+
+    def question(self) -> Question:
+        """Everything there is to ask."""
+        steps: list[StepQuestion] = []
+        expressions: list[ExpressionQuestion] = []
+        for number, step in enumerate(self.draft.every_step()):
+            if step.by_user and step.options is not None:
+                key = f"step:{number}"
+                self.steps[key] = step
+                steps.append(StepQuestion(key, step.uses, step.options))
+            for at, use in enumerate(step.uses_of.expressions):
+                key = f"expression:{number}:{at}"
+                self.expressions[key] = step, use, follow(step.value, use.where)[0]
+                expressions.append(ExpressionQuestion(key, use.sql, use.predicate))
+        for rule in self.draft.rules:
+            if rule.model.tagger:
+                self.taggers.setdefault(rule.model.tagger, []).append(rule)
+        return Question(self.draft.root, tuple(steps), tuple(expressions), tuple(self.taggers))
+
+    def ask(self, describe: Describe) -> None:
+        """Ask, and turn what is wrong into problems; a step's own description and options are kept."""
+        question = self.question()
+        if not (question.steps or question.expressions or question.taggers):
+            return
+        try:
+            answers = describe(question)
+        except FilemillError as error:
+            message = f"users' steps and expressions could not be judged: {error.message}"
+            self.problems.error("describe", message, None, error.help)
+            return
+        for answer in answers.steps:
+            self.step(answer)
+        for answer in answers.expressions:
+            self.expression(answer)
+        for answer in answers.taggers:
+            for rule in self.taggers.get(answer.key, []) if answer.error else []:
+                node = rule.node.get("tagger")
+                place = node.place if node is not None else rule.key.place
+                self.problems.error("bad-tagger", answer.error, place, answer.help)
+
+    def step(self, answer: Answer) -> None:
+        step = self.steps[answer.key]
+        if answer.spec is not None:
+            step.spec = answer.spec
+        if not answer.error:
+            if answer.options is not None:
+                step.options = answer.options
+            return
+        place = step.key.place
+        code = "user-step"
+        if answer.where and isinstance(step.value, Map):
+            code = "bad-option"
+            node, key, rest = follow(step.value, tuple(answer.where))
+            place = key.place if key is not None and not rest else place
+            if key is not None and not rest and isinstance(node, Text):
+                place = node.place
+            if answer.where[0] in step.value.entries and "no option" in answer.error:
+                place = step.value.place_of(answer.where[0])
+        self.problems.error(code, f"{answer.error} ({step.where})", place, answer.help)
+
+    def expression(self, answer: Answer) -> None:
+        if not answer.error:
+            return
+        step, use, node = self.expressions[answer.key]
+        place = _place_in(node, use.sql, answer.offset, step.key.place)
+        self.problems.error("expression", f"{answer.error} ({step.where})", place, answer.help)
+
+
+def _place_in(node: Node, sql: str, offset: int | None, otherwise: Place) -> Place:
+    if not isinstance(node, Text):
+        found = [text for text in texts_in(node) if text.text == sql]
+        if not found:
+            return otherwise
+        node = found[0]
+    return node.place if offset is None else node.at(min(offset, max(len(node.text) - 1, 0)))

@@ -1,0 +1,139 @@
+"""From a judged document to the plan: nothing here can fail."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from filemill.config.components import builtins_of
+from filemill.config.elements import Branch, Component, Draft, PipelineParts, Rule, Step
+from filemill.config.models import Retry, parse_size_test, parse_tolerance
+from filemill.model.plan import (
+    PipelinePlan,
+    Plan,
+    RetryPlan,
+    RoutePlan,
+    SinkPlan,
+    SourcePlan,
+    StepPlan,
+    TagRulePlan,
+)
+
+
+def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
+    """The plan of a document without errors."""
+    settings = draft.settings
+    base = _layered(RetryPlan(), settings.defaults.retry)
+    return Plan(
+        revision=revision,
+        root=draft.root,
+        data=data,
+        sources=tuple(
+            SourcePlan(
+                each.name, each.kind, _options(each, draft.root), tuple(tag for tag, _ in each.tags)
+            )
+            for each in draft.sources
+        ),
+        tags=tuple(plan for rule in draft.rules for plan in _rule(rule)),
+        pipelines=tuple(_pipeline(each, base) for each in draft.pipelines),
+        sinks=tuple(
+            SinkPlan(each.name, each.kind, _options(each, draft.root)) for each in draft.sinks
+        ),
+        unrouted=settings.unrouted,
+        timezone=settings.timezone,
+        durability=settings.durability,
+        workers=settings.workers or cpus(),
+        chunk_size=settings.chunk_size,
+        max_record=settings.max_record,
+    )
+
+
+def cpus() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _options(component: Component, root: str) -> dict[str, Any]:
+    options: dict[str, Any] = builtins_of(component.options)
+    if component.kind == "folder" and isinstance(options.get("folder"), str):
+        folder = os.path.expanduser(options["folder"])
+        options["folder"] = os.path.normpath(os.path.join(root, folder))
+    return options
+
+
+def _layered(base: RetryPlan, retry: Retry | None) -> RetryPlan:
+    """The base with what is set replaced; a delay that a lower layer no longer allows follows the set one."""
+    if retry is None:
+        return base
+    given = retry.model_fields_set
+    least = retry.min if "min" in given else base.min
+    most = retry.max if "max" in given else base.max
+    if least > most:
+        least, most = (least, least) if "min" in given else (most, most)
+    return RetryPlan(retry.attempts if "attempts" in given else base.attempts, least, most)
+
+
+def _rule(rule: Rule) -> list[TagRulePlan]:
+    model = rule.model
+    sizes = [parse_size_test(text) for text in model.size] or [None]
+    return [
+        TagRulePlan(
+            tag=rule.tag,
+            name=tuple(model.name),
+            path=tuple(model.path),
+            mime=tuple(model.mime),
+            size=size,
+            source=tuple(model.source),
+            header=tuple(model.header),
+            content=tuple(model.content),
+            tagger=model.tagger,
+        )
+        for size in sizes
+    ]
+
+
+def _pipeline(pipeline: PipelineParts, base: RetryPlan) -> PipelinePlan:
+    model = pipeline.model
+    retry = _layered(base, model.retry)
+    assert pipeline.when is not None  # noqa: S101 -- without one there is an error
+    return PipelinePlan(
+        name=pipeline.name,
+        when=pipeline.when.parsed,
+        steps=tuple(_step(step, retry) for step in pipeline.steps),
+        tolerance=parse_tolerance(model.tolerance),
+        exclusive=model.exclusive,
+        priority=model.priority,
+        order_by=model.order_by,
+        timeout=model.timeout,
+        retry=retry,
+    )
+
+
+def _step(step: Step, retry: RetryPlan) -> StepPlan:
+    siblings = step.siblings
+    return StepPlan(
+        id=step.id,
+        uses=step.uses,
+        options=step.options or {},
+        guard=None if step.guard is None else step.guard.parsed,
+        retry=None if siblings.retry is None else _layered(retry, siblings.retry),
+        timeout=siblings.timeout,
+        io=siblings.io,
+        concurrency=siblings.concurrency,
+        routes=_routes(step, retry),
+    )
+
+
+def _routes(step: Step, retry: RetryPlan) -> tuple[RoutePlan, ...]:
+    """In reading order, `else` last, wherever it stands."""
+    ordered = sorted(step.branches, key=lambda branch: branch.when is None)
+    return tuple(_route(branch, step, retry) for branch in ordered)
+
+
+def _route(branch: Branch, step: Step, retry: RetryPlan) -> RoutePlan:
+    return RoutePlan(
+        when=None if branch.when is None else branch.when.parsed,
+        sinks=tuple(sink.text for sink in branch.sinks),
+        steps=tuple(_step(each, retry) for each in branch.steps),
+        all_matches=step.siblings.mode == "all",
+    )

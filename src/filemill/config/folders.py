@@ -1,0 +1,126 @@
+"""Folders that get in each other's way: sources over sources, sinks and the data directory inside sources."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from filemill.config.elements import Component, Draft
+from filemill.config.locating import OWN_DATA, shown
+from filemill.config.positions import Place, Text
+from filemill.config.problems import Problems
+
+FOLDER = "folder"
+
+
+class _Folder(msgspec.Struct):
+    component: Component
+    path: str
+    """Absolute, links resolved as far as it exists."""
+    place: Place
+    deep: bool = True
+
+
+def check_folders(draft: Draft, data: str, problems: Problems) -> None:
+    """Every rule about local folders."""
+    sources = [_folder(draft, each) for each in draft.sources if _is_folder(each)]
+    sinks = [_folder(draft, each) for each in draft.sinks if _is_folder(each)]
+    for number, source in enumerate(sources):
+        _exists(source, problems)
+        for other in sources[:number]:
+            _overlap(source, other, problems)
+        _holds_data(source, os.path.realpath(data), problems)
+    for sink in sinks:
+        _is_a_file(sink, problems)
+        for source in sources:
+            _sink_in(sink, source, problems)
+
+
+def _is_folder(component: Component) -> bool:
+    return component.kind == FOLDER and isinstance(component.node.get(FOLDER), Text)
+
+
+def _folder(draft: Draft, component: Component) -> _Folder:
+    node = component.node.get(FOLDER)
+    assert isinstance(node, Text)  # noqa: S101 -- asked before
+    path = os.path.realpath(os.path.join(draft.root, os.path.expanduser(node.text)))
+    deep = getattr(component.options, "recursive", True)
+    return _Folder(component, path, node.place, bool(deep))
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _exists(source: _Folder, problems: Problems) -> None:
+    if os.path.isdir(source.path) or getattr(source.component.options, "create", False):
+        return
+    name = source.component.name
+    node = source.component.node.get(FOLDER)
+    written = node.text if isinstance(node, Text) else ""
+    if os.path.lexists(source.path):
+        message = f"source `{name}` watches {written}, which is not a folder"
+        problems.error("dir-missing", message, source.place, "name a folder")
+        return
+    message = f"source `{name}` watches {written}, not found"
+    advice = f"mkdir -p {_quoted(shown(source.path))}   or set create: true"
+    problems.error("dir-missing", message, source.place, advice)
+
+
+def _quoted(path: str) -> str:
+    import shlex  # noqa: PLC0415 -- only for this message
+
+    return shlex.quote(path)
+
+
+def _is_a_file(sink: _Folder, problems: Problems) -> None:
+    if os.path.lexists(sink.path) and not os.path.isdir(sink.path):
+        message = (
+            f"sink `{sink.component.name}` writes into {shown(sink.path)}, which is not a folder"
+        )
+        problems.error(
+            "dir-missing", message, sink.place, "name a folder; it is made if it is missing"
+        )
+
+
+def _overlap(source: _Folder, other: _Folder, problems: Problems) -> None:
+    inside = _within(source.path, other.path) and (other.deep or source.path == other.path)
+    around = _within(other.path, source.path) and source.deep
+    if not inside and not around:
+        return
+    how = (
+        "the same folder as"
+        if source.path == other.path
+        else "a folder within that of"
+        if inside
+        else "a folder around that of"
+    )
+    names = source.component.name, other.component.name
+    message = f"source `{names[0]}` watches {how} source `{names[1]}` ({other.place})"
+    advice = "a file would be taken twice: give each its own folder, or set recursive: false on the outer one"
+    problems.error("overlapping-sources", message, source.place, advice)
+
+
+def _sink_in(sink: _Folder, source: _Folder, problems: Problems) -> None:
+    names = sink.component.name, source.component.name
+    if sink.path == source.path or (source.deep and _within(sink.path, source.path)):
+        message = f"sink `{names[0]}` writes into the folder that source `{names[1]}` watches ({source.place})"
+        advice = "its outputs would be taken as new files: put it outside"
+        problems.error("sink-in-source", message, sink.place, advice)
+    elif _within(source.path, sink.path):
+        message = (
+            f"source `{names[1]}` watches a folder within that of sink `{names[0]}` ({sink.place})"
+        )
+        advice = "an output with such a name would be taken as a new file: move one of them"
+        problems.warn("source-in-sink", message, source.place, advice)
+
+
+def _holds_data(source: _Folder, data: str, problems: Problems) -> None:
+    if not _within(data, source.path) or not (source.deep or data == source.path):
+        return
+    below = os.path.relpath(data, source.path).split(os.sep)
+    if OWN_DATA in below:
+        return  # never scanned
+    message = f"the data directory {shown(data)} is inside the folder that source `{source.component.name}` watches"
+    problems.error("data-in-source", message, source.place, "put `data:` outside")

@@ -1,0 +1,262 @@
+"""The whole document as pydantic models: what each key takes, its default and its one-line description.
+
+Validation, the JSON Schema and the configuration reference all read these, so none can differ. A value that only
+another part of the document can judge (a sink's name, a tag) is text here and judged by `checking`.
+"""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+
+from filemill.model.plan import Tolerance
+from filemill.ports.units import Duration, LocalPath, Size, parse_size
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")
+"""Names of sources, sinks, pipelines and steps: they stand in paths, log lines and metrics."""
+_TOLERANCE = re.compile(r"(\d+)\Z|(\d+(?:\.\d+)?)\s*%\Z")
+_SIZE_TEST = re.compile(r"(>=|<=|>|<)\s*(.+)\Z")
+
+
+def parse_tolerance(text: str) -> Tolerance:
+    """`0`, `100` (records) or `1%` (of a file's records).
+
+    Raises:
+        ValueError: it is neither.
+    """
+    match = _TOLERANCE.match(text.strip())
+    if match is None or (match[2] and float(match[2]) > 100):
+        raise ValueError(
+            f"`{text}` is not a tolerance: write a count such as 100, or a share such as 1%"
+        )
+    return Tolerance(int(match[1])) if match[1] else Tolerance(0, float(match[2]) / 100)
+
+
+def parse_size_test(text: str) -> tuple[int | None, int | None]:
+    """(least, most) bytes of `>1MB`, `>= 1MB`, `<1MB`, `<= 1MB` or `1MB..10MB`; both ends included.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    stripped = text.strip()
+    if match := _SIZE_TEST.match(stripped):
+        size = parse_size(match[2])
+        ends: dict[str, tuple[int | None, int | None]] = {
+            ">": (size + 1, None),
+            ">=": (size, None),
+            "<": (None, size - 1),
+            "<=": (None, size),
+        }
+        return ends[match[1]]
+    low, dots, high = stripped.partition("..")
+    if not dots:
+        raise ValueError(f'`{text}` is not a range of sizes: write ">1MB", "<=1MB" or 1MB..10MB')
+    least, most = parse_size(low) if low else None, parse_size(high) if high else None
+    if least is not None and most is not None and least > most:
+        raise ValueError(f"`{text}` is an empty range: write the smaller size first")
+    return least, most
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _checked_tolerance(text: str) -> str:
+    parse_tolerance(text)
+    return text
+
+
+def _checked_size(text: str) -> str:
+    parse_size_test(text)
+    return text
+
+
+def _checked_zone(text: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"no time zone `{text}`: write one such as Europe/Berlin or UTC") from None
+    return text
+
+
+def _checked_name(text: str) -> str:
+    if not NAME.match(text):
+        raise ValueError(f"`{text}` is not a name: use letters, digits and `_.-`, at most 64")
+    return text
+
+
+_TEXT_OR_LIST: dict[str, Any] = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+}
+Texts = Annotated[list[str], BeforeValidator(_one_or_many), WithJsonSchema(_TEXT_OR_LIST)]
+"""One text, or a list of them."""
+Kept = Duration | Literal["forever"]
+TagTest = Annotated[
+    str, Field(description="Tags joined by `and`, `or`, `not` and parentheses; `*` at a tag's end.")
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Retry(_Strict):
+    """How transient failures are tried again: full-jitter exponential backoff."""
+
+    attempts: int = Field(5, ge=1, le=1000, description="Tries in all, the first one included.")
+    min: Duration = Field(2.0, description="The first delay is up to this long.")
+    max: Duration = Field(300.0, description="No delay is longer than this.")
+
+
+class Defaults(_Strict):
+    """What pipelines start from."""
+
+    retry: Retry = Field(default_factory=Retry, description="Retry of every pipeline.")
+
+
+class Retention(_Strict):
+    """How long what is finished is kept."""
+
+    content: Kept = Field(30 * 86400.0, description="Bytes of files that are done.")
+    ledger: Kept = Field(90 * 86400.0, description="What is known about them.")
+    dead: Kept = Field("forever", description="Dead letters with their bytes.")
+
+
+class TagRule(_Strict):
+    """When a file earns a tag: every key that is there must hold; a list means any of its values."""
+
+    name: Texts = Field([], description="Globs over the file's name, letter case ignored.")
+    path: Texts = Field(
+        [], description="Globs over its path below the source; `**` is any folders."
+    )
+    mime: Texts = Field([], description="Media types by content, such as `image/*`.")
+    size: Annotated[
+        list[Annotated[str, AfterValidator(_checked_size)]],
+        BeforeValidator(_one_or_many),
+        WithJsonSchema(_TEXT_OR_LIST),
+    ] = Field([], description='Ranges of sizes: ">1MB", "<=1MB", 1MB..10MB.')
+    source: Texts = Field([], description="Names of sources.")
+    header: Texts = Field([], description="Columns its header must have, all of them.")
+    content: Texts = Field([], description="Regular expressions found in its first MiB.")
+    tagger: str | None = Field(None, description="Dotted path of a function that decides.")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> TagRule:
+        if not self.model_fields_set:
+            raise ValueError(
+                'a rule without a key holds for nothing: write one, such as name: "*.csv"'
+            )
+        return self
+
+
+class Pipeline(_Strict):
+    """An ordered list of steps that subscribes to files by a tag expression."""
+
+    when: TagTest = Field(description="Which files: a tag expression.")
+    steps: list[Any] = Field(
+        min_length=1, description="The steps in order; ends in `route` or `write`."
+    )
+    tolerance: Annotated[str, AfterValidator(_checked_tolerance)] = Field(
+        "0",
+        description="Bad records a file may have: `100`, `1%`; above, nothing of it is published.",
+    )
+    exclusive: bool = Field(False, description="A file that matches another pipeline too is held.")
+    priority: int = Field(0, description="Added to the file's; higher ones run first.")
+    order_by: Literal["arrival"] | None = Field(
+        None, description="Order in which its files are begun; `arrival`, if anything."
+    )
+    timeout: Duration | None = Field(None, description="Of a whole run; none unless set.")
+    retry: Retry = Field(default_factory=Retry, description="Retry of its runs, over `defaults:`.")
+
+
+class StepSiblings(_Strict):
+    """Keys that stand beside a step's own key, never inside its options."""
+
+    id: Annotated[str, AfterValidator(_checked_name)] | None = Field(
+        None, description="Its name in counts and errors; the step's own name unless set."
+    )
+    if_: TagTest | None = Field(
+        None, alias="if", description="Only for records, or files, with these tags."
+    )
+    retry: Retry | None = Field(None, description="Retry of this step, over the pipeline's.")
+    timeout: Annotated[Duration, Field(gt=0)] = Field(
+        600.0, description="Of one chunk in this step."
+    )
+    concurrency: int | None = Field(None, ge=1, le=1024, description="Calls at once of an io step.")
+    io: bool | None = Field(None, description="It waits rather than computes: calls may overlap.")
+    mode: Literal["first", "all"] | None = Field(
+        None, description="Of `route` only: `all` sends to every match, not to the first."
+    )
+
+
+SIBLINGS = tuple(field.alias or name for name, field in StepSiblings.model_fields.items())
+
+
+class Branch(_Strict):
+    """A route's branch with steps of its own."""
+
+    steps: list[Any] = Field(default_factory=list, description="Steps, records to records.")
+    to: Texts = Field(min_length=1, description="A sink, a list of sinks, or `drop`.")
+
+
+class Settings(_Strict):
+    """Top-level keys besides the four sections."""
+
+    version: Literal["1"] = Field("1", description="Version of the configuration language.")
+    timezone: Annotated[str, AfterValidator(_checked_zone)] = Field(
+        "UTC", description="Of `{date}` in names and of times without an offset."
+    )
+    data: LocalPath = Field(".filemill", description="The data directory.", min_length=1)
+    durability: Literal["power", "process"] = Field(
+        "power", description="What finished work survives: a power cut, or kill -9 only."
+    )
+    workers: int | None = Field(
+        None, ge=1, le=1024, description="Worker processes; as many as CPUs unless set."
+    )
+    chunk_size: Size = Field(
+        16 << 20,
+        ge=1 << 16,
+        le=1 << 30,
+        description="Piece of a big file that is worked on at once.",
+    )
+    max_record: Size = Field(
+        4 << 20, ge=1 << 10, le=1 << 30, description="Larger records are bad records."
+    )
+    unrouted: Literal["hold"] = Field(
+        "hold", description="What happens to files that match no pipeline."
+    )
+    retention: Retention = Field(default_factory=Retention, description=Retention.__doc__ or "")
+    defaults: Defaults = Field(default_factory=Defaults, description=Defaults.__doc__ or "")
+
+
+class Document(Settings):
+    """A whole configuration. Components' own options are judged by the components' models."""
+
+    sources: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Where files enter."
+    )
+    tags: dict[str, TagRule | list[TagRule]] = Field(
+        default_factory=dict, description="Rules; every rule that matches adds its tag."
+    )
+    pipelines: dict[str, Pipeline] = Field(
+        default_factory=dict, description="What happens to files."
+    )
+    sinks: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Where results leave."
+    )
+
+
+SECTIONS = ("sources", "tags", "pipelines", "sinks")
+"""Keys whose entries `conf.d` files may add to, by name."""
+SETTINGS = tuple(Settings.model_fields)

@@ -1,0 +1,345 @@
+"""Steps as they are written: a name, its options or the one value behind it, and the siblings beside it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from filemill.config.components import builtins_of
+from filemill.config.elements import Branch, Expression, Step
+from filemill.config.judging import judge, keys_of
+from filemill.config.models import SIBLINGS, Branch as BranchModel, StepSiblings
+from filemill.config.positions import List, Map, Node, Place, Text, describe, plain
+from filemill.config.problems import Problems, did_you_mean
+from filemill.config.secrets import Secrets
+from filemill.config.tagging import read_expression
+from filemill.model.errors import NotFound
+from filemill.ports.registry import PLANNED, NotInstalled, Registry
+from filemill.ports.step import StepSpec, Uses
+
+DROP = "drop"
+"""In place of a sink: counted and dropped."""
+ELSE = "else"
+ROUTE = "route"
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z")
+_LIST_OF_STEPS = "all steps: filemill steps ls"
+_ROUTE_HELP = "write `- route: {TAG: SINK, else: SINK}`"
+
+
+class StepReader:
+    """Reads lists of steps. One reader a document, since ids are unique in a pipeline only."""
+
+    def __init__(self, root: str, registry: Registry, secrets: Secrets, problems: Problems) -> None:
+        self.root = root
+        self.registry = registry
+        self.secrets = secrets
+        self.problems = problems
+        self.installed = registry.names("steps")
+
+    def read(self, nodes: List, where: str) -> list[Step]:
+        """Every step that has a name; what is wrong is among the problems."""
+        found = []
+        for number, item in enumerate(nodes.items, 1):
+            step = self.one(item, f"{where}, step {number}")
+            if step is not None:
+                found.append(step)
+        return found
+
+    def one(self, item: Node, where: str) -> Step | None:
+        if isinstance(item, Text):
+            if item.empty:
+                self.problems.error(
+                    "empty-value", f"no step stands here ({where})", item.place, _LIST_OF_STEPS
+                )
+                return None
+            step = Step(
+                item.text,
+                item,
+                Text("", item.place),
+                item,
+                where,
+                StepSiblings(),
+                Map({}, item.place),
+            )
+        elif isinstance(item, Map):
+            key = self.name(item, where)
+            if key is None:
+                return None
+            siblings = Map({k: e for k, e in item.entries.items() if k in SIBLINGS}, item.place)
+            step = Step(
+                key.text, key, item.entries[key.text].value, item, where,
+                self.siblings(siblings, key, where), siblings,
+            )  # fmt: skip
+        else:
+            message = f"a step is a name, or a name with options, not {describe(item)} ({where})"
+            self.problems.error("bad-value", message, item.place, "remove one `-`")
+            return None
+        self.component(step)
+        self.guard(step)
+        if step.cls is not None and step.uses == ROUTE:
+            self.route(step)
+        self.options(step)
+        return step
+
+    # The name
+
+    def is_step(self, name: str) -> bool:
+        return name in self.installed or name in PLANNED["steps"] or bool(_DOTTED.match(name))
+
+    def name(self, item: Map, where: str) -> Text | None:
+        """The key that names the step; other keys that are no siblings are reported."""
+        others = [entry.key for key, entry in item.entries.items() if key not in SIBLINGS]
+        if not others:
+            message = f"no step in this item ({where})"
+            advice = f"{', '.join(item.entries)} stand beside a step's name" if item.entries else ""
+            self.problems.error("no-step", message, item.place, advice or _LIST_OF_STEPS)
+            return None
+        steps = [key for key in others if self.is_step(key.text)]
+        chosen = steps[0] if steps else others[0]
+        for key in others:
+            if key is chosen:
+                continue
+            if key in steps:
+                message = f"two step names in one item: `{chosen.text}` and `{key.text}` ({where})"
+                advice = f"put `- ` before `{key.text}`"
+                self.problems.error("two-steps", message, key.place, advice)
+                continue
+            message = f"no key `{key.text}` beside step `{chosen.text}` ({where})"
+            advice = did_you_mean(key.text, SIBLINGS)
+            if self.has_option(chosen.text, key.text):
+                advice = f"`{key.text}` is an option of `{chosen.text}`: indent it below"
+            elif not advice:
+                advice = f"options are indented below `{chosen.text}:`; beside it stand {', '.join(SIBLINGS)}"
+            self.problems.error("unknown-key", message, key.place, advice)
+        return chosen
+
+    def has_option(self, uses: str, key: str) -> bool:
+        if uses not in self.installed:
+            return False
+        try:
+            return key in keys_of(self.registry.get("steps", uses).Options)
+        except (NotFound, ImportError):
+            return False
+
+    def siblings(self, node: Map, key: Text, where: str) -> StepSiblings:
+        value = plain(node)
+        given = {name: each for name, each in value.items() if each is not None}
+        for name in value:
+            if name not in given:
+                message = f"nothing stands behind `{name}:` ({where})"
+                self.problems.error(
+                    "empty-value", message, node.place_of(name), "write a value, or remove the key"
+                )
+        judged = judge(StepSiblings, given, node, key.place, self.problems, where)
+        if judged is None:
+            return StepSiblings()
+        if judged.mode is not None and key.text != ROUTE:
+            message = f"`mode` stands beside `route` only ({where})"
+            self.problems.error("bad-value", message, node.place_of("mode"), "remove it")
+        if judged.retry is not None and judged.retry.min > judged.retry.max and {
+            "min", "max",
+        } <= judged.retry.model_fields_set:  # fmt: skip
+            message = "`min` of a retry is longer than its `max`"
+            self.problems.error("bad-value", message, node.place_of("retry"), "swap them")
+        return judged
+
+    def component(self, step: Step) -> None:
+        name = step.uses
+        try:
+            step.cls = (
+                self.registry.get("steps", name)
+                if not _DOTTED.match(name) or name in self.installed
+                else None
+            )
+        except NotInstalled as error:
+            message = f"step `{name}` is not installed ({step.where})"
+            self.problems.error("not-installed", message, step.key.place, error.help)
+        except NotFound:
+            known = {*self.installed, *PLANNED["steps"]}
+            message = f"no step `{name}` ({step.where})"
+            advice = did_you_mean(name, known, _LIST_OF_STEPS)
+            self.problems.error("unknown-step", message, step.key.place, advice)
+        except ImportError as error:
+            message = f"step `{name}` cannot be loaded: {error} ({step.where})"
+            self.problems.error("broken-plugin", message, step.key.place, "reinstall its package")
+        if step.cls is not None:
+            step.spec = step.cls.spec
+
+    def guard(self, step: Step) -> None:
+        value = step.sibling_nodes.get("if")
+        if value is None:
+            return
+        step.guard = read_expression(value, self.problems, f"`if` of {step.where}")
+        if step.cls is not None and hasattr(step.cls, "read"):
+            message = f"a reader cannot have an `if:` ({step.where})"
+            advice = "let a pipeline of its own subscribe to the files that are to be read so"
+            self.problems.error("bad-value", message, step.sibling_nodes.place_of("if"), advice)
+
+    # The options
+
+    def options(self, step: Step) -> None:
+        if step.spec is None and not _DOTTED.match(step.uses):
+            self.misplaced(step, frozenset(), only_if=True)
+            return
+        if step.spec is None:
+            self.user_options(step)
+            return
+        model = step.cls.Options
+        spec: StepSpec = step.spec
+        own = frozenset(keys_of(model))
+        if self.misplaced(step, own, only_if=spec.shorthand_only):
+            return
+        value: Any
+        if isinstance(step.value, Text) and step.value.empty:
+            value = {}
+        elif isinstance(step.value, Map) and not spec.shorthand_only:
+            value = self.secrets.resolved(step.value)
+        elif spec.shorthand:
+            # A map here names what the user makes up (columns, tags): `secret` is one of these names.
+            value = (
+                plain(step.value)
+                if isinstance(step.value, Map)
+                else self.secrets.resolved(step.value)
+            )
+            value = {spec.shorthand: value}
+        else:
+            message = f"`{step.uses}` takes options, not {describe(step.value)} ({step.where})"
+            self.problems.error("bad-value", message, step.value.place, f"such as {spec.example}")
+            return
+        if step.uses == ROUTE and not isinstance(step.value, Map):
+            return
+        judged = judge(
+            model, value, step.value, step.key.place, self.problems, step.where,
+            root=self.root, example=f"such as {spec.example}",
+        )  # fmt: skip
+        if judged is not None:
+            step.options = builtins_of(judged)
+            step.uses_of = step.cls.uses(judged) if hasattr(step.cls, "uses") else Uses()
+
+    def user_options(self, step: Step) -> None:
+        """Of a user's function: options are what its signature says, which only a worker may ask."""
+        if self.misplaced(step, frozenset(), only_if=False):
+            return
+        if isinstance(step.value, Text) and step.value.empty:
+            step.options = {}
+        elif isinstance(step.value, Map):
+            step.options = self.secrets.resolved(step.value)
+        else:
+            message = (
+                f"options of `{step.uses}` are a map, not {describe(step.value)} ({step.where})"
+            )
+            advice = f"write `- {step.uses}: {{name: value}}`"
+            self.problems.error("bad-value", message, step.value.place, advice)
+
+    def misplaced(self, step: Step, own: frozenset[str], *, only_if: bool) -> bool:
+        """Say, and report, whether siblings stand among the options."""
+        if not isinstance(step.value, Map):
+            return False
+        wrong = [
+            entry.key
+            for name, entry in step.value.entries.items()
+            if name in SIBLINGS
+            and name not in own
+            and not entry.key.style
+            and (not only_if or name == "if" or (step.uses == ROUTE and name == "mode"))
+        ]
+        for key in wrong:
+            message = f"`{key.text}` stands among the options of `{step.uses}` ({step.where})"
+            advice = f"move it out, below the `{step.uses[:1]}` of `{step.uses}`"
+            self.problems.error("misplaced-key", message, key.place, advice)
+        return bool(wrong)
+
+    # Routes
+
+    def route(self, step: Step) -> None:
+        if not isinstance(step.value, Map):
+            what = describe(step.value)
+            message = f"`route` is a map of tags to sinks, not {what} ({step.where})"
+            self.problems.error(
+                "bad-value",
+                message,
+                step.value.place if what != "nothing" else step.key.place,
+                _ROUTE_HELP,
+            )
+            return
+        for name, entry in step.value.entries.items():
+            if name in ("if", "mode") and not entry.key.style:
+                continue
+            when = None
+            if name != ELSE:
+                when = read_expression(entry.key, self.problems, f"branch of {step.where}")
+                if when is None:
+                    continue
+            branch = self.branch(step, entry.key, when, entry.value)
+            if branch is not None:
+                step.branches.append(branch)
+        if ELSE not in step.value.entries:
+            message = f"`route` has no `else` ({step.where})"
+            advice = "add `else: SINK`, or `else: drop` to count and drop the rest"
+            self.problems.error("route-no-else", message, step.key.place, advice)
+
+    def branch(self, step: Step, key: Text, when: Expression | None, value: Node) -> Branch | None:
+        where = f"{step.where}, branch {key.text}"
+        branch = Branch(key, when)
+        if isinstance(value, Map):
+            if not self.branch_steps(branch, value, where):
+                return None
+        else:
+            branch.sinks = self.sinks(value, where)
+        names = [sink.text for sink in branch.sinks]
+        if DROP in names:
+            at = branch.sinks[names.index(DROP)]
+            if len(names) > 1:
+                message = f"`drop` stands alone, not with sinks ({where})"
+                self.problems.error("bad-value", message, at.place, "remove it, or the sinks")
+            elif branch.steps:
+                message = f"steps before `drop` do nothing that anybody sees ({where})"
+                self.problems.warn(
+                    "dead-steps", message, at.place, "name a sink, or remove the steps"
+                )
+            branch.sinks = [sink for sink in branch.sinks if sink.text != DROP]
+        return branch
+
+    def branch_steps(self, branch: Branch, value: Map, where: str) -> bool:
+        place = branch.key.place
+        judged = judge(
+            BranchModel, plain(value), value, place, self.problems, where,
+            example="write {steps: [...], to: SINK}",
+        )  # fmt: skip
+        if judged is None:
+            return False
+        steps, to = value.get("steps"), value.get("to")
+        if isinstance(steps, List):
+            branch.steps = self.read(steps, where)
+        if to is not None:
+            branch.sinks = self.sinks(to, where)
+        return True
+
+    def sinks(self, node: Node, where: str) -> list[Text]:
+        items = node.items if isinstance(node, List) else [node]
+        found: list[Text] = []
+        for item in items:
+            if not isinstance(item, Text) or item.empty:
+                message = f"a sink's name is expected here, not {describe(item)} ({where})"
+                self.problems.error(
+                    "bad-value", message, item.place, "write SINK, [SINK, SINK] or drop"
+                )
+            elif item.text not in [each.text for each in found]:
+                found.append(item)
+        if not items:
+            message = f"at least one sink is needed here ({where})"
+            self.problems.error("bad-value", message, node.place, "write SINK, or drop")
+        return found
+
+
+def texts_in(node: Node) -> list[Text]:
+    """All texts of a tree, in reading order."""
+    if isinstance(node, Text):
+        return [node]
+    children = node.items if isinstance(node, List) else [e.value for e in node.entries.values()]
+    return [text for child in children for text in texts_in(child)]
+
+
+def place_of_text(node: Node, text: str, otherwise: Place) -> Place:
+    """Where a text stands within a tree."""
+    return next((each.place for each in texts_in(node) if each.text == text), otherwise)

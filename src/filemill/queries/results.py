@@ -1,0 +1,227 @@
+r"""What queries answer with: typed values every face shows, prints as JSON, or serves.
+
+Names come twice: `relative` holds the exact bytes, `name` is their text, with bytes that are no UTF-8 as `\xNN`.
+Times are wall nanoseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from filemill.model.files import TagHit
+from filemill.model.runs import BadRecord, Failure, StepCount
+
+
+class RunSummary(msgspec.Struct, frozen=True):
+    """One run in a list. `step`, `error` and `message` are of its latest failure, if it failed."""
+
+    run: str
+    pipeline: str
+    revision: int
+    state: str
+    state_ns: int
+    attempt: int
+    records: int
+    bad: int
+    due_ns: int | None = None
+    """With `retrying`: when it is tried again."""
+    fingerprint: str = ""
+    step: str = ""
+    error: str = ""
+    message: str = ""
+
+
+class FileSummary(msgspec.Struct, frozen=True):
+    """One file in a list, with its worst run's state."""
+
+    file: str
+    name: str
+    relative: bytes
+    source: str
+    state: str
+    size: int
+    arrived_ns: int
+    tags: tuple[str, ...]
+    reason: str
+    """Why it is held, rejected, quarantined or discarded without a run."""
+    runs: tuple[RunSummary, ...]
+
+    @property
+    def worst(self) -> RunSummary | None:
+        """The run whose state the file counts under; None without runs."""
+        return next((run for run in self.runs if run.state == self.state), None) or next(
+            iter(self.runs), None
+        )
+
+
+class FilePage(msgspec.Struct, frozen=True):
+    """Files, the latest arrival first; `next` is the cursor of the page after, None at the end."""
+
+    items: tuple[FileSummary, ...]
+    next: str | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One try of a run. `outcome` is the state it led to; `took_ns` is the worker's own time."""
+
+    number: int
+    began_ns: int
+    ended_ns: int
+    outcome: str
+    steps: tuple[StepCount, ...]
+    records: int
+    blank: int
+    bad: int
+    took_ns: int
+    failure: Failure | None = None
+    hold: str = ""
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One output. `state` is `staged`, `published` or `unverified`."""
+
+    publication: str
+    sink: str
+    name: str
+    relative: bytes
+    """Its name below the sink's root."""
+    path: bytes
+    """Absolute path it is, or will be, published under."""
+    size: int
+    records: int
+    digest: str
+    state: str
+    state_ns: int
+
+
+class RunHistory(msgspec.Struct, frozen=True):
+    """A run with all that happened to it."""
+
+    summary: RunSummary
+    queued_ns: int
+    interruptions: int
+    input: str | None
+    """Content reference of a failed step's kept input."""
+    attempts: tuple[Attempt, ...]
+    outputs: tuple[Output, ...]
+    bad: tuple[BadRecord, ...]
+    """Bad records of its latest attempt, at most 1,000 in detail."""
+
+
+class FileHistory(msgspec.Struct, frozen=True):
+    """Everything the ledger knows of one file."""
+
+    summary: FileSummary
+    path: bytes
+    content: str
+    digest: str
+    media: str
+    header: tuple[str, ...]
+    attributes: dict[str, str]
+    tags: tuple[TagHit, ...]
+    """Each tag and why it was given."""
+    ingested_ns: int | None
+    disposed_ns: int | None
+    how: str
+    after: str
+    parent: str | None
+    children: tuple[str, ...]
+    duplicate_of: str | None
+    duplicates: tuple[str, ...]
+    runs: tuple[RunHistory, ...]
+
+
+class DeadItem(msgspec.Struct, frozen=True):
+    """One dead run and its file."""
+
+    file: str
+    name: str
+    relative: bytes
+    source: str
+    arrived_ns: int
+    tags: tuple[str, ...]
+    run: RunSummary
+
+
+class DeadGroup(msgspec.Struct, frozen=True):
+    """Dead runs that failed alike; `message` is an example."""
+
+    fingerprint: str
+    pipeline: str
+    step: str
+    error: str
+    message: str
+    count: int
+    first_ns: int
+    last_ns: int
+
+
+class DeadPage(msgspec.Struct, frozen=True):
+    """All groups, the latest first, and one page of their runs."""
+
+    total: int
+    groups: tuple[DeadGroup, ...]
+    items: tuple[DeadItem, ...]
+    next: str | None = None
+
+
+class HeldItem(msgspec.Struct, frozen=True):
+    """A file or run that waits for a person; `run` is None for a file without runs."""
+
+    file: str
+    name: str
+    relative: bytes
+    source: str
+    arrived_ns: int
+    tags: tuple[str, ...]
+    reason: str
+    run: RunSummary | None = None
+
+
+class HeldPage(msgspec.Struct, frozen=True):
+    """What waits for a person, the latest arrival first."""
+
+    items: tuple[HeldItem, ...]
+    next: str | None = None
+
+
+class PipelineStatus(msgspec.Struct, frozen=True):
+    """One pipeline's runs by state, and the hour behind: finished, failed for good, and how long it took."""
+
+    pipeline: str
+    runs: dict[str, int]
+    waiting_since_ns: int | None
+    """Arrival of its oldest queued file; None when none waits."""
+    done_recently: int
+    dead_recently: int
+    p50_ns: int
+    p95_ns: int
+
+    @property
+    def live(self) -> int:
+        """Runs not at an end."""
+        return sum(self.runs.get(s, 0) for s in ("queued", "running", "publishing", "retrying"))
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Everything at a glance. `files` counts each file once, under its one word."""
+
+    at_ns: int
+    files: dict[str, int]
+    total: int
+    waiting_since_ns: int | None
+    arrived_recently: int
+    bytes_recently: int
+    recent_ns: int
+    """How long `recently` is."""
+    pipelines: tuple[PipelineStatus, ...]
+
+
+class Revision(msgspec.Struct, frozen=True):
+    """One stored configuration."""
+
+    number: int
+    digest: str
+    at_ns: int
+    runs: int
+    text: str

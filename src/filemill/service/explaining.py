@@ -1,0 +1,90 @@
+"""How a file would be tagged and routed: one on disk, or one that is known already. Nothing is written."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from filemill.contents.local import LocalContent
+from filemill.durable import Durable
+from filemill.intake.limits import source_tags
+from filemill.model.errors import UsageError
+from filemill.model.files import FileRef
+from filemill.model.plan import Plan
+from filemill.ports.clock import SystemClock
+from filemill.ports.registry import Registry
+from filemill.queries import FileHistory
+from filemill.routing.explaining import Explanation
+from filemill.service.building import OUTSIDE, build_sources, settings_of
+from filemill.service.children import explain as ask
+from filemill.telemetry.wording import printable
+
+
+def explain_path(path: bytes, plan: Plan, registry: Registry) -> Explanation:
+    """As if the file at `path` arrived now: with the tags of the source whose folder holds it, else `from:cli`.
+
+    Raises:
+        UsageError: it is no file.
+        SystemFault: the worker child that looks at it failed.
+    """
+    real = os.path.realpath(path)
+    try:
+        seen = os.stat(real)
+    except OSError as error:
+        raise UsageError(f"{printable(path)}: {error.strerror}") from error
+    if not os.path.isfile(real):
+        raise UsageError(f"{printable(path)} is no file")
+    clock = SystemClock()
+    sources = settings_of(
+        build_sources(
+            plan,
+            registry,
+            sighted=lambda _: None,
+            backlog=lambda: 0,
+            emit=lambda _: None,
+            clock=clock,
+        )
+    )
+    roots = {
+        os.path.realpath(each.root) + b"/": each
+        for each in sources.values()
+        if each.name != OUTSIDE
+    }
+    holding = [root for root in roots if real.startswith(root)]
+    root = max(holding, key=len, default=os.path.dirname(real) + b"/")
+    settings = roots.get(root, sources[OUTSIDE])
+    relative = real[len(root) :]
+    file = FileRef(
+        file="explained",
+        path=real,
+        relative=relative,
+        size=seen.st_size,
+        source=settings.name,
+        arrived_ns=clock.wall_ns(),
+        tags=source_tags(settings, relative),
+    )
+    return ask(file, plan)
+
+
+def explain_known(history: FileHistory, plan: Plan) -> Explanation:
+    """As if a file that came before arrived again, from its kept content, with the tags its source gave it then.
+
+    Raises:
+        UsageError: its content is no longer kept.
+        SystemFault: the worker child that looks at it failed.
+    """
+    content = LocalContent(os.fsencode(plan.data), Durable())
+    if not content.exists(history.content):
+        raise UsageError(f"the content of {history.summary.file} is no longer kept")
+    summary = history.summary
+    file = FileRef(
+        file=summary.file,
+        path=content.path(history.content),
+        relative=summary.relative,
+        size=summary.size,
+        source=summary.source,
+        arrived_ns=summary.arrived_ns,
+        tags=tuple(hit.tag for hit in history.tags if hit.rule == "source"),
+    )
+    return msgspec.structs.replace(ask(file, plan), file=file)

@@ -1,0 +1,178 @@
+"""One staged file: made, filled and closed in a worker; renamed, much later, by the server."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+
+from filemill.durable import Durable
+from filemill.model.runs import RunOrder, StagedOutput
+from filemill.sinks.naming import publication_id
+
+_PIECES = 512
+"""Pieces of one writev (the system's limit is 1,024)."""
+_COPY = 64 << 20
+_COPY_ELSEWHERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY}
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class StagedFile:
+    """One output on its way: `name` is the wanted one, its bytes go to `<folder>/<publication>.<fence>`.
+
+    What is added waits in memory until `flush` or `close`. Methods that touch the disk raise OSError.
+    """
+
+    __slots__ = (
+        "_descriptor",
+        "_digest",
+        "_folder",
+        "_known_digest",
+        "_path",
+        "_pieces",
+        "_publication",
+        "_sink",
+        "_size",
+        "header",
+        "name",
+        "records",
+        "waiting",
+        "whole",
+    )
+
+    def __init__(self, sink: str, folder: bytes, order: RunOrder, name: bytes) -> None:
+        self.name = name
+        self.header = b""
+        """Written before anything else."""
+        self.records = 0
+        self.waiting = 0
+        """Bytes added and not yet written."""
+        self.whole = False
+        """True for a copy of a whole file, to which no record may be added."""
+        self._sink = sink
+        self._folder = folder
+        self._publication = publication_id(order.run, sink, name)
+        self._path = b"%s/%s.%d" % (folder, self._publication.encode(), order.fence)
+        self._descriptor = -1
+        self._pieces: list[memoryview] = []
+        self._size = 0
+        self._digest = hashlib.sha256()
+        self._known_digest = ""
+
+    @property
+    def path(self) -> bytes:
+        """Where it is staged."""
+        return self._path
+
+    def add(self, piece: memoryview, records: int) -> None:
+        """Append encoded records, in memory; the caller never changes the buffer again."""
+        self._pieces.append(piece)
+        self.waiting += len(piece)
+        self.records += records
+
+    def flush(self, durable: Durable) -> None:
+        """Write what waits."""
+        pieces, self._pieces = self._pieces, []
+        self.waiting = 0
+        if self._descriptor < 0:
+            self._open(durable)
+            if self.header:
+                pieces.insert(0, memoryview(self.header))
+        for piece in pieces:
+            self._digest.update(piece)
+            self._size += len(piece)
+        at = 0
+        while at < len(pieces):
+            written = os.writev(self._descriptor, pieces[at : at + _PIECES])
+            while at < len(pieces) and written >= len(pieces[at]):
+                written -= len(pieces[at])
+                at += 1
+            if written:
+                pieces[at] = pieces[at][written:]
+
+    def copy(self, source: int, order: RunOrder, durable: Durable) -> int:
+        """Fill it from an open file, inside the kernel where the file systems allow it; answers with its size.
+
+        It reads one byte more than the file should have, so that the caller notices one that is too long.
+        """
+        self._open(durable)
+        self.whole = True
+        size = order.file.size
+        copy: Callable[[int, int, int], int] = os.copy_file_range
+        while self._size <= size:
+            try:
+                count = copy(source, self._descriptor, min(_COPY, size - self._size + 1))
+            except OSError as error:
+                if error.errno not in _COPY_ELSEWHERE or copy is _read_and_write:
+                    raise
+                copy = _read_and_write
+                continue
+            if count == 0:
+                break
+            self._size += count
+        self._known_digest = order.file.digest or _sha256(self._descriptor)
+        return self._size
+
+    def close(self, durable: Durable, collision: str, mode: int | None) -> StagedOutput:
+        """Write the rest and answer with what the ledger will know of it; not yet synced."""
+        if self._pieces or self._descriptor < 0:
+            self.flush(durable)
+        if mode is not None:
+            os.fchmod(self._descriptor, mode)
+        status = os.fstat(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+        return StagedOutput(
+            publication=self._publication,
+            sink=self._sink,
+            name=self.name,
+            staged=self._path,
+            device=status.st_dev,
+            inode=status.st_ino,
+            size=self._size,
+            digest=self._known_digest or self._digest.hexdigest(),
+            records=self.records,
+            mode=collision,
+        )
+
+    def discard(self, durable: Durable) -> None:
+        """Remove it, if it was made. Never raises: what stays is swept at the next start."""
+        with contextlib.suppress(OSError):
+            if self._descriptor >= 0:
+                descriptor, self._descriptor = self._descriptor, -1
+                os.close(descriptor)
+        with contextlib.suppress(OSError):
+            durable.unlink(self._path)
+
+    def _open(self, durable: Durable) -> None:
+        try:
+            self._descriptor = os.open(self._path, _FLAGS, 0o666)
+        except (
+            FileExistsError
+        ):  # left by an interrupted try of the same attempt; nobody knows of it
+            durable.unlink(self._path)
+            self._descriptor = os.open(self._path, _FLAGS, 0o666)
+        except FileNotFoundError:  # somebody removed the staging folder
+            durable.make_directory(self._folder, 0o700)
+            self._descriptor = os.open(self._path, _FLAGS, 0o666)
+
+
+def _read_and_write(source: int, target: int, count: int) -> int:
+    """What copy_file_range does, for file systems without it."""
+    data = memoryview(os.read(source, min(count, 1 << 20)))
+    written = 0
+    while written < len(data):
+        written += os.write(target, data[written:])
+    return written
+
+
+def _sha256(descriptor: int) -> str:
+    """The digest of an open file from its start, in bounded memory."""
+    digest = hashlib.sha256()
+    at = 0
+    while piece := os.pread(descriptor, 1 << 20, at):
+        digest.update(piece)
+        at += len(piece)
+    return digest.hexdigest()

@@ -1,0 +1,138 @@
+"""What the documents say is true: generated pages are fresh, examples load, commands exist."""
+
+import ast
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from filemill.cli.main import COMMANDS
+from filemill.model.states import FILE_MOVES, RUN_MOVES
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+
+
+def _docs_script():
+    spec = importlib.util.spec_from_file_location("docs_script", ROOT / "scripts" / "docs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(language):
+    """(page, number, text) of every fenced block in this language."""
+    for page in PAGES:
+        found = re.findall(
+            rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
+        )
+        for number, text in enumerate(found):
+            yield pytest.param(text, id=f"{page.name}-{number}")
+
+
+@pytest.mark.parametrize("name", ["state-machine.md", "configuration.md", "cli.md"])
+def test_generated_pages_are_fresh(name):
+    script = _docs_script()
+    made = {path.name: text for path, text in script.pages().items()}
+    assert (ROOT / "docs" / name).read_text() == made[name], f"docs/{name} is stale: make docs"
+
+
+@pytest.mark.parametrize(("name", "moves"), [("runs", RUN_MOVES), ("files", FILE_MOVES)])
+def test_the_picture_is_the_table(name, moves):
+    # Read back from the page, so that the generator itself is not trusted.
+    text = (ROOT / "docs" / "state-machine.md").read_text()
+    picture = text.split(f"<!-- begin: {name} -->")[1].split(f"<!-- end: {name} -->")[0]
+    drawn = set(re.findall(r"^    (\S+) --> (\S+)$", picture, re.MULTILINE))
+    arrows = {(str(before), str(after)) for before, afters in moves.items() for after in afters}
+    begin = {("[*]", str(next(iter(moves))))}
+    ends = {(str(state), "[*]") for state, afters in moves.items() if not afters}
+    assert drawn == arrows | begin | ends
+
+
+@pytest.mark.parametrize("text", list(blocks("yaml")))
+def test_every_configuration_in_the_documents_loads(text, tmp_path):
+    from filemill.config import load
+
+    if "version:" not in text:
+        pytest.skip("a fragment")
+    (tmp_path / "filemill.yaml").write_text(text)
+    for folder in re.findall(r"folder: ([\w/]+)", text):
+        if not folder.startswith("out"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    loaded = load(str(tmp_path / "filemill.yaml"), environ={})
+    assert not loaded.warnings
+
+
+@pytest.mark.parametrize("text", list(blocks("python")))
+def test_every_python_example_is_python(text):
+    ast.parse(text)
+
+
+def test_every_command_in_the_documents_exists():
+    from filemill.cli import application
+    from filemill.cli.main import load
+
+    for name in COMMANDS:
+        load(name)
+    import typer
+
+    root = typer.main.get_command(application.app)
+    seen = 0
+    for page in PAGES:
+        text = page.read_text()
+        lines = re.findall(r"^\$ (filemill .*)$", text, re.MULTILINE)
+        lines += re.findall(r"`(filemill [^`]+)`", text)
+        for line in lines:
+            for part in line.split(" && "):
+                words = shlex.split(part, comments=True)
+                if words[0] != "filemill":
+                    continue
+                seen += 1
+                _must_exist(root, words[1:], f"{page.name}: {line}")
+    assert seen > 5
+
+
+def _must_exist(node, words, where):
+    known = {option for parameter in node.params for option in parameter.opts} | {"-h", "--help"}
+    for place, word in enumerate(words):
+        if word.startswith("-"):
+            assert word in known, f"{where}: no option {word}"
+        elif commands := getattr(node, "commands", None):
+            for each in word.split("|"):
+                assert each in commands, f"{where}: no command {each}"
+            return _must_exist(commands[word.split("|")[0]], words[place + 1 :], where)
+    return None
+
+
+def test_the_readme_is_one_screen():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 80
+
+
+def test_links_between_documents_hold():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "src").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT / "src"))
+)
+def test_everything_public_says_what_it_promises(path):
+    tree = ast.parse(path.read_text())
+    missing = list(_undocumented(tree, path.stem))
+    assert not missing
+
+
+def _undocumented(node, name):
+    if not ast.get_docstring(node):
+        yield name
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return
+    for child in node.body:
+        if not isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        overload = any(getattr(d, "id", "") == "overload" for d in child.decorator_list)
+        if not child.name.startswith("_") and not overload:
+            yield from _undocumented(child, f"{name}.{child.name}")

@@ -1,0 +1,202 @@
+"""Workers that die, hang and print: only the guilty run pays, and its record says why."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from filemill.engine import frames
+from filemill.engine.announcing import Announced
+from filemill.engine.supervisor import Limits, WorkerDied, WorkerPool
+from filemill.model.events import Event, RunFailed, RunFinished, WorkerLost, WorkerStarted
+from filemill.model.plan import PipelinePlan, Plan, RetryPlan, SinkPlan, SourcePlan, StepPlan
+from filemill.model.tags import parse_tag_expression
+from filemill.ports.clock import SystemClock
+from filemill.ports.describe import Question
+from filemill.ports.registry import Registry
+from filemill.service.running import once
+from filemill.service.server import Revision
+
+STEPS = """
+import ctypes, os, sys, time
+
+def crash(row: dict) -> dict:
+    if "poison" in row["line"]:
+        print("about to die")
+        sys.stdout.flush()
+        ctypes.string_at(0)
+    return row
+
+def hang(row: dict) -> dict:
+    if "poison" in row["line"]:
+        time.sleep(600)
+    return row
+
+def leave(row: dict) -> dict:
+    if "poison" in row["line"]:
+        os._exit(3)
+    return row
+
+def chatter(row: dict) -> dict:
+    print("x" * 100_000)
+    raise ConnectionError("the other side is away")
+"""
+
+
+def make_plan(root: Path, step: str, *, timeout: float = 30.0, attempts: int = 2) -> Plan:
+    (root / "inbox").mkdir()
+    (root / "steps.py").write_text(STEPS)
+    steps = (
+        StepPlan("read_lines", "read_lines"),
+        StepPlan(step, f"steps.{step}", timeout=timeout),
+        StepPlan("write", "write", {"to": ["out"]}),
+    )
+    return Plan(
+        revision=0,
+        root=str(root),
+        data=str(root / ".filemill"),
+        sources=(SourcePlan("inbox", "folder", {"folder": str(root / "inbox")}),),
+        pipelines=(
+            PipelinePlan(
+                "lines",
+                parse_tag_expression("from:test"),
+                steps,
+                retry=RetryPlan(attempts=attempts, min=0.01, max=0.02),
+            ),
+        ),
+        sinks=(SinkPlan("out", "folder", {"folder": str(root / "out")}),),
+        workers=2,
+    )
+
+
+def process(plan: Plan, contents: Sequence[str]) -> list[Event]:
+    """Run the files through the plan to their ends; everything that happened."""
+    root = Path(plan.root)
+    source = SourcePlan("inbox", "folder", {"folder": str(root / "inbox"), "tags": ["from:test"]})
+    plan = Plan(**{f: getattr(plan, f) for f in plan.__struct_fields__} | {"sources": (source,)})
+    paths = []
+    for number, content in enumerate(contents):
+        path = root / "inbox" / f"{number:03}.txt"
+        path.write_text(content)
+        paths.append(os.fsencode(path))
+    events: list[Event] = []
+    asyncio.run(once(plan, Revision("digest", "text"), Registry(), events.append, paths))
+    return events
+
+
+@pytest.mark.parametrize(("step", "reason"), [("crash", "SIGSEGV"), ("leave", "exit code 3")])
+def test_a_poison_file_among_many_dies_alone(tmp_path: Path, step: str, reason: str) -> None:
+    events = process(make_plan(tmp_path, step), ["fine\n"] * 20 + ["poison\n"] + ["fine\n"] * 20)
+
+    done = [e for e in events if isinstance(e, RunFinished)]
+    dead = [e for e in events if isinstance(e, RunFailed) and e.state == "dead"]
+    assert len(done) == 40
+    assert [e.relative for e in dead] == [b"020.txt"]
+    assert reason in dead[0].message
+    assert dead[0].kind == "crash"
+    assert {p.name for p in (tmp_path / "out").iterdir()} >= {"000.txt", "040.txt"}
+    assert not (tmp_path / "out" / "020.txt").exists()
+
+
+def test_a_hanging_step_is_killed_at_its_deadline(tmp_path: Path) -> None:
+    events = process(make_plan(tmp_path, "hang", timeout=0.5), ["fine\n", "poison\n"])
+
+    dead = [e for e in events if isinstance(e, RunFailed) and e.state == "dead"]
+    assert [e.relative for e in dead] == [b"001.txt"]
+    assert "timed out after 0.5s" in dead[0].message
+    assert [e.relative for e in events if isinstance(e, RunFinished)] == [b"000.txt"]
+
+
+def test_a_transient_error_is_retried_then_dead(tmp_path: Path) -> None:
+    events = process(make_plan(tmp_path, "chatter", attempts=3), ["fine\n"])
+
+    failed = [e for e in events if isinstance(e, RunFailed)]
+    assert [e.state for e in failed] == ["retrying", "retrying", "dead"]
+    assert [e.attempt for e in failed] == [1, 2, 3]
+    assert "the other side is away" in failed[-1].message
+
+
+def with_pool(
+    tmp_path: Path, limits: Limits, body: Callable[[WorkerPool, list[Event]], object]
+) -> list[Event]:
+    """Run an async body with a started pool."""
+    events: list[Event] = []
+
+    async def main() -> None:
+        plan = make_plan(tmp_path, "crash")
+        folder = os.fsencode(tmp_path / "workers")
+        pool = WorkerPool(plan, folder, limits, SystemClock(), events.append)
+        try:
+            await pool.start()
+            await body(pool, events)  # type: ignore[misc]
+        finally:
+            await pool.stop()
+
+    asyncio.run(main())
+    return events
+
+
+def ask(job: int) -> frames.Ask:
+    return frames.Ask(job, Question("/"))
+
+
+def test_an_idle_workers_death_costs_nothing(tmp_path: Path) -> None:
+    async def body(pool: WorkerPool, events: list[Event]) -> None:
+        (started,) = [e for e in events if isinstance(e, WorkerStarted)]
+        os.kill(started.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+        reply, _ = await pool.run(ask, 10)
+        assert isinstance(reply, frames.Answered)
+
+    events = with_pool(tmp_path, Limits(1), body)
+    assert [e.held for e in events if isinstance(e, WorkerLost)] == [0]
+
+
+def test_a_job_on_a_killed_worker_says_that_nothing_was_announced(tmp_path: Path) -> None:
+    async def body(pool: WorkerPool, events: list[Event]) -> None:
+        (started,) = [e for e in events if isinstance(e, WorkerStarted)]
+        os.kill(started.pid, signal.SIGSTOP)
+        job = asyncio.create_task(pool.run(ask, 10))
+        while not pool.busy:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        os.kill(started.pid, signal.SIGKILL)
+        with pytest.raises(WorkerDied) as died:
+            await job
+        assert died.value.announced.kind is Announced.NOTHING
+        assert died.value.reason == "killed by SIGKILL"
+
+    with_pool(tmp_path, Limits(1), body)
+
+
+def test_a_worker_is_replaced_after_its_share_of_jobs(tmp_path: Path) -> None:
+    async def body(pool: WorkerPool, events: list[Event]) -> None:
+        for _ in range(5):
+            await pool.run(ask, 10)
+
+    events = with_pool(tmp_path, Limits(1, max_jobs=2), body)
+    assert len([e for e in events if isinstance(e, WorkerStarted)]) == 3
+    assert not [e for e in events if isinstance(e, WorkerLost)]
+
+
+def test_more_workers_start_while_jobs_wait(tmp_path: Path) -> None:
+    async def body(pool: WorkerPool, events: list[Event]) -> None:
+        await asyncio.gather(*(pool.run(ask, 10) for _ in range(30)))
+
+    events = with_pool(tmp_path, Limits(2), body)
+    assert 1 <= len([e for e in events if isinstance(e, WorkerStarted)]) <= 2
+
+
+def test_no_worker_outlives_the_pool(tmp_path: Path) -> None:
+    async def body(pool: WorkerPool, events: list[Event]) -> None:
+        await asyncio.gather(*(pool.run(ask, 10) for _ in range(4)))
+
+    events = with_pool(tmp_path, Limits(2), body)
+    for started in (e for e in events if isinstance(e, WorkerStarted)):
+        with pytest.raises(ProcessLookupError):
+            os.kill(started.pid, 0)
