@@ -71,7 +71,8 @@ class Result:
     def charge(self, before: Cpu, after: Cpu) -> None:
         """Note the processor time between two looks."""
         self.cpu = after.tree - before.tree
-        self.strangers = max(0.0, after.strangers - before.strangers) / self.seconds
+        strangers = max(0.0, after.strangers - before.strangers)
+        self.strangers = strangers / self.seconds if self.seconds else 0.0
 
     def percentile(self, percent: int) -> float:
         """A percentile of the latencies in seconds."""
@@ -83,9 +84,13 @@ class Result:
 class Measuring:
     """Runs contestants on one disk."""
 
-    def __init__(self, root: Path, *, files: int, events: int, drops: int) -> None:
-        """`files` of W1, bytes of W2, arrivals of W3."""
+    def __init__(
+        self, root: Path, *, files: int, events: int, drops: int, compiled: Path | None = None
+    ) -> None:
+        """`files` of W1, bytes of W2, arrivals of W3; `compiled` is where contestants keep compiled modules."""
         self.root = root
+        self._compiled = compiled or root / "compiled"
+        self._small: Measuring | None = None
         self.files = files
         self.events = events
         self.drops = drops
@@ -100,6 +105,16 @@ class Measuring:
             measure(contestant, place, result)
         return result
 
+    def warm_up(self, contestant: Contestant, workload: str) -> None:
+        """One small run that does not count: modules are compiled and in memory afterwards, as on a machine in use."""
+        if self._small is None:
+            folder = self.root / "warm-up"
+            folder.mkdir()
+            self._small = Measuring(
+                folder, files=20, events=1_000_000, drops=2, compiled=self._compiled
+            )
+        self._small.run(contestant, workload)
+
     @contextmanager
     def _fresh_place(self) -> Iterator[Place]:
         """A place that is deleted, and the deletion on disk, before the next run begins."""
@@ -110,15 +125,7 @@ class Measuring:
             yield place
         finally:
             shutil.rmtree(place.root)
-            self._sync()
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.root, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
             os.sync()
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _started(
@@ -126,9 +133,10 @@ class Measuring:
     ) -> Iterator[Tree | None]:
         """The contestant, ready; None when it did not get so far."""
         how = contestant.prepare(place, result.workload)
-        self._sync()
+        os.sync()
         began = time.perf_counter()
-        tree = Tree(how.command, place.root, how.environment)
+        compiled = {"PYTHONPYCACHEPREFIX": str(self._compiled)}
+        tree = Tree(how.command, place.root, compiled | how.environment)
         try:
             if wait_for_word(tree, how.ready, START_PATIENCE):
                 result.start = time.perf_counter() - began
@@ -184,7 +192,8 @@ class Measuring:
     def _events(self) -> tuple[BigFile, EventsVerifier]:
         """The big file, written at its first use."""
         if self._big is None:
-            print(f"writing {self.events / 1e9:.2f} GB of JSON lines ..", flush=True)
+            if self.events > 10_000_000:
+                print(f"writing {self.events / 1e9:.2f} GB of JSON lines ..", flush=True)
             big = write_events(self.root / "events.jsonl", self.events)
             self._big = big, EventsVerifier(big)
         return self._big

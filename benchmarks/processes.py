@@ -16,6 +16,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 TICK = os.sysconf("SC_CLK_TCK")
 SAMPLE = 0.05
 """Seconds between two looks at memory and processor time."""
+_UNSET = {"PYTHONDONTWRITEBYTECODE"}
+"""An installed program has its compiled modules at hand, whatever this shell prefers."""
 
 
 class Cpu(NamedTuple):
@@ -43,7 +45,8 @@ class Tree:
             stdin=subprocess.DEVNULL,
             stdout=self._written,
             stderr=subprocess.STDOUT,
-            env=os.environ | environment,
+            env={name: value for name, value in os.environ.items() if name not in _UNSET}
+            | environment,
             start_new_session=True,
         )
         self.peak = 0

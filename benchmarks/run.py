@@ -48,6 +48,8 @@ def main() -> int:
         measuring = Measuring(disk.root, files=files, events=events, drops=drops)
         for workload in workloads:
             playing = [one for one in contestants if workload in one.does]
+            for contestant in playing:
+                measuring.warm_up(contestant, workload)
             for turn in range(rounds):
                 first = turn % max(1, len(playing))
                 for contestant in (*playing[first:], *playing[:first]):

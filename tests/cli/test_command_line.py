@@ -85,7 +85,7 @@ def test_unexpected_errors_are_one_line_and_a_file(filemill, tmp_path):
 
 # --- start ---------------------------------------------------------------------------------------------
 
-HEAVY = {"polars", "pydantic", "yaml", "typer", "rich", "apsw"}
+HEAVY = {"polars", "pydantic", "yaml", "typer", "rich", "apsw", "msgspec", "asyncio"}
 
 
 def imported(words):

@@ -138,7 +138,7 @@ def test_retry_is_tried_again_and_then_the_run_waits(mill: Mill) -> None:
     (result,), _ = mill.run(steps, mill.order("b.csv", CSV))
     assert result.failure is not None
     assert (result.failure.kind, result.failure.step) == ("transient", "f")
-    assert mill.staged() == [s for s in mill.staged() if "b.csv" not in s]
+    assert len(mill.staged()) == 1  # of the first run
 
 
 def test_a_long_retry_goes_to_the_queue_at_once(mill: Mill) -> None:
@@ -244,7 +244,7 @@ def test_a_stream_function_that_stops_early_or_fails(mill: Mill) -> None:
     steps = [step("read_csv"), step("mine3.f"), step("write", to="out")]
     results, _ = mill.run(steps, mill.order("b.csv", CSV), mill.order("c.csv", CSV))
     assert all(r.failure and r.failure.error == "KeyError" for r in results)
-    assert mill.staged() == [s for s in mill.staged() if "b.csv" not in s]
+    assert len(mill.staged()) == 1  # of the first run
 
 
 def test_ctx_key_is_the_same_at_every_try_and_differs_by_record(mill: Mill) -> None:

@@ -58,7 +58,8 @@ class Session:
         if named := self.environ.get("FILEMILL_DATA_DIR"):
             return os.path.abspath(named)
         config = self.config()
-        if "FILEMILL__DATA" not in self.environ and not _names_data(config):
+        overridden = any(name.upper() == "FILEMILL__DATA" for name in self.environ)
+        if not overridden and not _names_data(config):
             return os.path.join(os.path.dirname(config), ".filemill")
         from filemill.cli.configuring import load_config
 

@@ -9,6 +9,7 @@ import msgspec
 from filemill.cli.output import Output
 from filemill.cli.reading import STYLES, mark_of, short
 from filemill.cli.shapes import group_name
+from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, StepCount
 from filemill.queries import Attempt, FileHistory, RunHistory
 from filemill.queries import Output as Published
@@ -47,8 +48,8 @@ def draw(output: Output, file: FileHistory, *, verbose: bool = False) -> None:
     if file.tags:
         output.print()
         output.print(output.paint("strong", "Tags"))
-        rows = [(hit.tag, _origin(hit.rule, hit.tag), printable(hit.why)) for hit in file.tags]
-        for line in output.lines_of(("", "", ""), rows, styles={0: "help"})[1:]:
+        rows = [(hit.tag, _why(hit)) for hit in file.tags]
+        for line in output.lines_of(("", ""), rows, styles={0: "help"})[1:]:
             output.print(f"  {line}")
     output.print()
     began = file.summary.arrived_ns
@@ -87,9 +88,10 @@ def _head(output: Output, file: FileHistory) -> None:
             output.print(f"  {label} {shown}")
 
 
-def _origin(rule: str, tag: str) -> str:
-    """Where a tag came from, unless it is the rule of the same name."""
-    return "" if rule == tag else rule
+def _why(hit: TagHit) -> str:
+    """Why a tag was given, with the rule that gave it unless that is of the same name."""
+    rule = "" if hit.rule in {hit.tag, "source"} else f"{hit.rule}: "
+    return rule + printable(hit.why)
 
 
 def _when(entry: Entry) -> tuple[int, int]:

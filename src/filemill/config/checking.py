@@ -66,7 +66,7 @@ class Checker:
         value = {key: each for key, each in plain(own).items() if each is not None}
         judged = judge(Settings, value, own, tree.place, self.problems, "top level", root=self.root)
         if judged is None:
-            return Settings()
+            return Settings.model_validate({})
         retry = judged.defaults.retry
         if retry.min > retry.max:
             place = follow(own, ("defaults", "retry"))[0].place

@@ -75,7 +75,9 @@ def _layered(base: RetryPlan, retry: Retry | None) -> RetryPlan:
 
 def _rule(rule: Rule) -> list[TagRulePlan]:
     model = rule.model
-    sizes = [parse_size_test(text) for text in model.size] or [None]
+    sizes: list[tuple[int | None, int | None] | None] = [None]
+    if model.size:
+        sizes = [parse_size_test(text) for text in model.size]
     return [
         TagRulePlan(
             tag=rule.tag,

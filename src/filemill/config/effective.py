@@ -73,7 +73,7 @@ def _of_model(
         yield Setting(path, masked(value), str(value.place))
     elif not field.is_required():
         default = cpus() if key == "workers" else field.get_default(call_default_factory=True)
-        yield Setting(path, _said(key, default), DEFAULT)
+        yield Setting(path, said(key, default), DEFAULT)
 
 
 def _of_component(section: str, component: Component) -> Iterator[Setting]:
@@ -89,7 +89,7 @@ def _of_component(section: str, component: Component) -> Iterator[Setting]:
         if key in component.node.entries or field.is_required() or field.exclude:
             continue
         default = field.get_default(call_default_factory=True)
-        yield Setting((section, component.name, key), _said(key, default), DEFAULT)
+        yield Setting((section, component.name, key), said(key, default), DEFAULT)
 
 
 def _secret_keys(model: type[BaseModel] | None) -> frozenset[str]:
@@ -115,8 +115,8 @@ def _start(node: Node) -> Any:
     return node.place
 
 
-def _said(key: str, value: Any) -> Any:
-    """A default as one would write it."""
+def said(key: str, value: Any) -> Any:
+    """A default as one would write it: `500ms`, `16MiB`, `true`."""
     value = builtins_of(value)
     if isinstance(value, bool):
         return str(value).lower()

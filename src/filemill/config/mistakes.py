@@ -137,6 +137,8 @@ class _Case:
             step = re.fullmatch(r"\s*- +([\w.]+)", _COMMENT.sub("", above))
             if step:
                 help_ = f"write `- {step[1]}:` above, and `{before}:` in the column of `{step[1]}`"
+                if before not in ("id", "if", "retry", "timeout", "concurrency", "io", "mode"):
+                    help_ = f"a step of its own? put `- ` before `{before}`. An option? {help_}"
             else:
                 help_ = (
                     "the line above has a value already: start this key in its neighbours' column"

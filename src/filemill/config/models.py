@@ -122,7 +122,9 @@ class Retry(_Strict):
 class Defaults(_Strict):
     """What pipelines start from."""
 
-    retry: Retry = Field(default_factory=Retry, description="Retry of every pipeline.")
+    retry: Retry = Field(
+        default_factory=lambda: Retry.model_validate({}), description="Retry of every pipeline."
+    )
 
 
 class Retention(_Strict):
@@ -177,7 +179,10 @@ class Pipeline(_Strict):
         None, description="Order in which its files are begun; `arrival`, if anything."
     )
     timeout: Duration | None = Field(None, description="Of a whole run; none unless set.")
-    retry: Retry = Field(default_factory=Retry, description="Retry of its runs, over `defaults:`.")
+    retry: Retry = Field(
+        default_factory=lambda: Retry.model_validate({}),
+        description="Retry of its runs, over `defaults:`.",
+    )
 
 
 class StepSiblings(_Strict):
@@ -236,8 +241,12 @@ class Settings(_Strict):
     unrouted: Literal["hold"] = Field(
         "hold", description="What happens to files that match no pipeline."
     )
-    retention: Retention = Field(default_factory=Retention, description=Retention.__doc__ or "")
-    defaults: Defaults = Field(default_factory=Defaults, description=Defaults.__doc__ or "")
+    retention: Retention = Field(
+        default_factory=lambda: Retention.model_validate({}), description=Retention.__doc__ or ""
+    )
+    defaults: Defaults = Field(
+        default_factory=lambda: Defaults.model_validate({}), description=Defaults.__doc__ or ""
+    )
 
 
 class Document(Settings):

@@ -12,6 +12,8 @@ from filemill.config.stepping import StepReader
 from filemill.config.tagging import read_expression
 from filemill.ports.step import Form
 
+_UNREADABLE = Pipeline.model_validate({"when": "x", "steps": [None]})
+"""In place of a model that did not validate; a problem says why, so nothing is compiled from it."""
 _FORM = {Form.FILE: "the file", Form.RECORDS: "records", Form.NOTHING: "nothing"}
 
 
@@ -48,7 +50,7 @@ def _one(name: str, key: Text, node: Map, reader: StepReader, problems: Problems
         name,
         key,
         node,
-        model or Pipeline(when="x", steps=[None]),
+        model or _UNREADABLE,
         when,
         steps,
         steps_node if isinstance(steps_node, List) else None,

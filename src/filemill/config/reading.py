@@ -162,12 +162,12 @@ class _Reader:
         if node.tag not in _DEFAULT_TAGS:
             return self.tagged(node)
         if isinstance(node, yaml.ScalarNode):
-            return self.text(node)
+            return self.scalar(node)
         self.open.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode):
-                return self.list(node, depth)
-            return self.map(node, depth)
+                return self.items(node, depth)
+            return self.pairs(node, depth)
         finally:
             self.open.discard(id(node))
 
@@ -197,7 +197,7 @@ class _Reader:
             return self.between(node.start_mark, node.end_mark)
         return Place(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
 
-    def text(self, node: Any) -> Text:
+    def scalar(self, node: Any) -> Text:
         style = node.style or ""
         text = Text(node.value, self.place(node), style, self.raw(node.start_mark, node.end_mark))
         if not style and node.value:
@@ -244,7 +244,7 @@ class _Reader:
         message = f"`{value}` is read as a YAML tag, not as text"
         return self.spoil("unquoted", message, place, f"quote it: {quoted(value)}", value)
 
-    def list(self, node: Any, depth: int) -> List:
+    def items(self, node: Any, depth: int) -> List:
         flow = bool(node.flow_style)
         items: list[Node] = []
         at = 0
@@ -277,7 +277,7 @@ class _Reader:
         message = f"a comma ends this value: `{first.value}`"
         return self.spoil("unquoted", message, place, f"quote it: {quoted(whole)}", whole)
 
-    def map(self, node: Any, depth: int) -> Node:
+    def pairs(self, node: Any, depth: int) -> Node:
         entries: dict[str, Entry] = {}
         flow = bool(node.flow_style)
         cut: tuple[str, Any] | None = None

@@ -1,8 +1,8 @@
 """A revision: one immutable version of everything a configuration consists of, as one text and its digest.
 
-It holds the configuration's files, the environment's overrides, the bytes of every local file that it names (modules
-of steps and taggers with the local modules they import, schemas) and the versions of installed plugins. Paths are relative to the main file's folder, so the same
-project is the same revision wherever it stands.
+It holds the configuration's files, the environment's overrides, the bytes of every local file that it names (schemas,
+modules of steps and taggers with the local modules they import) and the versions of installed plugins. Paths are
+relative to the main file's folder, so the same project is the same revision wherever it stands.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from typing import Any
 from filemill.config.components import builtins_of
 from filemill.config.elements import Branch, Expression, Step
 from filemill.config.judging import judge, keys_of
-from filemill.config.models import SIBLINGS, Branch as BranchModel, StepSiblings
+from filemill.config.models import SIBLINGS, StepSiblings
+from filemill.config.models import Branch as BranchModel
 from filemill.config.positions import List, Map, Node, Place, Text, describe, plain
 from filemill.config.problems import Problems, did_you_mean
 from filemill.config.secrets import Secrets
@@ -20,6 +21,7 @@ from filemill.ports.step import StepSpec, Uses
 DROP = "drop"
 """In place of a sink: counted and dropped."""
 ELSE = "else"
+NO_SIBLINGS = StepSiblings.model_validate({})
 ROUTE = "route"
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z")
 _LIST_OF_STEPS = "all steps: filemill steps ls"
@@ -58,7 +60,7 @@ class StepReader:
                 Text("", item.place),
                 item,
                 where,
-                StepSiblings(),
+                NO_SIBLINGS,
                 Map({}, item.place),
             )
         elif isinstance(item, Map):
@@ -132,7 +134,7 @@ class StepReader:
                 )
         judged = judge(StepSiblings, given, node, key.place, self.problems, where)
         if judged is None:
-            return StepSiblings()
+            return NO_SIBLINGS
         if judged.mode is not None and key.text != ROUTE:
             message = f"`mode` stands beside `route` only ({where})"
             self.problems.error("bad-value", message, node.place_of("mode"), "remove it")

@@ -179,18 +179,18 @@ class TagCheck:
         for rule in self.draft.rules:
             if rule.tag not in seen and not any(_meet(rule.tag, used) for used in self.used):
                 seen.add(rule.tag)
-                self.say_unused(rule.tag, rule.key.place, "makes")
+                self.say_unused(rule.tag, rule.key.place)
         for step in self.draft.every_step():
             for tag in step.uses_of.tags:
                 if not any(_meet(tag, used) for used in self.used):
                     place = step.key.place
                     if isinstance(step.value, Map) and tag in step.value.entries:
                         place = step.value.place_of(tag)
-                    self.say_unused(tag, place, "makes")
+                    self.say_unused(tag, place)
 
-    def say_unused(self, tag: str, place: Place, verb: str) -> None:
+    def say_unused(self, tag: str, place: Place) -> None:
         close = closest(tag, self.unmade)
-        message = f"nothing uses the tag `{tag}` that this {verb}"
+        message = f"nothing uses the tag `{tag}`"
         advice = (
             f"did you mean `{close}`?"
             if close

@@ -30,18 +30,7 @@ from filemill.queries.results import (
     Status,
 )
 
-STATES = (
-    "live",
-    *(
-        RunState.DONE,
-        RunState.DEAD,
-        RunState.HELD,
-        RunState.CANCELLED,
-        RunState.DISCARDED,
-        FileState.REJECTED,
-        FileState.QUARANTINED,
-    ),
-)
+STATES = ("live", "done", "dead", "held", "cancelled", "discarded", "rejected", "quarantined")
 """The words under which a file can count."""
 RECENT_NS = 3600 * 10**9
 _CANDIDATES = 10

@@ -7,7 +7,7 @@ import os
 import msgspec
 
 from filemill.contents.local import LocalContent
-from filemill.durable import Durable
+from filemill.durable import Durable, Failpoints
 from filemill.intake.limits import source_tags
 from filemill.model.errors import UsageError
 from filemill.model.files import FileRef
@@ -74,7 +74,7 @@ def explain_known(history: FileHistory, plan: Plan) -> Explanation:
         UsageError: its content is no longer kept.
         SystemFault: the worker child that looks at it failed.
     """
-    content = LocalContent(os.fsencode(plan.data), Durable())
+    content = LocalContent(os.fsencode(plan.data), Durable(Failpoints("reader")))
     if not content.exists(history.content):
         raise UsageError(f"the content of {history.summary.file} is no longer kept")
     summary = history.summary

@@ -127,4 +127,4 @@ SELECT revision, count(*) FROM run GROUP BY revision;
 
 -- name: first_since
 -- The first file that arrived at or after a time.
-SELECT min(no) FROM file WHERE claimed_ns >= ?1;
+SELECT min(no) FROM file INDEXED BY file_arrived WHERE claimed_ns >= ?1;

@@ -18,38 +18,59 @@ assert {f"'{state}'" for state in LIVE_RUN_STATES} == set(_LIVE.strip("()").spli
 def build(selection: Selection, columns: str, first: int | None) -> tuple[str, dict[str, Any]]:
     """The statement and its bindings; `first` is the lowest number of a file to look at."""
     bindings: dict[str, Any] = {"limit": selection.limit}
+    lead, source, place = _lead(selection)
     conditions: list[str] = []
-    source, place = "file", "file.no"
-    if selection.tag and not selection.tag.endswith("*") and not _by_state(selection.state):
-        source = "file_tag AS driver CROSS JOIN file ON file.no = driver.file"
-        place = "driver.file"
-        conditions.append("driver.tag = :tag")
-        bindings["tag"] = selection.tag
-    elif selection.tag:
-        conditions.append(_tagged(selection.tag, bindings))
-    if selection.state:
-        conditions.append(_in_state(selection.state, bindings))
+    if selection.name:
+        column = "driver.relative" if lead == "name" else "file.relative"
+        conditions.append(_named(column, selection.name, bindings))
+    if selection.tag:
+        conditions.append(_tagged(selection.tag, bindings, leads=lead == "tag"))
     if selection.pipeline:
         bindings["pipeline"] = selection.pipeline
         conditions.append(
-            "file.no IN (SELECT file FROM run WHERE pipeline = :pipeline)"
-            if source == "file" and not _by_state(selection.state)
+            "driver.pipeline = :pipeline"
+            if lead == "pipeline"
             else "EXISTS (SELECT 1 FROM run WHERE run.file = file.no AND pipeline = :pipeline)"
         )
-    if selection.name:
-        conditions.append(_named(selection.name, bindings))
-    if selection.since_ns:
-        conditions.append("file.claimed_ns >= :since")
-        bindings["since"] = selection.since_ns
-    if first is not None:
-        conditions.append(f"{place} >= :first")
-        bindings["first"] = first
-    if selection.before is not None:
-        conditions.append(f"{place} < :before")
-        bindings["before"] = selection.before
+    if selection.state:
+        conditions.append(_in_state(selection.state, bindings))
+    for name, test, value in (
+        ("since", "file.claimed_ns >= :since", selection.since_ns or None),
+        ("first", f"{place} >= :first", first),
+        ("before", f"{place} < :before", selection.before),
+    ):
+        if value is not None:
+            conditions.append(test)
+            bindings[name] = value
     where = " AND ".join(conditions) or "true"
-    text = f"SELECT {columns} FROM {source} WHERE {where} ORDER BY {place} DESC LIMIT :limit"
+    # A replay is another run of the same file and pipeline.
+    grouping = f"GROUP BY {place}" if lead == "pipeline" else ""
+    text = f"SELECT {columns} FROM {source} WHERE {where} {grouping} ORDER BY {place} DESC LIMIT :limit"
     return text, bindings
+
+
+def _lead(selection: Selection) -> tuple[str, str, str]:
+    """What is read first: its name, the tables, and the column that is in order of arrival."""
+    if not _by_state(selection.state):
+        if selection.tag and not selection.tag.endswith("*"):
+            return (
+                "tag",
+                "file_tag AS driver CROSS JOIN file ON file.no = driver.file",
+                "driver.file",
+            )
+        if selection.pipeline:
+            return (
+                "pipeline",
+                "run AS driver CROSS JOIN file ON file.no = driver.file",
+                "driver.file",
+            )
+        if selection.name:
+            return (
+                "name",
+                "file AS driver INDEXED BY file_name CROSS JOIN file ON file.no = driver.no",
+                "driver.no",
+            )
+    return "", "file", "file.no"
 
 
 def _by_state(state: str) -> bool:
@@ -81,27 +102,26 @@ def _in_state(state: str, bindings: dict[str, Any]) -> str:
     )
 
 
-def _tagged(tag: str, bindings: dict[str, Any]) -> str:
-    if not tag.endswith("*"):
-        bindings["tag"] = tag
-        return "EXISTS (SELECT 1 FROM file_tag WHERE tag = :tag AND file_tag.file = file.no)"
-    bindings["tag"] = tag[:-1]
-    bindings["tag_end"] = tag[:-1] + "\U0010ffff"
-    return "file.no IN (SELECT file FROM file_tag WHERE tag >= :tag AND tag < :tag_end)"
+def _tagged(tag: str, bindings: dict[str, Any], *, leads: bool) -> str:
+    if tag.endswith("*"):
+        bindings["tag"] = tag[:-1]
+        bindings["tag_end"] = tag[:-1] + "\U0010ffff"
+        return "file.no IN (SELECT file FROM file_tag WHERE tag >= :tag AND tag < :tag_end)"
+    bindings["tag"] = tag
+    if leads:
+        return "driver.tag = :tag"
+    return "EXISTS (SELECT 1 FROM file_tag WHERE tag = :tag AND file_tag.file = file.no)"
 
 
-def _named(name: bytes, bindings: dict[str, Any]) -> str:
+def _named(column: str, name: bytes, bindings: dict[str, Any]) -> str:
     """Bytes in a path are compared as they are; a pattern, and letters of either case, as text."""
     text = name.decode("utf-8", "replace").lower()
+    words = f"lower(CAST({column} AS TEXT))"
     if any(sign in text for sign in "*?"):
-        # GLOB knows [sets]; here a bracket is only a bracket.
-        pattern = text.replace("[", "[[]")
+        pattern = text.replace("[", "[[]")  # GLOB knows [sets]; here a bracket is a bracket
         bindings["name"] = pattern
-        bindings["name_below"] = "*/" + pattern
-        return (
-            "(lower(CAST(file.relative AS TEXT)) GLOB :name "
-            "OR lower(CAST(file.relative AS TEXT)) GLOB :name_below)"
-        )
+        bindings["below"] = "*/" + pattern
+        return f"({words} GLOB :name OR {words} GLOB :below)"
     bindings["name"] = text
-    bindings["name_bytes"] = name
-    return "(instr(lower(CAST(file.relative AS TEXT)), :name) OR instr(file.relative, :name_bytes))"
+    bindings["bytes"] = name
+    return f"(instr({words}, :name) OR instr({column}, :bytes))"

@@ -44,6 +44,7 @@ CREATE TABLE file (
 CREATE INDEX file_open ON file (state, no) WHERE disposed_ns IS NULL;
 CREATE INDEX file_kept ON file (source, relative) WHERE how = 'copy' AND after = 'keep';
 CREATE INDEX file_digest ON file (substr(digest, 1, 8)) WHERE digest IS NOT NULL;
+CREATE INDEX file_name ON file (no, relative); -- all names in order of arrival, apart from the wide rows
 CREATE INDEX file_arrived ON file (claimed_ns);
 CREATE INDEX file_parent ON file (parent) WHERE parent IS NOT NULL;
 CREATE INDEX file_twin ON file (duplicate_of) WHERE duplicate_of IS NOT NULL;
