@@ -2,7 +2,7 @@
 
 Every contestant does the same work:
 
-- W1 and W3, log files of 4 KB: tag each line by its level, drop the DEBUG lines, upper-case the rest, write one output
+- W1 and W3, log files of 4 KB: tag the DEBUG lines and drop them, upper-case the others, write one output
   with the name of its input.
 - W2, one file of JSON lines: add `slow = latency_ms >= 1000`, route by `level` to three outputs.
 

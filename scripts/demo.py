@@ -8,7 +8,6 @@ output is.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,14 +15,15 @@ import sys
 import time
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from filemill.telemetry.wording import plural, size
+from filemill.queries import FileHistory
+from filemill.service.reading import open_queries
+from filemill.telemetry.wording import plural, printable, size
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "demo"
@@ -33,24 +33,24 @@ STYLES = {"done": "green", "dead": "red", "held": "yellow"}
 
 def main() -> int:
     """Make the folder, run the product, tell what happened."""
-    console = Console()
+    # Wide enough for a path in one line; a terminal that is narrower folds it.
+    console = Console(width=None if sys.stdout.isatty() else 120)
     _fresh()
     made = _fill(DEMO / "inbox")
     console.print(
-        f"[bold]demo/inbox[/] has {plural(made, 'file')}. [bold]$ filemill run --once[/]\n"
+        f"[bold]demo/inbox[/] has {plural(made, 'file')}. [bold]demo$ filemill run --once[/]"
     )
     began = time.perf_counter()
-    code = _filemill("run", "--once", "--quiet").returncode
+    code = _filemill("run", "--once")
     took = time.perf_counter() - began
-    listed = json.loads(_filemill("files", "ls", "--json", "--limit", "1000").stdout)["items"]
-    shown = [_show(each["id"]) for each in listed]
-    console.print(_table(sorted(shown, key=lambda each: each["name"])))
-    states = {state: sum(each["state"] == state for each in shown) for state in STYLES}
+    shown = _histories()
+    console.print(_table(shown), "")
+    states = {state: sum(each.summary.state == state for each in shown) for state in STYLES}
     console.print(
         f"{plural(len(shown), 'file')} in {took:.1f}s, start and end included: {states['done']} done, "
         f"{states['dead']} dead, {states['held']} held. Exit code {code}."
     )
-    bad = next(each["id"] for each in shown if each["state"] == "dead")
+    bad = next((each.summary.file[:8] for each in shown if each.summary.state == "dead"), "ID")
     console.print("Look closer:   cd demo", style="bold")
     for command in (f"files show {bad}", "dead ls", "held ls", "status"):
         console.print(f"  ../.venv/bin/filemill {command}")
@@ -84,51 +84,52 @@ def _fill(inbox: Path) -> int:
     return len(list(inbox.iterdir()))
 
 
-def _filemill(*words: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "filemill"), *words],
-        cwd=DEMO,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in {0, 1}:
-        sys.exit(f"error: filemill {' '.join(words)} ended with {done.returncode}")
-    return done
+def _filemill(*words: str) -> int:
+    program = str(Path(sys.executable).parent / "filemill")
+    code = subprocess.run([program, *words], cwd=DEMO, check=False).returncode
+    if code not in {0, 1}:
+        sys.exit(f"error: filemill {' '.join(words)} ended with {code}")
+    return code
 
 
-def _show(file: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_filemill("files", "show", file, "--json").stdout)["file"]
-    return found
+def _histories() -> list[FileHistory]:
+    """What the ledger says of every file, by name."""
+    with open_queries(str(DEMO / ".filemill")) as queries:
+        page = queries.files(limit=1000)
+        found = [queries.file(each.file) for each in page.items]
+    return sorted(found, key=lambda each: each.summary.name)
 
 
-def _table(shown: list[dict[str, Any]]) -> Table:
+def _table(shown: list[FileHistory]) -> Table:
     table = Table(box=box.ROUNDED, header_style="bold")
-    table.add_column("file", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("pipeline", no_wrap=True)
+    for name, justify in (("file", "left"), ("size", "right"), ("", "left"), ("pipeline", "left")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("what happened, and where it is", overflow="fold")
     for each in shown:
-        state = Text(each["state"], STYLES.get(each["state"], ""))
-        pipelines = ", ".join(run["pipeline"] for run in each["runs"]) or "-"
-        table.add_row(each["name"], size(each["size"]), state, pipelines, _story(each))
+        state = each.summary.state
+        pipelines = ", ".join(run.summary.pipeline for run in each.runs) or "-"
+        table.add_row(
+            printable(each.summary.name),
+            size(each.summary.size),
+            Text(state, STYLES.get(state, "")),
+            pipelines,
+            _story(each),
+        )
     return table
 
 
-def _story(each: dict[str, Any]) -> Text:
+def _story(each: FileHistory) -> Text:
     lines = []
-    for run in each["runs"]:
-        for output in run["outputs"]:
-            path = os.path.relpath(output["path"], ROOT)
-            records = f"{output['records']:,} records" if output["records"] else "the whole file"
+    for run in each.runs:
+        for output in run.outputs:
+            path = os.path.relpath(os.fsdecode(output.path), ROOT)
+            records = plural(output.records, "record") if output.records else "the whole file"
             lines.append(f"{records} in {path}")
-        if error := run["error"]:
-            lines.append(f"at {error['step']}: {error['message']}")
-    if each["state"] == "held":
-        lines.append(
-            f"{each['reason']}: no pipeline wants it; tags: {' '.join(each['tags']) or 'none'}"
-        )
+        if run.summary.state == "dead":
+            lines.append(f"{run.summary.step}: {run.summary.message}")
+    if each.summary.state == "held":
+        tags = " ".join(each.summary.tags) or "none"
+        lines.append(f"{each.summary.reason}: no pipeline wants it; its tags: {tags}")
     return Text("\n".join(lines))
 
 

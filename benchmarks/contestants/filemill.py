@@ -19,10 +19,7 @@ pipelines:
     when: log
     steps:
       - read_lines
-      - tag_records:
-          debug: "line LIKE '% DEBUG %'"
-          warning: "line LIKE '% WARN %'"
-          error: "line LIKE '% ERROR %'"
+      - tag_records: {{debug: "line LIKE '% DEBUG %'"}}
       - derive: {{line: "UPPER(line)"}}
       - route: {{debug: drop, else: out}}
 sinks:

@@ -27,7 +27,9 @@ class Story:
         self.now += int(seconds * SECOND)
         return self.now
 
-    async def came(self, file, name, *, tags=("orders",), pipelines=("orders",), held="", refused=""):
+    async def came(
+        self, file, name, *, tags=("orders",), pipelines=("orders",), held="", refused=""
+    ):
         await self.ledger.begin_claims(
             [
                 Claim(

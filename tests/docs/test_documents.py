@@ -106,6 +106,35 @@ def _must_exist(node, words, where):
     return None
 
 
+def test_the_architecture_names_real_things():
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    source = {p: p.read_text() for p in (ROOT / "src" / "filemill").rglob("*.py")}
+    words = set(re.findall(r"`([\w./]+)`", text))
+    checked = 0
+    for word in words:
+        if word.endswith(".py"):
+            assert (ROOT / "src" / "filemill" / word).exists(), word
+        elif re.fullmatch(r"[A-Z]\w+\.[a-z]\w+", word):
+            owner, method = word.split(".")
+            homes = [t for t in source.values() if re.search(rf"^class {owner}\b", t, re.MULTILINE)]
+            assert any(
+                re.search(rf"^    (async )?def {method}\(", t, re.MULTILINE) for t in homes
+            ), word
+        elif re.fullmatch(r"(service|config|model)(\.\w+)+", word):
+            *path, name = word.split(".")
+            folder = ROOT / "src" / "filemill" / Path(*path)
+            home = folder.with_suffix(".py") if not folder.is_dir() else folder / "__init__.py"
+            assert re.search(rf"^(class|(async )?def) {name}\b", source[home], re.MULTILINE), word
+        elif re.fullmatch(r"[A-Z][a-z]\w+", word):
+            assert any(re.search(rf"^class {word}\b", t, re.MULTILINE) for t in source.values()), (
+                word
+            )
+        else:
+            continue
+        checked += 1
+    assert checked > 30
+
+
 def test_the_readme_is_one_screen():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 80
 

@@ -17,7 +17,10 @@ def cut(*orders: RunOrder) -> list[list[str]]:
 
 
 def test_runs_of_one_pipeline_travel_together() -> None:
-    assert cut(order("a"), order("b"), order("c", "logs"), order("d", "logs")) == [["a", "b"], ["c", "d"]]
+    assert cut(order("a"), order("b"), order("c", "logs"), order("d", "logs")) == [
+        ["a", "b"],
+        ["c", "d"],
+    ]
 
 
 def test_a_solo_run_travels_alone() -> None:
@@ -26,7 +29,10 @@ def test_a_solo_run_travels_alone() -> None:
 
 def test_a_job_holds_no_more_bytes_than_a_worker_may_hold() -> None:
     big = GROUP_BYTES // 2 + 1
-    assert cut(order("a", size=big), order("b", size=big), order("c", size=1)) == [["a"], ["b", "c"]]
+    assert cut(order("a", size=big), order("b", size=big), order("c", size=1)) == [
+        ["a"],
+        ["b", "c"],
+    ]
     assert cut(order("huge", size=10 * GROUP_BYTES)) == [["huge"]]
 
 

@@ -35,7 +35,9 @@ def test_the_machines_failures_are_queued_again_whatever_the_attempt(kind: Failu
 
 def test_a_transient_failure_is_retried_until_its_attempts_are_spent() -> None:
     chance = random.Random(1)
-    states = [decide(failure(FailureKind.TRANSIENT), order(n), RETRY, chance).state for n in range(1, 6)]
+    states = [
+        decide(failure(FailureKind.TRANSIENT), order(n), RETRY, chance).state for n in range(1, 6)
+    ]
     assert states == ["retrying"] * 4 + ["dead"]
 
 
@@ -43,7 +45,9 @@ def test_backoff_is_full_jitter_under_a_doubling_ceiling() -> None:
     chance = random.Random(7)
     for attempt, ceiling in ((1, 2), (2, 4), (3, 8)):
         delays = [
-            decide(failure(FailureKind.TRANSIENT), order(attempt), RetryPlan(9, 2.0, 60.0), chance).delay
+            decide(
+                failure(FailureKind.TRANSIENT), order(attempt), RetryPlan(9, 2.0, 60.0), chance
+            ).delay
             for _ in range(400)
         ]
         assert 0 <= min(delays) < 0.2 * ceiling

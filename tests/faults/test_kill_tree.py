@@ -38,6 +38,7 @@ def test_twenty_kills_under_load_leave_exactly_one_output_per_sink(
     make_project(root)
     seed = int(os.environ.get("FILEMILL_SEED", str(random.randrange(1 << 30))))
     print(f"seed {seed}")
+    began = time.monotonic()
     chance = random.Random(seed)
     portions = 5
     dropped = 0
@@ -55,9 +56,11 @@ def test_twenty_kills_under_load_leave_exactly_one_output_per_sink(
         in_flight = published(root) < 3 * dropped
         program.kill_tree()
         killed_in_flight += in_flight
+        print(round_, before, published(root), f"{time.monotonic() - began:.1f}s")
 
     program = start(root)
-    finished = wait_for(lambda: not judge(root, FILES), 120)
+    finished = wait_for(lambda: published(root) >= 3 * FILES, 120)
+    finished = finished and wait_for(lambda: not judge(root, FILES), 10)
     wrong = judge(root, FILES)
     program.stop()
     assert finished, (seed, len(wrong), wrong[:10], (root / "server.log").read_text()[-3_000:])
@@ -96,8 +99,9 @@ def test_without_the_publication_record_the_same_kill_doubles_outputs(
     """The negative control: forget what STAGED recorded, and the oracle must go red."""
     root = tmp_path / "project"
     make_project(root)
-    # Killed between the renames and the DONE commit: the moment the record exists for.
-    program = start(root, FILEMILL_FAIL="server.rename:5:kill")
+    # Killed between the renames and the DONE commit: the moment the record exists for. (Three renames
+    # prove the sinks, three claim the inputs; the tenth is the fourth of nine that publish.)
+    program = start(root, FILEMILL_FAIL="server.rename:10:kill")
     drop(root, range(3))
     program.process.wait(timeout=60)
     program.kill_tree()
@@ -118,7 +122,7 @@ def test_with_the_publication_record_that_kill_costs_nothing(
     """The same moment as the negative control, with the record kept."""
     root = tmp_path / "project"
     make_project(root)
-    program = start(root, FILEMILL_FAIL="server.rename:5:kill")
+    program = start(root, FILEMILL_FAIL="server.rename:10:kill")
     drop(root, range(3))
     program.process.wait(timeout=60)
     program.kill_tree()

@@ -130,6 +130,17 @@ def test_ready_says_how_to_stop():
     assert lines().of(took_over)[0] == "took over 2 files from the last run"
 
 
+def test_the_drain_is_told_with_what_is_kept_and_how_long_it_took():
+    told = lines()
+    assert told.of(e.ServerDraining(at_ns=NOON, running=1, queued=3)) == [
+        "draining: 1 running, 3 queued (kept)"
+    ]
+    assert told.of(e.ServerStopped(at_ns=NOON + 400_000_000, kept=3)) == [
+        "done in 0.4s, 3 runs kept for the next start"
+    ]
+    assert lines().of(e.ServerStopped(at_ns=NOON, kept=0)) == ["stopped"]
+
+
 def test_drawn_signs_and_colour_are_for_terminals_that_can():
     assert marks_for("utf-8").done == "✓"
     assert marks_for("ascii").done == marks_for("latin-1").done == marks_for(None).done == "v"

@@ -11,6 +11,7 @@ from filemill.cli.application import command
 from filemill.cli.configuring import load_config
 from filemill.cli.failing import FAILED, OK, USAGE
 from filemill.cli.session import Session
+from filemill.telemetry.wording import plural
 
 
 class Form(StrEnum):
@@ -45,11 +46,7 @@ def check(
     elif not session.quiet:
         steps = sum(len(pipeline.steps) for pipeline in plan.pipelines)
         session.output.print(
-            f"No problems found: {_count(plan.sources, 'source')}, {_count(plan.tags, 'tag rule')}, "
-            f"{_count(plan.pipelines, 'pipeline')} ({steps} steps), {_count(plan.sinks, 'sink')}."
+            f"No problems found: {plural(len(plan.sources), 'source')}, {plural(len(plan.tags), 'tag rule')}, "
+            f"{plural(len(plan.pipelines), 'pipeline')} ({plural(steps, 'step')}), {plural(len(plan.sinks), 'sink')}."
         )
     return FAILED if strict and loaded.warnings else OK
-
-
-def _count(things: tuple[object, ...], word: str) -> str:
-    return f"{len(things)} {word}{'s' * (len(things) != 1)}"

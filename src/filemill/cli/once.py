@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from filemill.cli.failing import FAILED, OK
 from filemill.cli.reading import STYLES, open_ledger, short
 from filemill.cli.session import Session
+from filemill.model import events as e
+from filemill.telemetry.jsonlog import JsonLog
 from filemill.telemetry.wording import plural, printable
 
 if TYPE_CHECKING:
@@ -32,9 +34,15 @@ def run_once(
     from filemill.service.server import Revision
 
     log = make_log(session, log_format)
+
+    def emit(event: e.Event) -> None:
+        # Start and end of the server are no news to who waits for its end.
+        if not isinstance(event, e.ServerStarted | e.ServerStopped) or isinstance(log, JsonLog):
+            log(event)
+
     revision = Revision(loaded.digest, loaded.text)
     try:
-        outcome = asyncio.run(once(loaded.plan, revision, Registry(), log, paths, again=again))
+        outcome = asyncio.run(once(loaded.plan, revision, Registry(), emit, paths, again=again))
     finally:
         log.close()
     with open_ledger(session) as queries:

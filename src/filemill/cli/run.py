@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -142,8 +142,12 @@ def announce(console: Console, session: Session, plan: Plan, revision: int) -> N
     )
 
 
-def _how(options: dict[str, object]) -> str:
-    return f"settle {options['settle']}" if "settle" in options else ""
+def _how(options: dict[str, Any]) -> str:
+    """How a folder is watched, in a few words."""
+    from filemill.ports.units import format_duration
+
+    settle = options.get("settle")
+    return f"settle {format_duration(settle)}" if isinstance(settle, int | float) else ""
 
 
 def near(path: str) -> str:

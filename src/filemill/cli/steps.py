@@ -78,6 +78,8 @@ def _missing(registry: Registry, name: str) -> NoReturn:
 
 
 def _entry(registry: Registry, kind: str, name: str, *, full: bool = False) -> dict[str, Any]:
+    from filemill.config.effective import said
+
     component = registry.get(kind, name)
     spec = component.spec
     entry = {
@@ -89,6 +91,9 @@ def _entry(registry: Registry, kind: str, name: str, *, full: bool = False) -> d
     if not full:
         return entry
     schema = component.Options.model_json_schema()
+    for key, each in schema.get("properties", {}).items():
+        if each.get("default") is not None:
+            each["default"] = said(key, each["default"])
     return entry | {
         "example": spec.example,
         "options": _options(schema),

@@ -1,8 +1,10 @@
 """The version of what is installed."""
 
-from importlib.metadata import version as _installed
+from __future__ import annotations
 
 
 def version() -> str:
     """Such as `0.1.0`."""
-    return _installed("filemill")
+    from importlib.metadata import version as installed  # slow to load, and rarely needed
+
+    return installed("filemill")

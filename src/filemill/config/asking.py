@@ -9,7 +9,7 @@ from __future__ import annotations
 from filemill.config.elements import Draft, Rule, Step
 from filemill.config.positions import Map, Node, Place, Text, follow
 from filemill.config.problems import Problems
-from filemill.config.stepping import texts_in
+from filemill.config.stepping import place_of_text, texts_in
 from filemill.model.errors import FilemillError
 from filemill.ports.describe import Answer, Describe, ExpressionQuestion, Question, StepQuestion
 from filemill.ports.step import ExpressionUse
@@ -24,6 +24,7 @@ class Asker:
         self.steps: dict[str, Step] = {}
         self.expressions: dict[str, tuple[Step, ExpressionUse, Node]] = {}
         self.taggers: dict[str, list[Rule]] = {}
+        self.patterns: dict[str, list[Rule]] = {}
 
     def question(self) -> Question:
         """Everything there is to ask."""
@@ -41,12 +42,20 @@ class Asker:
         for rule in self.draft.rules:
             if rule.model.tagger:
                 self.taggers.setdefault(rule.model.tagger, []).append(rule)
-        return Question(self.draft.root, tuple(steps), tuple(expressions), tuple(self.taggers))
+            for pattern in rule.model.content:
+                self.patterns.setdefault(pattern, []).append(rule)
+        return Question(
+            self.draft.root,
+            tuple(steps),
+            tuple(expressions),
+            tuple(self.taggers),
+            tuple(self.patterns),
+        )
 
     def ask(self, describe: Describe) -> None:
         """Ask, and turn what is wrong into problems; a step's own description and options are kept."""
         question = self.question()
-        if not (question.steps or question.expressions or question.taggers):
+        if question == Question(self.draft.root):
             return
         try:
             answers = describe(question)
@@ -59,10 +68,16 @@ class Asker:
         for answer in answers.expressions:
             self.expression(answer)
         for answer in answers.taggers:
-            for rule in self.taggers.get(answer.key, []) if answer.error else []:
-                node = rule.node.get("tagger")
-                place = node.place if node is not None else rule.key.place
-                self.problems.error("bad-tagger", answer.error, place, answer.help)
+            self.rules("tagger", self.taggers, answer)
+        for answer in answers.patterns:
+            self.rules("content", self.patterns, answer)
+
+    def rules(self, key: str, asked: dict[str, list[Rule]], answer: Answer) -> None:
+        for rule in asked.get(answer.key, []) if answer.error else []:
+            node = rule.node.get(key)
+            place = rule.key.place if node is None else place_of_text(node, answer.key, node.place)
+            message = f"{answer.error} (tag {rule.tag})"
+            self.problems.error(f"bad-{key}", message, place, answer.help)
 
     def step(self, answer: Answer) -> None:
         step = self.steps[answer.key]

@@ -48,7 +48,8 @@ class Checker:
             chains.run(pipeline)
         self.sinks(draft)
         self.rule_sources(draft)
-        self.quoted_names(draft)
+        if describe is None:
+            self.quoted_names(draft)
         TagCheck(draft, self.problems).run()
         check_folders(draft, data, self.problems)
         if not draft.pipelines and draft.tree.get("pipelines") is None:
@@ -64,7 +65,15 @@ class Checker:
                 self.problems.error("unknown-key", message, entry.key.place, advice)
         own = Map({k: e for k, e in tree.entries.items() if k in SETTINGS}, tree.place)
         value = {key: each for key, each in plain(own).items() if each is not None}
-        judged = judge(Settings, value, own, tree.place, self.problems, "top level", root=self.root)
+        judged = judge(
+            Settings,
+            value,
+            node=own,
+            place=tree.place,
+            problems=self.problems,
+            what="top level",
+            root=self.root,
+        )
         if judged is None:
             return Settings.model_validate({})
         retry = judged.defaults.retry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from enum import Enum
 from typing import Any
@@ -38,6 +39,7 @@ class ComponentReader:
             if name in RESERVED_NAMES[section]:
                 message = f"`{name}` is reserved and cannot name a {section[:-1]}"
                 self.problems.error("reserved-name", message, key.place, "rename it")
+                self.problems.shadow(key.place)
             component = self.one(section, name, key, node)
             if component is not None:
                 found.append(component)
@@ -77,17 +79,18 @@ class ComponentReader:
                 message = f"{singular} `{name}` is both `{first}` and `{others[0]}`"
                 advice = f"make it two {section}, or remove one key"
                 self.problems.error("two-kinds", message, node.place_of(others[0]), advice)
+                self.problems.shadow(node.place_of(others[0]))
         if kinds:
             return kinds[0]
         for each in node.entries:
             if (close := closest(each, known)) is not None:
-                message = f"no {singular} `{each}` ({singular} {name})"
+                message = f"no kind of {singular} `{each}` ({singular} {name})"
                 advice = f"did you mean `{close}`?"
-                self.problems.error(f"unknown-{singular}", message, node.place_of(each), advice)
+                self.problems.error("unknown-kind", message, node.place_of(each), advice)
                 return ""
         message = f"{singular} `{name}` has no kind"
         advice = f"one key names it: {', '.join(sorted(installed))}"
-        self.problems.error(f"unknown-{singular}", message, key.place, advice)
+        self.problems.error("unknown-kind", message, key.place, advice)
         return ""
 
     def keys(self, section: str, kind: str) -> list[str]:
@@ -118,10 +121,10 @@ class ComponentReader:
         return judge(
             model,
             self.secrets.resolved(node),
-            node,
-            node.place_of(component.kind),
-            self.problems,
-            f"{singular} {component.name}",
+            node=node,
+            place=node.place_of(component.kind),
+            problems=self.problems,
+            what=f"{singular} {component.name}",
             root=self.root,
         )
 
@@ -144,16 +147,19 @@ class ComponentReader:
             try:
                 check_tag(item.text.replace("{dir}", "x"))
             except TagSyntaxError as error:
-                code = "reserved-tag" if "reserved" in error.message else "bad-tag"
-                message = error.message.replace("{dir}", "x")
-                if "{" in item.text.replace("{dir}", ""):
-                    message = f"`{item.text}` is not a tag: the only placeholder is {{dir}}"
-                self.problems.error(
-                    code, message.partition(": ")[0], item.place, message.partition(": ")[2]
-                )
+                self.bad_tag(item, error)
                 continue
             found.append((item.text, item.place))
         return found
+
+    def bad_tag(self, item: Text, error: TagSyntaxError) -> None:
+        head, _, advice = error.message.partition(": ")
+        if "reserved" in head:
+            self.problems.error("reserved-tag", head, item.place, "rename it")
+            return
+        if "{" in item.text.replace("{dir}", ""):
+            advice = "the only placeholder is {dir}, the first folder below the source's"
+        self.problems.error("bad-tag", f"`{item.text}` is not a tag", item.place, advice)
 
 
 def named(section: str, tree: Map, problems: Problems) -> Iterator[tuple[str, Text, Node]]:
@@ -177,23 +183,18 @@ def named(section: str, tree: Map, problems: Problems) -> Iterator[tuple[str, Te
 def builtins_of(value: Any) -> Any:
     """What a validated model holds, as dicts, lists, texts, numbers: the form in which a plan carries options."""
     if isinstance(value, BaseModel):
-        dumped = {}
-        for name, field in type(value).model_fields.items():
-            if not field.exclude:
-                dumped[field.alias or name] = builtins_of(getattr(value, name))
-        for name, extra in (value.model_extra or {}).items():
-            dumped[name] = builtins_of(extra)
-        return dumped
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, Enum):
-        return builtins_of(value.value)
+        fields = {
+            field.alias or name: getattr(value, name)
+            for name, field in type(value).model_fields.items()
+            if not field.exclude
+        }
+        return builtins_of(fields | (value.model_extra or {}))
     if isinstance(value, dict):
         return {str(key): builtins_of(each) for key, each in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [builtins_of(each) for each in value]
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
-        return value
-    if hasattr(value, "total_seconds"):
-        return value.total_seconds()
-    return str(value)
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, (Enum, dt.timedelta)):
+        return value.value if isinstance(value, Enum) else value.total_seconds()
+    return value if isinstance(value, (bool, int, float, str, bytes, type(None))) else str(value)

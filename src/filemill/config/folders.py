@@ -54,7 +54,9 @@ def _within(path: str, folder: str) -> bool:
 
 
 def _exists(source: _Folder, problems: Problems) -> None:
-    if os.path.isdir(source.path) or getattr(source.component.options, "create", False):
+    create = source.component.node.get("create")
+    made = isinstance(create, Text) and create.text.lower() in ("true", "yes", "on")
+    if os.path.isdir(source.path) or made:
         return
     name = source.component.name
     node = source.component.node.get(FOLDER)

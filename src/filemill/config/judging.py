@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from filemill.config.mistakes import quoted
 from filemill.config.positions import Map, Node, Place, Text, describe, follow
 from filemill.config.problems import Problems, closest, did_you_mean
+from filemill.config.secrets import MASK, secret_name
 
 Model = TypeVar("Model", bound=BaseModel)
 _HELP_BEGINS = ("write ", "use ", "did you ", "remove ", "there are ", "set ", "add ", "see ")
@@ -49,11 +50,11 @@ _LIMITS = {
 def judge(
     model: type[Model],
     value: Any,
+    *,
     node: Node,
     place: Place,
     problems: Problems,
     what: str,
-    *,
     root: str | None = None,
     example: str = "",
     hidden: Iterable[str] = (),
@@ -68,8 +69,15 @@ def judge(
         return model.model_validate(value, context={"root": root})
     except ValidationError as error:
         issues = error.errors(include_url=False, include_input=False)
-    judge_ = _Judge(model, node, place, problems, what, example, frozenset(hidden))
-    judge_.report(issues)
+    _Judge(
+        model,
+        node=node,
+        place=place,
+        problems=problems,
+        what=what,
+        example=example,
+        hidden=frozenset(hidden),
+    ).report(issues)
     return None
 
 
@@ -82,6 +90,7 @@ class _Judge:
     def __init__(
         self,
         model: type[BaseModel],
+        *,
         node: Node,
         place: Place,
         problems: Problems,
@@ -172,6 +181,9 @@ class _Judge:
         shown = _shown(node)
         close = closest(shown, choices)
         advice = f"did you mean `{close}`?" if close else ""
+        if len(choices) == 1:
+            self.wrong(f"only `{choices[0]}` is possible here, not `{shown}` ({self.what})", node)
+            return
         self.wrong(f"`{shown}` is not {_either(choices)}", node, advice)
 
     def missing(self, key: str, node: Node) -> None:
@@ -194,8 +206,9 @@ class _Judge:
         self.problems.error("unknown-key", message, place, advice)
 
     def wrong_shape(self, node: Node, wanted: list[str]) -> None:
-        place = self.at(node)
+        place = node.place
         if isinstance(node, Text) and node.empty:
+            place = self.at(node)
             self.problems.error(
                 "empty-value", f"nothing stands here ({self.what})", place,
                 self.example or "write a value, or remove the key",
@@ -238,7 +251,9 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _shown(node: Node) -> str:
-    return node.text if isinstance(node, Text) else describe(node)
+    if isinstance(node, Text):
+        return node.text
+    return MASK if secret_name(node) is not None else describe(node)
 
 
 def _either(words: list[str]) -> str:

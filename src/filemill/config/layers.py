@@ -25,6 +25,8 @@ from filemill.ports.registry import Registry
 
 PREFIX = "FILEMILL__"
 FOLDER = "conf.d"
+_TOP: dict[str, type[BaseModel]] = {"defaults": Defaults, "retention": Retention}
+_ENTRIES: dict[str, type[BaseModel]] = {"pipelines": Pipeline, "tags": TagRule}
 _PART = re.compile(r"[-.]")
 
 
@@ -155,6 +157,7 @@ class _Environment:
         node: Map = self.tree
         model: type[BaseModel] | None = Settings
         kind = ""
+        made: list[tuple[Map, Entry]] = []
         for depth, part in enumerate(parts):
             known = self.known(node, model, kind, depth)
             key = next((each for each in known if _folded(each) == part), None)
@@ -165,6 +168,8 @@ class _Environment:
                 if self.holds_more(key, node, model, depth):
                     self.unknown(name, "", [], place)
                     return False
+                for above, entry in made:
+                    above.entries[entry.key.text] = entry
                 node.entries[key] = Entry(
                     Text(key, place), read_value(value, place.file, self.problems)
                 )
@@ -173,7 +178,8 @@ class _Environment:
             model = self.model_below(model, kind, key, depth)
             below = node.entries.get(key)
             if below is None or (isinstance(below.value, Text) and below.value.empty):
-                below = node.entries[key] = Entry(Text(key, place), Map({}, place))
+                below = Entry(Text(key, place), Map({}, place))
+                made.append((node, below))
             if not isinstance(below.value, Map):
                 self.unknown(name, part, [], place)
                 return False
@@ -214,11 +220,11 @@ class _Environment:
         self, model: type[BaseModel] | None, kind: str, key: str, depth: int
     ) -> type[BaseModel] | None:
         if depth == 0:
-            return {"defaults": Defaults, "retention": Retention}.get(key)
+            return _TOP.get(key)
         if key == "retry" and model in (Defaults, Pipeline):
             return Retry
         if depth == 1:
-            return {"pipelines": Pipeline, "tags": TagRule}.get(kind)
+            return _ENTRIES.get(kind)
         return None
 
     def unknown(self, name: str, part: str, known: list[str], place: Place) -> None:

@@ -7,6 +7,7 @@ branch below answers one mistake that people really make; what is none of them k
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import yaml
 
@@ -66,43 +67,32 @@ class _Case:
         return Place(self.file, self.line + 1, begin + 1, max(length, 1))
 
     def explain(self) -> Explanation:
-        problem = self.problem
-        if "alias" in problem or "alias" in self.context:
-            return self.unquoted("is read as a YAML alias, not as text")
-        if problem.startswith("mapping values are not allowed"):
-            return self.colon()
-        if found := _CHARACTER.match(problem):
-            return self.character(found[1][1:-1])
-        if "block scalar" in self.context:
-            return self.unquoted(f"is not text: `{self.starting()}` begins a block of lines")
-        if problem == "found unexpected end of stream" and self.context_mark:
-            return self.opened("this quote is never closed", "close it on the same line")
-        if "unknown escape" in problem:
-            help_ = "use single quotes, or write the backslash twice"
-            return ("yaml", problem.replace("found ", "", 1), self.place(), help_)
-        if "another document" in problem:
-            message = "a second document begins here"
-            return (
-                "yaml",
-                message,
-                self.place(0, 3),
-                "a file holds one document: remove the `---`",
-            )
-        if problem.startswith("sequence entries are not allowed"):
-            message = "a list cannot begin on the line of its key"
-            return ("yaml", message, self.place(), "begin it on the next line, or write [a, b]")
-        if problem.startswith("expected ',' or"):
-            return self.flow()
-        if problem.startswith("expected <block end>"):
-            return self.block()
-        if "could not find expected ':'" in problem:
-            return self.no_colon()
-        return (
-            "yaml",
-            problem,
-            self.place(),
-            "check the line above too; quoting the value may help",
-        )
+        for holds, told in _CASES:
+            if holds(self):
+                return told(self)
+        advice = "check the line above too; quoting the value may help"
+        return ("yaml", self.problem, self.place(), advice)
+
+    def alias(self) -> Explanation:
+        return self.unquoted("is read as a YAML alias, not as text")
+
+    def block_scalar(self) -> Explanation:
+        return self.unquoted(f"is not text: `{self.starting()}` begins a block of lines")
+
+    def open_quote(self) -> Explanation:
+        return self.opened("this quote is never closed", "close it on the same line")
+
+    def escape(self) -> Explanation:
+        advice = "use single quotes, or write the backslash twice"
+        return ("yaml", self.problem.replace("found ", "", 1), self.place(), advice)
+
+    def second_document(self) -> Explanation:
+        advice = "a file holds one document: remove the `---`"
+        return ("yaml", "a second document begins here", self.place(0, 3), advice)
+
+    def list_behind_key(self) -> Explanation:
+        message = "a list cannot begin on the line of its key"
+        return ("yaml", message, self.place(), "begin it on the next line, or write [a, b]")
 
     def starting(self) -> str:
         value, _ = value_on(self.text)
@@ -119,7 +109,9 @@ class _Case:
         place = self.place(start, len(value))
         return ("unquoted", f"`{value}` {why}", place, f"quote it: {quoted(value)}")
 
-    def character(self, character: str) -> Explanation:
+    def character(self) -> Explanation:
+        found = _CHARACTER.match(self.problem)
+        character = found[1][1:-1] if found else self.starting()
         if character == "\\t":
             message = "a tab cannot indent"
             return (
@@ -176,8 +168,10 @@ class _Case:
         return ("unquoted", f"`{value}` is not one value", place, f"quote it: {quoted(value)}")
 
     def begins_line(self) -> bool:
-        """What the parser stumbles over is the first of its line: something above is still open."""
-        return not self.text[: self.column].strip()
+        """What the parser stumbles over begins its line: something above is still open."""
+        before = self.text[: self.column].strip()
+        above = self.context_mark is not None and self.context_mark.line < self.line
+        return not before or (above and re.fullmatch(r"[\w.-]+", before) is not None)
 
     def never_closed(self, bracket: str) -> Explanation:
         mark = self.context_mark
@@ -245,3 +239,22 @@ class _Case:
             )
             return ("yaml", "a `:` is missing behind this key", place, "write `key: value`")
         return ("yaml", "a `:` is missing", self.place(), "write `key: value`")
+
+
+_CASES: tuple[tuple[Callable[[_Case], bool], Callable[[_Case], Explanation]], ...] = (
+    (lambda case: "alias" in case.problem or "alias" in case.context, _Case.alias),
+    (lambda case: case.problem.startswith("mapping values are not allowed"), _Case.colon),
+    (lambda case: _CHARACTER.match(case.problem) is not None, _Case.character),
+    (lambda case: "block scalar" in case.context, _Case.block_scalar),
+    (
+        lambda case: case.problem == "found unexpected end of stream" and bool(case.context_mark),
+        _Case.open_quote,
+    ),
+    (lambda case: "unknown escape" in case.problem, _Case.escape),
+    (lambda case: "another document" in case.problem, _Case.second_document),
+    (lambda case: case.problem.startswith("sequence entries are not"), _Case.list_behind_key),
+    (lambda case: case.problem.startswith("expected ',' or"), _Case.flow),
+    (lambda case: case.problem.startswith("expected <block end>"), _Case.block),
+    (lambda case: "could not find expected ':'" in case.problem, _Case.no_colon),
+)
+"""What a parser says -> who explains it; the first that holds."""

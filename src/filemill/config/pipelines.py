@@ -37,7 +37,7 @@ def _one(name: str, key: Text, node: Map, reader: StepReader, problems: Problems
         value["steps"] = [None] if not isinstance(steps_node, List) or steps_node.items else []
     if when_node is not None and not isinstance(when_node, Text):
         value["when"] = ""
-    model = judge(Pipeline, value, node, key.place, problems, where)
+    model = judge(Pipeline, value, node=node, place=key.place, problems=problems, what=where)
     _check_retry(node.get("retry"), model.retry if model else None, problems)
     when = None if when_node is None else read_expression(when_node, problems, f"`when` of {where}")
     steps: list[Step] = []

@@ -119,10 +119,11 @@ class ConfigProblems(UsageError):
 def summary(problems: Iterable[Problem]) -> str:
     """`Found 2 errors and 1 warning.`; `No problems found.` when there are none."""
     severities = [problem.severity for problem in problems]
-    parts = []
-    for word in (ERROR, WARNING):
-        if number := severities.count(word):
-            parts.append(f"{number} {word}{'s' * (number != 1)}")
+    parts = [
+        f"{number} {word}{'s' * (number != 1)}"
+        for word in (ERROR, WARNING)
+        if (number := severities.count(word))
+    ]
     return f"Found {' and '.join(parts)}." if parts else "No problems found."
 
 

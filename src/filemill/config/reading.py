@@ -28,7 +28,9 @@ _DEFAULT_TAGS = frozenset({"", *(f"tag:yaml.org,2002:{kind}" for kind in ("str",
 _TAG = re.compile(r"!\S*")
 MEANT = "!"
 """Style of a text that stands for something YAML took apart."""
-_DEEP = re.compile(rf"[\[{{]{{{MAX_DEPTH}}}")
+_SURELY_FLAT = 400
+"""Opening brackets plus the longest line: below, no document can be deep enough to matter."""
+_NOT_PRINTABLE: re.Pattern[str] = yaml.reader.Reader.NON_PRINTABLE
 _PlainLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -98,11 +100,11 @@ def _decoded(data: bytes, file: str, problems: Problems) -> str | None:
         place = Place(file, line, column)
         problems.error("encoding", "this byte is not UTF-8", place, "save the file as UTF-8")
         return None
-    if not yaml.reader.Reader.NON_PRINTABLE.search(text):
+    if not _NOT_PRINTABLE.search(text):
         return text
     lines = problems.lines[file] = _BREAK.split(text)
-    for number, line in enumerate(lines, 1):
-        if found := yaml.reader.Reader.NON_PRINTABLE.search(line):
+    for number, written in enumerate(lines, 1):
+        if found := _NOT_PRINTABLE.search(written):
             place = Place(file, number, found.start() + 1)
             message = f"an invisible character (U+{ord(found[0]):04X}) stands here"
             problems.error("encoding", message, place, "remove it")
@@ -112,10 +114,11 @@ def _decoded(data: bytes, file: str, problems: Problems) -> str | None:
 
 def _composed(text: str, file: str, lines: list[str], problems: Problems) -> Any:
     """The parser's own tree, or None with the reason among the problems."""
-    if _DEEP.search(text):
-        problems.error(
-            "too-deep", f"{file}: lists and maps within each other end at {MAX_DEPTH} levels"
-        )
+    deep = _too_deep(text, lines)
+    if deep is not None:
+        place = Place(file, deep.line + 1, deep.column + 1)
+        message = f"lists and maps within each other end at {MAX_DEPTH} levels"
+        problems.error("too-deep", message, place, "write it flatter")
         return None
     try:
         root = yaml.compose(text, Loader=_PlainLoader)
@@ -125,16 +128,28 @@ def _composed(text: str, file: str, lines: list[str], problems: Problems) -> Any
         except yaml.MarkedYAMLError as error:
             problems.error(*explain(error, file, lines))
             return None
-        except RecursionError:
-            problems.error("too-deep", f"{file}: too many levels of lists and maps")
-            return None
-    except RecursionError:
-        problems.error("too-deep", f"{file}: too many levels of lists and maps")
-        return None
     if root is None:
         advice = "filemill init makes an example"
         problems.error("empty", "the configuration is empty", Place(file, 1, 1), advice)
     return root
+
+
+def _too_deep(text: str, lines: list[str]) -> Any:
+    """The mark at which a document goes too deep, or None. Asked first: composers recurse, and the C one crashes."""
+    if text.count("[") + text.count("{") + max(map(len, lines)) < _SURELY_FLAT:
+        return None
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_PlainLoader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    return event.start_mark
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except yaml.YAMLError:
+        return None  # composing stumbles over the same, no deeper than this came
+    return None
 
 
 class _Reader:
@@ -182,7 +197,8 @@ class _Reader:
         """What is written between two marks; empty unless it is on one line."""
         if start.line != end.line or start.line >= len(self.lines):
             return ""
-        return self.lines[start.line][start.column : end.column].rstrip()
+        written: str = self.lines[start.line][start.column : end.column]
+        return written.rstrip()
 
     def between(self, start: Any, end: Any) -> Place:
         written = self.raw(start, end)
@@ -317,6 +333,8 @@ class _Reader:
         self.spoil("unquoted", message, self.place(node), advice)
 
     def spoilt_key(self, key: Text, entries: dict[str, Entry]) -> bool:
+        if key.style == MEANT:
+            return True
         if key.text == "<<" and not key.style:
             message = "`<<` (merge) is not part of the language"
             self.spoil("yaml-merge", message, key.place, "write the keys out, or use `defaults:`")

@@ -27,23 +27,26 @@ from filemill.ports.units import Duration, Size
 _INTRODUCTION = """\
 # Configuration
 
-One YAML file, `filemill.yaml`; `conf.d/*.yaml` beside it add sources, tags, pipelines and sinks (a name twice is an error).
-It is looked for at `-c`, `FILEMILL_CONFIG`, in the current folder and those above it, in `$XDG_CONFIG_HOME/filemill`, in
-`/etc/filemill`. Relative paths are relative to it. Environment variables `FILEMILL__SECTION__KEY` come on top:
-`FILEMILL__WORKERS=2`, `FILEMILL__SOURCES__PARTNERS__SETTLE=2s`. `filemill config show` says which value counts and where it came from.
+One YAML file, `filemill.yaml`; `conf.d/*.yaml` beside it add sources, tags, pipelines and sinks (a name twice is
+an error). It is looked for at `-c`, `FILEMILL_CONFIG`, in the current folder and those above it, in
+`$XDG_CONFIG_HOME/filemill`, in `/etc/filemill`. Relative paths are relative to it. Environment variables
+`FILEMILL__SECTION__KEY` come on top: `FILEMILL__WORKERS=2`, `FILEMILL__SOURCES__PARTNERS__SETTLE=2s`.
+`filemill config show` says which value counts and where it came from.
 
 Values are text until an option asks for something else: `on`, `no`, `1.10` and `12:30:00` are what they look like.
 Durations and sizes carry units: `500ms`, `5m`, `1h30m`; `200MB` (10^6), `16MiB` (2^20). A secret is
 `{secret: NAME}` in place of any option's value: the environment variable NAME, or the file that NAME_FILE names.
 """
 _STEPS = """\
-A step is its name, or its name with options: `- read_csv`, `- filter: "amount > 0"`, `- steps.add_vat: {rate: 0.2}` (a dotted
-path is a Python function of your own). The last step is `route` or `write`.
+A step is its name, or its name with options: `- read_csv`, `- filter: "amount > 0"`,
+`- steps.add_vat: {rate: 0.2}` (a dotted path is a Python function of your own). The last step is `route` or `write`.
 """
 _TAGS = """\
-A tag is parts of `a-z 0-9 _ . % -` joined by `:`. `and`, `or`, `not` and `else` are reserved. Expressions (`when:`, `if:`,
-keys of `route`) are `and`, `or`, `not`, parentheses and tags, with `*` at a tag's end: `orders and not partner:*`.
+A tag is parts of `a-z 0-9 _ . % -` joined by `:`. `and`, `or`, `not` and `else` are reserved. Expressions (`when:`,
+`if:`, keys of `route`) are `and`, `or`, `not`, parentheses and tags, with `*` at a tag's end:
+`orders and not partner:*`.
 """
+_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
 
 def reference(registry: Registry | None = None) -> str:
@@ -147,23 +150,18 @@ def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     for alias, word in ((Duration, "duration"), (Size, "size")):
         if annotation == alias or (metadata and _same(metadata, get_args(alias)[1:])):
             return word
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "map"
-    origin = get_origin(annotation)
-    arguments = get_args(annotation)
-    if origin is Literal:
-        return ", ".join(f"`{each}`" for each in arguments)
+    origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         words = [_type(each) for each in arguments if each is not type(None)]
         return " or ".join(dict.fromkeys(words))
-    if origin is not None and hasattr(annotation, "__metadata__"):
+    if hasattr(annotation, "__metadata__"):
         return _type(arguments[0], arguments[1:])
-    if origin is dict:
+    if origin is Literal:
+        return ", ".join(f"`{each}`" for each in arguments)
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    if is_model or origin is dict:
         return "map"
-    if origin in (list, tuple, set, frozenset):
-        return "list"
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-    return names.get(annotation, "text")
+    return "list" if origin in (list, tuple, set, frozenset) else _WORDS.get(annotation, "text")
 
 
 def _same(metadata: Sequence[Any], wanted: Sequence[Any]) -> bool:

@@ -10,8 +10,8 @@ from filemill.config.elements import Branch, Expression, Step
 from filemill.config.judging import judge, keys_of
 from filemill.config.models import SIBLINGS, StepSiblings
 from filemill.config.models import Branch as BranchModel
-from filemill.config.positions import List, Map, Node, Place, Text, describe, plain
-from filemill.config.problems import Problems, did_you_mean
+from filemill.config.positions import Entry, List, Map, Node, Place, Text, describe, plain
+from filemill.config.problems import Problems, did_you_mean, listed
 from filemill.config.secrets import Secrets
 from filemill.config.tagging import read_expression
 from filemill.model.errors import NotFound
@@ -42,40 +42,33 @@ class StepReader:
         """Every step that has a name; what is wrong is among the problems."""
         found = []
         for number, item in enumerate(nodes.items, 1):
-            step = self.one(item, f"{where}, step {number}")
-            if step is not None:
-                found.append(step)
+            found += self.item(item, f"{where}, step {number}")
         return found
 
-    def one(self, item: Node, where: str) -> Step | None:
+    def item(self, item: Node, where: str) -> list[Step]:
+        """One step; with a forgotten `-`, the two that were meant."""
         if isinstance(item, Text):
             if item.empty:
-                self.problems.error(
-                    "empty-value", f"no step stands here ({where})", item.place, _LIST_OF_STEPS
-                )
-                return None
-            step = Step(
-                item.text,
-                item,
-                Text("", item.place),
-                item,
-                where,
-                NO_SIBLINGS,
-                Map({}, item.place),
-            )
-        elif isinstance(item, Map):
-            key = self.name(item, where)
-            if key is None:
-                return None
-            siblings = Map({k: e for k, e in item.entries.items() if k in SIBLINGS}, item.place)
-            step = Step(
-                key.text, key, item.entries[key.text].value, item, where,
-                self.siblings(siblings, key, where), siblings,
-            )  # fmt: skip
-        else:
-            message = f"a step is a name, or a name with options, not {describe(item)} ({where})"
+                message = f"no step stands here ({where})"
+                self.problems.error("empty-value", message, item.place, _LIST_OF_STEPS)
+                return []
+            nothing = Map({}, item.place)
+            step = Step(item.text, item, Text("", item.place), item, where, NO_SIBLINGS, nothing)
+            return [self.judged(step)]
+        if not isinstance(item, Map):
+            what = describe(item)
+            message = f"a step is a name, or a name with options, not {what} ({where})"
             self.problems.error("bad-value", message, item.place, "remove one `-`")
-            return None
+            return []
+        found = []
+        for key, entries in self.names(item, where):
+            siblings = Map(entries, item.place)
+            value = item.entries[key.text].value
+            judged = self.siblings(siblings, key, where)
+            found.append(self.judged(Step(key.text, key, value, item, where, judged, siblings)))
+        return found
+
+    def judged(self, step: Step) -> Step:
         self.component(step)
         self.guard(step)
         if step.cls is not None and step.uses == ROUTE:
@@ -88,32 +81,42 @@ class StepReader:
     def is_step(self, name: str) -> bool:
         return name in self.installed or name in PLANNED["steps"] or bool(_DOTTED.match(name))
 
-    def name(self, item: Map, where: str) -> Text | None:
-        """The key that names the step; other keys that are no siblings are reported."""
+    def names(self, item: Map, where: str) -> list[tuple[Text, dict[str, Entry]]]:
+        """Each key that names a step, with the siblings that follow it; keys that are neither are reported."""
         others = [entry.key for key, entry in item.entries.items() if key not in SIBLINGS]
         if not others:
             message = f"no step in this item ({where})"
-            advice = f"{', '.join(item.entries)} stand beside a step's name" if item.entries else ""
-            self.problems.error("no-step", message, item.place, advice or _LIST_OF_STEPS)
-            return None
-        steps = [key for key in others if self.is_step(key.text)]
-        chosen = steps[0] if steps else others[0]
+            advice = f"`{listed(item.entries)}` belongs beside a step's name"
+            self.problems.error(
+                "no-step", message, item.place, advice if item.entries else _LIST_OF_STEPS
+            )
+            return []
+        steps = [key for key in others if self.is_step(key.text)] or others[:1]
         for key in others:
-            if key is chosen:
-                continue
-            if key in steps:
-                message = f"two step names in one item: `{chosen.text}` and `{key.text}` ({where})"
-                advice = f"put `- ` before `{key.text}`"
-                self.problems.error("two-steps", message, key.place, advice)
-                continue
-            message = f"no key `{key.text}` beside step `{chosen.text}` ({where})"
-            advice = did_you_mean(key.text, SIBLINGS)
-            if self.has_option(chosen.text, key.text):
-                advice = f"`{key.text}` is an option of `{chosen.text}`: indent it below"
-            elif not advice:
-                advice = f"options are indented below `{chosen.text}:`; beside it stand {', '.join(SIBLINGS)}"
-            self.problems.error("unknown-key", message, key.place, advice)
-        return chosen
+            if key not in steps:
+                self.unknown_key(key, steps[0], where)
+        for key in steps[1:]:
+            names = f"`{steps[0].text}` and `{key.text}`"
+            message = f"two step names in one item: {names} ({where})"
+            self.problems.error("two-steps", message, key.place, f"put `- ` before `{key.text}`")
+        found: list[tuple[Text, dict[str, Entry]]] = [(key, {}) for key in steps]
+        at = 0
+        for name, entry in item.entries.items():
+            if name in SIBLINGS:
+                found[at][1][name] = entry
+            elif entry.key in steps:
+                at = steps.index(entry.key)
+        return found
+
+    def unknown_key(self, key: Text, step: Text, where: str) -> None:
+        message = f"no key `{key.text}` beside step `{step.text}` ({where})"
+        advice = did_you_mean(key.text, SIBLINGS)
+        if self.has_option(step.text, key.text):
+            advice = f"`{key.text}` is an option of `{step.text}`: indent it below"
+        elif not advice:
+            beside = ", ".join(SIBLINGS)
+            advice = f"options are indented below `{step.text}:`; beside it stand {beside}"
+        self.problems.error("unknown-key", message, key.place, advice)
 
     def has_option(self, uses: str, key: str) -> bool:
         if uses not in self.installed:
@@ -132,7 +135,9 @@ class StepReader:
                 self.problems.error(
                     "empty-value", message, node.place_of(name), "write a value, or remove the key"
                 )
-        judged = judge(StepSiblings, given, node, key.place, self.problems, where)
+        judged = judge(
+            StepSiblings, given, node=node, place=key.place, problems=self.problems, what=where
+        )
         if judged is None:
             return NO_SIBLINGS
         if judged.mode is not None and key.text != ROUTE:
@@ -211,9 +216,15 @@ class StepReader:
         if step.uses == ROUTE and not isinstance(step.value, Map):
             return
         judged = judge(
-            model, value, step.value, step.key.place, self.problems, step.where,
-            root=self.root, example=f"such as {spec.example}",
-        )  # fmt: skip
+            model,
+            value,
+            node=step.value,
+            place=step.key.place,
+            problems=self.problems,
+            what=step.where,
+            root=self.root,
+            example=f"such as {spec.example}",
+        )
         if judged is not None:
             step.options = builtins_of(judged)
             step.uses_of = step.cls.uses(judged) if hasattr(step.cls, "uses") else Uses()
@@ -247,7 +258,7 @@ class StepReader:
         ]
         for key in wrong:
             message = f"`{key.text}` stands among the options of `{step.uses}` ({step.where})"
-            advice = f"move it out, below the `{step.uses[:1]}` of `{step.uses}`"
+            advice = f"start `{key.text}:` in the column of `{step.uses}:`"
             self.problems.error("misplaced-key", message, key.place, advice)
         return bool(wrong)
 
@@ -305,9 +316,14 @@ class StepReader:
     def branch_steps(self, branch: Branch, value: Map, where: str) -> bool:
         place = branch.key.place
         judged = judge(
-            BranchModel, plain(value), value, place, self.problems, where,
+            BranchModel,
+            plain(value),
+            node=value,
+            place=place,
+            problems=self.problems,
+            what=where,
             example="write {steps: [...], to: SINK}",
-        )  # fmt: skip
+        )
         if judged is None:
             return False
         steps, to = value.get("steps"), value.get("to")

@@ -54,13 +54,16 @@ def read_rules(tree: Map, problems: Problems) -> list[Rule]:
             head, _, advice = error.message.partition(": ")
             code = "reserved-tag" if "reserved" in head else "bad-tag"
             problems.error(code, head, key.at(error.offset), advice or "rename it")
+            problems.shadow(key.place)
         for number, item in enumerate(node.items if isinstance(node, List) else [node], 1):
             what = f"tag {tag}" + (f", rule {number}" if isinstance(node, List) else "")
             if not isinstance(item, Map):
                 message = f"a tag rule is a map, not {describe(item)} ({what})"
                 problems.error("bad-value", message, item.place, 'write {name: "*.csv"}')
                 continue
-            judged = judge(TagRule, plain(item), item, key.place, problems, what)
+            judged = judge(
+                TagRule, plain(item), node=item, place=key.place, problems=problems, what=what
+            )
             if judged is not None:
                 found.append(Rule(tag, key, item, judged))
     return found
@@ -104,7 +107,8 @@ class TagCheck:
         self.problems = problems
         self.used: set[str] = set()
         self.unmade: set[str] = set()
-        rules = {rule.tag for rule in draft.rules}
+        section = draft.tree.get("tags")
+        rules = set(section.entries) if isinstance(section, Map) else set()
         sources = {_made_by_source(tag) for source in draft.sources for tag, _ in source.tags}
         odd = any(rule.model.tagger for rule in draft.rules) or any(
             source.cls is None for source in draft.sources

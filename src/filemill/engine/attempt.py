@@ -21,8 +21,8 @@ from filemill.model.tags import TagExpression, has_tag
 from filemill.ports.step import Grain
 from filemill.records.batch import Batch
 from filemill.records.expressions import Expression
-from filemill.records.layout import Hints
-from filemill.records.merging import merge
+from filemill.records.layout import Hints, Layout, Restart
+from filemill.records.merging import align, merge
 from filemill.records.text import TAG
 
 
@@ -94,6 +94,10 @@ class Context:
         """For a reader: blank lines skipped in one file."""
         self._attempt.runs[order].blank += number
 
+    def note_layout(self, order: int, layout: Layout) -> None:
+        """For a reader: how one file is laid out; before its records, and also if it has none."""
+        self._attempt.note_layout(order, layout)
+
     def drop(self, batch: Batch) -> None:
         """Count these records as dropped on purpose."""
         for file, number in counts_of(batch):
@@ -104,13 +108,9 @@ class Context:
         route = self.plan.routes[number]
         group = f"{self.plan.id}:{number}" if route.all_matches else self.plan.id
         nodes = self._node.branches[number]
-        if nodes:
-            self._attempt.branch_groups[nodes] = (route.sinks, group)
-            through = self._attempt.push(nodes, 0, batch)
-            if through is None:
-                return
-            batch = through
-        self._attempt.sends.send(route.sinks, batch, group)
+        self._attempt.branch_groups[nodes] = (route.sinks, group)
+        for through in self._attempt.push(nodes, 0, batch):
+            self._attempt.sends.send(route.sinks, through, group)
 
     def send(self, sinks: Sequence[str], batch: Batch) -> None:
         """Hand records to sinks, in order."""
@@ -149,6 +149,14 @@ class Attempt:
         self._steps: dict[int, Any] = {}
         self._folder: str | None = None
         self._guards: dict[str, bool | None] = {}
+        self._layouts: dict[int, Layout] = {}
+        self._given: dict[tuple[int, int], tuple[str, ...]] = {}
+        """By function step and file: the columns it was given."""
+        self._made: dict[int, dict[int, tuple[str, ...]]] = {}
+        """By file and function step: the columns it made."""
+        for node in chain.all_nodes:
+            for file, columns in hints.columns.get(node.plan.id, {}).items():
+                self._made.setdefault(file, {})[node.index] = columns
 
     def _stand(self, where: str) -> None:
         self.at = where
@@ -206,59 +214,77 @@ class Attempt:
         self._drain(nodes, after)
         self.sends.flush()
 
+    def note_layout(self, file: int, layout: Layout) -> None:
+        """Take in how a file is laid out: from that follow the headers of its outputs."""
+        self._layouts[file] = layout
+        self._expect(file)
+
+    def _expect(self, file: int) -> None:
+        headers = self.chain.headers.of(self._layouts[file], self._made.get(file, {}))
+        self.sends.expect(file, headers)
+
     def push(
         self, nodes: Sequence[Node], start: int, batch: Batch, counts: Counts | None = None
-    ) -> Batch | None:
+    ) -> list[Batch]:
         """Take a batch through the steps from `start` on; what comes out at the end, if anything."""
-        for node in nodes[start:]:
+        for number in range(start, len(nodes)):
             if not len(batch):
-                return None
+                return []
+            node = nodes[number]
             counts = counts if counts is not None else counts_of(batch)
             if node.transforms:
-                batch, counts = self._apply(node, batch, counts)
+                made, counts = self._apply(node, batch, counts)
+                if len(made) > 1:
+                    rest = [self.push(nodes, number + 1, part) for part in made]
+                    return [part for parts in rest for part in parts]
+                batch = made[0]
             else:
                 passed = self._deliver(node, batch, counts)
                 if passed is None:
-                    return None
+                    return []
                 batch = passed
-        return batch if len(batch) else None
+        return [batch] if len(batch) else []
 
     def _drain(self, nodes: Sequence[Node], start: int) -> None:
         """After the last batch: what steps held back goes through the steps behind them."""
         for number in range(start, len(nodes)):
             node = nodes[number]
             if node.transforms:
-                rest = self._close_step(node)
-                if rest is not None:
+                for rest in self._close_step(node):
                     self.push(nodes, number + 1, rest)
             for branch in node.branches:
                 self._drain_branch(branch)
 
     def _drain_branch(self, nodes: tuple[Node, ...]) -> None:
         for number, node in enumerate(nodes):
-            if node.transforms and (rest := self._close_step(node)) is not None:
-                through = self.push(nodes, number + 1, rest)
-                if through is not None:
+            for rest in self._close_step(node) if node.transforms else ():
+                for through in self.push(nodes, number + 1, rest):
                     sinks, group = self.branch_groups[nodes]
                     self.sends.send(sinks, through, group)
 
-    def _close_step(self, node: Node) -> Batch | None:
+    def _close_step(self, node: Node) -> list[Batch]:
         step = self._open(node)
         self._enter(node)
         rest: Batch | None = step.close()
         if rest is None or not len(rest):
-            return None
+            return []
         for file, number in counts_of(rest):
             self.books[node.index].given[file] += number
-        return rest
+        return self._by_columns(node, rest) if node.dynamic else [rest]
 
-    def _apply(self, node: Node, batch: Batch, counts: Counts) -> tuple[Batch, Counts | None]:
+    def _apply(
+        self, node: Node, batch: Batch, counts: Counts
+    ) -> tuple[list[Batch], Counts | None]:
+        """What a step makes of a batch, in parts if its files have other columns then; the counts of a single part."""
         guard = node.plan.guard
         outside: Batch | None = None
+        wide: tuple[str, ...] = ()
         if guard is not None:
+            # With or without a record inside: later steps see the same columns in every batch.
+            wide = tuple(dict.fromkeys((*batch.layout.columns, *node.after(batch.layout.columns))))
             inside = self._guarded(guard, batch)
             if inside is False:
-                return batch, counts
+                return [align(batch, wide)], counts
             if inside is not True:
                 outside = batch.where(~inside)
                 batch = batch.where(inside)
@@ -269,6 +295,9 @@ class Attempt:
         bad_before = sum(book.bad)
         for file, number in counts:
             book.taken[file] += number
+        if node.dynamic:
+            for file, _ in counts:
+                self._given[node.index, file] = batch.layout.columns
         began = time.perf_counter_ns()
         made: Batch = step.apply(batch)
         book.took_ns += time.perf_counter_ns() - began
@@ -277,9 +306,48 @@ class Attempt:
         given = counts if same else counts_of(made)
         for file, number in given:
             book.given[file] += number
+        if node.dynamic:
+            parts = self._by_columns(node, made)
+            if outside is not None:
+                parts = _rejoined(parts, outside)
+            return parts, given if outside is None and len(parts) == 1 else None
+        if guard is None:
+            return [made], given
+        made = align(made, wide)
         if outside is None:
-            return made, given
-        return merge([made, outside]), None
+            return [made], given
+        return [merge([align(outside, wide), made])], None
+
+    def _by_columns(self, node: Node, made: Batch) -> list[Batch]:
+        """What a function made, one part for each set of columns that its files have.
+
+        A file's columns are those of its own records, wherever in it they appear, so that it passes on, and ends up,
+        as it would alone and in one piece.
+
+        Raises:
+            Restart: this part of a file has columns that the parts before it had not.
+        """
+        if made.layout.format != "csv" or not len(made):
+            return [made]
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for file in dict.fromkeys(file for file, _, _ in made.split_files()):
+            columns = made.own.get(file, made.layout.columns)
+            known = self._made.setdefault(file, {}).get(node.index)
+            if known is None:
+                if node.plan.guard is not None:
+                    columns = tuple(dict.fromkeys((*self._given[node.index, file], *columns)))
+                known = self._made[file][node.index] = columns
+                self._expect(file)
+            elif not set(columns) <= set(known):
+                names = dict.fromkeys((*known, *columns))
+                given = [name for name in self._given[node.index, file] if name in names]
+                union = tuple(dict.fromkeys((*given, *names)))
+                raise Restart(Hints(columns={node.plan.id: {file: union}}))
+            alike.setdefault(known, []).append(file)
+        if len(alike) == 1:
+            return [align(made, columns) for columns in alike]
+        files = made.frame.get_column("_file")
+        return [align(made.where(files.is_in(some)), columns) for columns, some in alike.items()]
 
     def _deliver(self, node: Node, batch: Batch, counts: Counts) -> Batch | None:
         guard = node.plan.guard
@@ -352,3 +420,17 @@ class Attempt:
         folder = os.path.join(self._folder, f"{number}-{len(os.listdir(self._folder))}")
         os.mkdir(folder, 0o700)
         return folder
+
+
+def _rejoined(parts: Sequence[Batch], outside: Batch) -> list[Batch]:
+    """The parts with those records of their own files that a guard kept outside; then the files it kept out whole."""
+    joined = []
+    for part in parts:
+        mine = outside.frame.get_column("_file").is_in(part.frame.get_column("_file").unique())
+        if mine.any():
+            own = outside.where(mine)
+            joined.append(merge([align(own, part.layout.columns), part]) if len(part) else own)
+            outside = outside.where(~mine)
+        else:
+            joined.append(part)
+    return [*joined, outside] if len(outside) else joined

@@ -27,6 +27,7 @@ class Node:
     __slots__ = (
         "branches",
         "component",
+        "dynamic",
         "index",
         "options",
         "plan",
@@ -47,6 +48,8 @@ class Node:
             raise StepTrouble(plan.id, error) from error
         self.reads = hasattr(self.component, "read")
         self.transforms = hasattr(self.component, "apply")
+        self.dynamic = "." in plan.uses
+        """A user's function: only what it returns tells which columns records have then."""
         if self.reads and plan.guard is not None:
             raise StepTrouble(
                 plan.id,
@@ -58,6 +61,13 @@ class Node:
         self.branches = tuple(
             tuple(Node(step, registry, index) for step in route.steps) for route in plan.routes
         )
+
+    def after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """The columns of a record that had these and went through this step, as far as the options tell."""
+        if self.refers.selects is not None:
+            return self.refers.selects
+        gives = [u.gives for u in self.refers.expressions if u.gives not in self.refers.tags]
+        return tuple(dict.fromkeys((*columns, *filter(None, gives))))
 
 
 class Chain:
@@ -72,6 +82,7 @@ class Chain:
         index = iter(range(1_000_000))
         self.nodes = tuple(Node(step, registry, index) for step in plan.steps)
         self.all_nodes = tuple(_every(self.nodes))
+        self.headers = Headers(self.nodes)
         self._expressions: dict[str, Expression] = {}
         wanted: dict[str, None] = {}
         sees_all = self._note(self.nodes, wanted, frozenset())
@@ -93,7 +104,7 @@ class Chain:
         """Note the columns these steps want of the file; answers whether a function sees all columns."""
         sees_all = False
         for node in nodes:
-            sees_all |= "." in node.plan.uses
+            sees_all |= node.dynamic
             for use in node.refers.expressions:
                 try:
                     columns = self.expression(use.sql).columns

@@ -215,7 +215,7 @@ class Dispatcher:
         group = announced.kind is Announced.GROUP
         decided = []
         for order in batch:
-            guilty = announced.kind is Announced.RUN and announced.run == order.run
+            guilty = announced.runs == (order.run,)
             if guilty or (group and len(batch) == 1):
                 failure = Failure(
                     FailureKind.CRASH,

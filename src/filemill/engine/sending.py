@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from filemill.durable import Durable
 from filemill.engine.failures import disk_fault
+from filemill.engine.headers import Header
 from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder, StagedOutput
@@ -63,6 +64,12 @@ class Sends:
         self._stagers: dict[str, Any] = {}
         self._waiting: dict[str, list[tuple[str, Batch]]] = {}
         self._sent_files: set[tuple[str, str]] = set()
+        self._headers: dict[int, Mapping[str, Header]] = {}
+        self._told: dict[str, dict[int, Header]] = {}
+
+    def expect(self, order: int, headers: Mapping[str, Header]) -> None:
+        """Say how one file's outputs are headed from here on, by sink."""
+        self._headers[order] = headers
 
     def send(self, sinks: Sequence[str], batch: Batch, group: str) -> None:
         """Keep a batch for sinks until the source batch is through."""
@@ -84,9 +91,10 @@ class Sends:
             return
         waiting, self._waiting = self._waiting, {}
         for sink, sends in waiting.items():
-            batch = sends[0][1] if len(sends) == 1 else _together(sends)
             with self._staging(sink):
-                self._stager(sink).write(batch)
+                stager = self._told_stager(sink)
+                for batch in _together(sends):
+                    stager.write(batch)
 
     def drop(self, run: str) -> None:
         """Forget one run, which failed."""
@@ -111,13 +119,24 @@ class Sends:
         """Open these sinks' stagers even if nothing will be sent (`empty: write`)."""
         for sink in sinks:
             with self._staging(sink):
-                self._stager(sink)
+                self._told_stager(sink)
+
+    def _told_stager(self, sink: str) -> Any:
+        """The sink's stager, once it knows of every header what is known here."""
+        stager = self._stager(sink)
+        told = self._told.setdefault(sink, {})
+        for order, headers in self._headers.items():
+            header = headers.get(sink)
+            if header is not None and told.get(order) is not header:
+                told[order] = header
+                stager.expect(order, header.layout, more=header.more)
+        return stager
 
     def _stager(self, sink: str) -> Any:
         stager = self._stagers.get(sink)
         if stager is None:
-            header = self._hints.headers.get(sink, ())
-            stager = self._sinks.get(sink).stager(self._orders, header)
+            headers = self._hints.headers.get(sink, {})
+            stager = self._sinks.get(sink).stager(self._orders, headers)
             self._stagers[sink] = stager
         return stager
 
@@ -133,7 +152,33 @@ class Sends:
             raise fault from error
 
 
-def _together(sends: Sequence[tuple[str, Batch]]) -> Batch:
+def _together(sends: Sequence[tuple[str, Batch]]) -> list[Batch]:
+    """What was sent as few batches, each in the input's order.
+
+    Sends with other columns become one only for files that are in all of them, so that no file gets a column, not
+    even an empty one, because of the files beside it.
+    """
+    if len(sends) == 1:
+        return [sends[0][1]]
+    if len({batch.layout.columns for _, batch in sends}) == 1:
+        return [_one(sends)]
+    files = [{file for file, _, _ in batch.split_files()} for _, batch in sends]
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for file in sorted(set().union(*files)):
+        alike.setdefault(tuple(n for n, some in enumerate(files) if file in some), []).append(file)
+    if len(alike) == 1:
+        return [_one(sends)]
+    return [
+        _one([(sends[n][0], _of_files(sends[n][1], some)) for n in numbers])
+        for numbers, some in alike.items()
+    ]
+
+
+def _of_files(batch: Batch, files: Sequence[int]) -> Batch:
+    return batch.where(batch.frame.get_column("_file").is_in(list(files)))
+
+
+def _one(sends: Sequence[tuple[str, Batch]]) -> Batch:
     groups: dict[str, list[Batch]] = {}
     for group, batch in sends:
         groups.setdefault(group, []).append(batch)

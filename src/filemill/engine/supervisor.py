@@ -337,11 +337,11 @@ class WorkerPool:
                     self._retire(slot)
 
     def _check_deadline(self, slot: _Slot, now: float) -> None:
-        page = slot.page.read()
-        if page.sequence != slot.sequence:
-            slot.sequence = page.sequence
+        sequence, allowed = slot.page.glance()
+        if sequence != slot.sequence:
+            slot.sequence = sequence
             slot.moved_at = now
-        deadline = page.allowed or slot.deadline
+        deadline = allowed or slot.deadline
         late = now - slot.moved_at - deadline
         if late > 0 and not slot.killed_for:
             slot.killed_for = f"timed out after {deadline:g}s"

@@ -84,10 +84,10 @@ class CsvHeaders:
             )
         if not final:
             raise PermanentError("the first line is longer than max_record", help="is this CSV?")
-        if not body:
-            return Head(Layout("csv", "csv"), used, lines, lines)
         if not self.header:
             return Head(self._headless(body), used, lines, lines)
+        if not body:
+            return Head(Layout("csv", "csv"), used, lines, lines)
         return Head(self._layout(body), len(block), lines + 1, lines)
 
     def _headless(self, line: bytes) -> Layout:

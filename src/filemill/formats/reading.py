@@ -45,6 +45,8 @@ class ReadRequest:
     report_bad: Callable[[int, list[BadRecord]], None]
     count_blank: Callable[[int, int], None]
     count_records: Callable[[int, int], None]
+    note_layout: Callable[[int, Layout], None] = lambda _order, _layout: None
+    """Told once a file, before its records and also if it has none: how it is laid out."""
     needs: frozenset[str] | None = frozenset()
     named: frozenset[str] = frozenset()
     types: Mapping[str, str] = field(default_factory=dict)
@@ -147,12 +149,13 @@ class RecordReader(ABC):
         start = len(_BOM) if data.startswith(_BOM) else 0
         body = data[start:] if start else data
         head = self.head(body, final=True)
-        if head is None or head.used >= len(body):
-            if head is not None and head.blank:
-                self.request.count_blank(index, head.blank)
+        if head is None:
             return None
+        self.request.note_layout(index, head.layout)
         if head.blank:
             self.request.count_blank(index, head.blank)
+        if head.used >= len(body):
+            return None
         body = finished(body[head.used :] if head.used else body, head.layout)
         return head.layout, Piece(index, start + head.used, 1 + head.lines, 1, len(body)), body
 
@@ -202,6 +205,7 @@ class RecordReader(ABC):
                 if head is None:
                     cursor.carry = len(block)
                     continue
+                self.request.note_layout(index, head.layout)
                 if head.blank:
                     self.request.count_blank(index, head.blank)
                 block = block[head.used :]

@@ -38,6 +38,8 @@ class Question(msgspec.Struct, frozen=True):
     steps: tuple[StepQuestion, ...] = ()
     expressions: tuple[ExpressionQuestion, ...] = ()
     taggers: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    """Regular expressions of tag rules' `content`."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -58,11 +60,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """Answers by kind, in the order asked; a tagger's key is its path."""
+    """Answers by kind, in the order asked; a tagger's key is its path, a pattern's its text."""
 
     steps: tuple[Answer, ...] = ()
     expressions: tuple[Answer, ...] = ()
     taggers: tuple[Answer, ...] = ()
+    patterns: tuple[Answer, ...] = ()
 
 
 Describe = Callable[[Question], Answers]

@@ -14,7 +14,7 @@ Promises common to all methods:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -124,12 +124,14 @@ class Ledger(Protocol):
         """Store a configuration under the next number, or find the one with this digest."""
         ...
 
-    async def recover(self, at_ns: int, max_interruptions: int) -> Recovered:
+    async def recover(
+        self, at_ns: int, max_interruptions: int, begun: Collection[str] | None = None
+    ) -> Recovered:
         """Take over from a former server; called once, before anything else, under the instance lock.
 
-        RUNNING runs go back to QUEUED with `interruptions + 1` and a new fence; those over
-        `max_interruptions` become dead with `Interrupted`. They are marked solo, so that a file which brings
-        servers down is found alone.
+        RUNNING runs go back to QUEUED with a new fence, their attempt given back. Those in `begun` (what workers had
+        announced; None: all) count an interruption: from half of `max_interruptions` on they run alone, so that a
+        file which brings servers down is found, and over it they become dead with `Interrupted`.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -14,6 +14,7 @@ from filemill.model.runs import Publication, RunOrder, StagedOutput
 if TYPE_CHECKING:
     from filemill.durable import Durable
     from filemill.records.batch import Batch
+    from filemill.records.layout import Layout
 
 
 class SinkSpec(msgspec.Struct, frozen=True):
@@ -49,9 +50,17 @@ class Published(StrEnum):
 class Stager(Protocol):
     """The worker's half for one batch of runs of one pipeline. Used by one thread.
 
-    `write` and `write_file` may be called any number of times in record order; `finish` once, or `abort`. Nothing is visible to a
+    `expect` comes before a run's records and may come again; `write` and `write_file` may be called any number of times in record order; `finish` once, or `abort`. Nothing is visible to a
     consumer, ever. A run that never got a record yields no output (unless `empty: write`).
     """
+
+    def expect(self, order: int, layout: Layout, *, more: bool) -> None:
+        """Say which columns a run's csv output has (those of `layout`), with records and without.
+
+        `order` is the run's place among the orders. With `more` only the records can tell which columns there
+        are: those come first, in order of first appearance, and then those of `layout` that no record had.
+        """
+        ...
 
     def write(self, batch: Batch) -> None:
         """Append the batch's records to each of its runs' outputs."""
@@ -94,8 +103,10 @@ class Sink(Protocol):
         """
         ...
 
-    def stager(self, orders: Sequence[RunOrder], header: tuple[str, ...] = ()) -> Stager:
-        """A worker's stager for these runs. `header`: columns that an earlier try found out it must begin with."""
+    def stager(
+        self, orders: Sequence[RunOrder], headers: Mapping[int, tuple[str, ...]] | None = None
+    ) -> Stager:
+        """A worker's stager for these runs. `headers`, by order: columns an earlier try found theirs must begin with."""
         ...
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:

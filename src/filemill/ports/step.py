@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from filemill.model.runs import BadRecord, RunOrder
     from filemill.records.batch import Batch
     from filemill.records.expressions import Expression
-    from filemill.records.layout import Hints
+    from filemill.records.layout import Hints, Layout
 
 
 class Form(StrEnum):
@@ -96,6 +96,8 @@ class Uses(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     """Record tags it makes."""
     sinks: tuple[str, ...] = ()
+    selects: tuple[str, ...] | None = None
+    """The only columns records have after it, in order; None: those before, then what its expressions give."""
 
 
 class StepContext(Protocol):
@@ -151,6 +153,10 @@ class StepContext(Protocol):
 
     def count_blank(self, order: int, number: int) -> None:
         """For a reader: blank lines skipped in one file."""
+        ...
+
+    def note_layout(self, order: int, layout: Layout) -> None:
+        """For a reader: how one file is laid out; before its records, and also if it has none."""
         ...
 
     def drop(self, batch: Batch) -> None:

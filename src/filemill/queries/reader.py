@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import Self
 
 from filemill.model.errors import NotFound, UsageError
-from filemill.model.histogram import quantile_ns
-from filemill.model.runs import Publication
-from filemill.model.states import FileState, RunState, file_state_of
+from filemill.model.states import RunState
 from filemill.ports.clock import Clock
-from filemill.ports.reading import AttemptRow, FileRow, Reading, RunRow, Selection
+from filemill.ports.reading import FileRow, Reading, RunRow, Selection
 from filemill.queries.results import (
-    Attempt,
     DeadGroup,
     DeadItem,
     DeadPage,
     FileHistory,
     FilePage,
-    FileSummary,
     HeldItem,
     HeldPage,
-    Output,
-    PipelineStatus,
     Revision,
     RunHistory,
-    RunSummary,
     Status,
+)
+from filemill.queries.shaping import (
+    attempt,
+    file_summary,
+    output,
+    pipeline_status,
+    run_summary,
+    text,
 )
 
 STATES = ("live", "done", "dead", "held", "cancelled", "discarded", "rejected", "quarantined")
@@ -89,7 +89,7 @@ class Queries:
         page = rows[:limit]
         runs = self._runs_of(page)
         return FilePage(
-            tuple(_file_summary(row, runs.get(row.no, [])) for row in page),
+            tuple(file_summary(row, runs.get(row.no, [])) for row in page),
             str(page[-1].no) if len(rows) > limit and page else None,
         )
 
@@ -131,7 +131,7 @@ class Queries:
         runs = self._reading.runs([row.no])
         children, twins = self._reading.relatives(file)
         return FileHistory(
-            summary=_file_summary(row, runs),
+            summary=file_summary(row, runs),
             path=row.path,
             content=row.content,
             digest=row.digest,
@@ -195,12 +195,12 @@ class Queries:
             items=tuple(
                 DeadItem(
                     file=files[run.file_no].file,
-                    name=_text(files[run.file_no].relative),
+                    name=text(files[run.file_no].relative),
                     relative=files[run.file_no].relative,
                     source=files[run.file_no].source,
                     arrived_ns=files[run.file_no].arrived_ns,
                     tags=files[run.file_no].tags,
-                    run=_run_summary(run),
+                    run=run_summary(run),
                 )
                 for run in page
                 if run.state_ns >= since_ns
@@ -230,13 +230,13 @@ class Queries:
                     items.append(
                         HeldItem(
                             file=row.file,
-                            name=_text(row.relative),
+                            name=text(row.relative),
                             relative=row.relative,
                             source=row.source,
                             arrived_ns=row.arrived_ns,
                             tags=row.tags,
                             reason=why,
-                            run=None if run is None else _run_summary(run),
+                            run=None if run is None else run_summary(run),
                         )
                     )
         return HeldPage(tuple(items), str(page[-1].no) if len(rows) > limit and page else None)
@@ -269,7 +269,7 @@ class Queries:
             bytes_recently=size,
             recent_ns=RECENT_NS,
             pipelines=tuple(
-                _pipeline_status(name, runs[name], waiting.get(name), recent.get(name, {}))
+                pipeline_status(name, runs[name], waiting.get(name), recent.get(name, {}))
                 for name in sorted(runs)
             ),
         )
@@ -289,97 +289,14 @@ class Queries:
 
     def _history(self, run: RunRow) -> RunHistory:
         return RunHistory(
-            summary=_run_summary(run),
+            summary=run_summary(run),
             queued_ns=run.queued_ns,
             interruptions=run.interruptions,
             input=run.input,
-            attempts=tuple(_attempt(row) for row in self._reading.attempts(run.no)),
-            outputs=tuple(_output(*row) for row in self._reading.publications(run.no)),
+            attempts=tuple(attempt(row) for row in self._reading.attempts(run.no)),
+            outputs=tuple(output(*row) for row in self._reading.publications(run.no)),
             bad=tuple(self._reading.rejects(run.no, _BAD_KEPT)),
         )
-
-
-def _file_summary(row: FileRow, runs: Sequence[RunRow]) -> FileSummary:
-    return FileSummary(
-        file=row.file,
-        name=_text(row.relative),
-        relative=row.relative,
-        source=row.source,
-        state=file_state_of(FileState(row.state), [RunState(run.state) for run in runs]),
-        size=row.size,
-        arrived_ns=row.arrived_ns,
-        tags=row.tags,
-        reason=row.reason,
-        runs=tuple(_run_summary(run) for run in runs),
-    )
-
-
-def _run_summary(run: RunRow) -> RunSummary:
-    return RunSummary(
-        run=run.run,
-        pipeline=run.pipeline,
-        revision=run.revision,
-        state=run.state,
-        state_ns=run.state_ns,
-        attempt=run.attempt,
-        records=run.records,
-        bad=run.bad,
-        due_ns=run.due_ns,
-        fingerprint=run.fingerprint,
-        step=run.step,
-        error=run.error,
-        message=run.message,
-    )
-
-
-def _attempt(row: AttemptRow) -> Attempt:
-    return Attempt(
-        number=row.number,
-        began_ns=row.began_ns,
-        ended_ns=row.ended_ns,
-        outcome=row.outcome,
-        steps=row.steps,
-        records=row.records,
-        blank=row.blank,
-        bad=row.bad,
-        took_ns=row.took_ns,
-        failure=row.failure,
-        hold=row.hold,
-    )
-
-
-def _output(publication: Publication, since_ns: int) -> Output:
-    return Output(
-        publication=publication.publication,
-        sink=publication.sink,
-        name=_text(publication.name),
-        relative=publication.name,
-        # Staged as <root>/.filemill/<file>: the root as it was then, whatever the configuration says now.
-        path=os.path.join(os.path.dirname(os.path.dirname(publication.staged)), publication.name),
-        size=publication.size,
-        records=publication.records,
-        digest=publication.digest,
-        state=publication.state,
-        state_ns=since_ns,
-    )
-
-
-def _pipeline_status(
-    name: str,
-    runs: dict[str, int],
-    waiting_since_ns: int | None,
-    recent: dict[str, tuple[int, dict[int, int]]],
-) -> PipelineStatus:
-    done, latency = recent.get(RunState.DONE, (0, {}))
-    return PipelineStatus(
-        pipeline=name,
-        runs=runs,
-        waiting_since_ns=waiting_since_ns,
-        done_recently=done,
-        dead_recently=recent.get(RunState.DEAD, (0, {}))[0],
-        p50_ns=quantile_ns(latency, 0.5),
-        p95_ns=quantile_ns(latency, 0.95),
-    )
 
 
 def _whole_files(rows: Sequence[RunRow], limit: int) -> tuple[list[RunRow], str | None]:
@@ -399,7 +316,3 @@ def _place(cursor: str | None) -> int | None:
     if not cursor.isdigit():
         raise UsageError(f"`{cursor}` is not a cursor", help="use `next` of the page before")
     return int(cursor)
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")

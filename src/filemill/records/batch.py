@@ -25,7 +25,7 @@ changes a column that the text holds, or selects, rewrites the text at once (`_t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -50,6 +50,8 @@ class Batch:
         self.layout = layout
         self.file_tags = file_tags
         """Tags of each order's file; a record inherits those of its file."""
+        self.own: dict[int, tuple[str, ...]] = {}
+        """After a Python step on csv: the columns of those files that do not have all of the batch's."""
 
     def __len__(self) -> int:
         return self.frame.height
@@ -63,9 +65,21 @@ class Batch:
         if self.layout.format != "jsonl":
             return self.layout.columns
         names: dict[str, None] = {}
-        for shape in dict.fromkeys(tuple(json_text.members(t)) for t in text.standing(self.frame)):
+        for shape in dict.fromkeys(self._shapes()):
             names |= dict.fromkeys(shape)
-        return (*names, *(name for name in self.layout.added if name not in names))
+        return tuple(names)
+
+    def _shapes(self) -> Iterator[tuple[str, ...]]:
+        """Each JSON record's members in order, those added included."""
+        shapes = (tuple(json_text.members(t)) for t in text.standing(self.frame))
+        added = self.layout.added
+        if not added:
+            return shapes
+        there = self.frame.select(pl.col(CELL + name).is_not_null() for name in added).rows()
+        return (
+            (*shape, *(name for name, has in zip(added, row, strict=True) if has))
+            for shape, row in zip(shapes, there, strict=True)
+        )
 
     def typed(self, names: Sequence[str]) -> pl.DataFrame:
         """The typed view of these columns, one row a record; PermanentError names an absent one (did-you-mean).

@@ -57,20 +57,33 @@ class Hints(msgspec.Struct, frozen=True):
 
     types: dict[int, dict[str, str]] = {}
     """By order index and column: the type to begin with, widened if need be."""
-    headers: dict[str, tuple[str, ...]] = {}
-    """By sink: the columns its csv header must have."""
+    headers: dict[str, dict[int, tuple[str, ...]]] = {}
+    """By sink and order index: the columns that output's csv header begins with."""
+    columns: dict[str, dict[int, tuple[str, ...]]] = {}
+    """By step and order index: the columns a user's function gives that file's csv records."""
 
     def merge(self, other: Hints) -> Hints:
-        """Both together; types widen, headers become the union in order of first appearance."""
+        """Both together; types widen, columns become the union, the other's first."""
         types = {index: dict(columns) for index, columns in self.types.items()}
         for index, columns in other.types.items():
             mine = types.setdefault(index, {})
             for column, word in columns.items():
                 mine[column] = widen(mine.get(column, UNKNOWN), word)
-        headers = dict(self.headers)
-        for sink, names in other.headers.items():
-            headers[sink] = tuple(dict.fromkeys((*headers.get(sink, ()), *names)))
-        return Hints(types, headers)
+        headers = _union(self.headers, other.headers)
+        return Hints(types, headers, _union(self.columns, other.columns))
+
+
+def _union(
+    one: Mapping[str, Mapping[int, tuple[str, ...]]],
+    other: Mapping[str, Mapping[int, tuple[str, ...]]],
+) -> dict[str, dict[int, tuple[str, ...]]]:
+    both = {key: dict(columns) for key, columns in one.items()}
+    for key, columns in other.items():
+        mine = both.setdefault(key, {})
+        for index, names in columns.items():
+            # The later one knows where in the input's order its columns stand.
+            mine[index] = tuple(dict.fromkeys((*names, *mine.get(index, ()))))
+    return both
 
 
 class Restart(Exception):

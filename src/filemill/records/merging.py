@@ -47,6 +47,33 @@ def merge(parts: Sequence[Batch]) -> Batch:
     return Batch(whole.frame.sort(_KEY, maintain_order=True), whole.layout, whole.file_tags)
 
 
+def align(batch: Batch, columns: tuple[str, ...]) -> Batch:
+    """The csv or lines records under exactly these columns: empty cells for those they lack, others go."""
+    if batch.layout.format == "jsonl" or batch.layout.columns == columns:
+        return batch
+    wide = _with_empty(batch, columns)
+    layout = wide.layout
+    if layout.columns == columns or layout.format == "lines":
+        return wide
+    base = len(layout.base)
+    if columns[:base] == layout.base and set(columns[base:]) == set(layout.added):
+        layout = text_layout(layout, {"columns": columns, "added": columns[base:]})
+        return Batch(wide.frame, layout, wide.file_tags)
+    return wide.select([(name, None) for name in columns])
+
+
+def own_columns(parts: Sequence[Batch]) -> dict[int, tuple[str, ...]]:
+    """The columns of each file of csv parts, in order of first appearance."""
+    own: dict[int, tuple[str, ...]] = {}
+    for part in parts:
+        if part.layout.format == "csv":
+            for file, _, _ in part.split_files():
+                names = part.own.get(file, part.layout.columns)
+                before = own.get(file, names)
+                own[file] = names if before == names else tuple(dict.fromkeys((*before, *names)))
+    return own
+
+
 def without(batch: Batch, sent: Sequence[Batch]) -> Batch:
     """The batch's records whose file and number are in none of `sent`."""
     known = pl.concat([each.frame.select(_KEY) for each in sent])

@@ -74,7 +74,9 @@ def explain_known(history: FileHistory, plan: Plan) -> Explanation:
         UsageError: its content is no longer kept.
         SystemFault: the worker child that looks at it failed.
     """
-    content = LocalContent(os.fsencode(plan.data), Durable(Failpoints("reader")))
+    content = LocalContent(
+        os.path.join(os.fsencode(plan.data), b"content"), Durable(Failpoints("reader"))
+    )
     if not content.exists(history.content):
         raise UsageError(f"the content of {history.summary.file} is no longer kept")
     summary = history.summary

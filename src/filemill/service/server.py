@@ -16,6 +16,7 @@ import msgspec
 
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
+from filemill.engine.announcing import announced_before
 from filemill.engine.dispatching import Dispatcher
 from filemill.engine.inspecting import InspectionDesk
 from filemill.engine.policy import MAX_INTERRUPTIONS
@@ -178,8 +179,8 @@ class Server:
         self.sinks = build_sinks(plan, self._registry, self._durable)
         for sink in self.sinks.values():
             sink.prepare()
-        folder = os.path.join(os.fsencode(plan.data), b"workers")
-        self.pool = WorkerPool(plan, folder, Limits(plan.workers), clock, emit)
+        self._pages = os.path.join(os.fsencode(plan.data), b"workers")
+        self.pool = WorkerPool(plan, self._pages, Limits(plan.workers), clock, emit)
         self.publisher = Publisher(
             ledger=self.ledger,
             sinks=self.sinks,
@@ -235,9 +236,10 @@ class Server:
     async def _start_pool(self) -> Recovered:
         """First worker and the ledger's recovery side by side: a worker takes half a second to warm."""
         self._closing.push_async_callback(self.pool.stop)
+        begun = frozenset(announced_before(self._pages))
         worker = asyncio.create_task(self.pool.start(), name="first worker")
         try:
-            left = await self.ledger.recover(self._clock.wall_ns(), MAX_INTERRUPTIONS)
+            left = await self.ledger.recover(self._clock.wall_ns(), MAX_INTERRUPTIONS, begun)
         except BaseException:
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)

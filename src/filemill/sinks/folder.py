@@ -17,7 +17,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -139,8 +139,10 @@ class FolderSink:
 
     # -- the worker's half ------------------------------------------------------------------------
 
-    def stager(self, orders: Sequence[RunOrder], header: tuple[str, ...] = ()) -> Stager:
-        """A stager for these runs; `header` is what a `Restart` said of this sink."""
+    def stager(
+        self, orders: Sequence[RunOrder], headers: Mapping[int, tuple[str, ...]] | None = None
+    ) -> Stager:
+        """A stager for these runs; `headers` is what a `Restart` said of this sink, by order."""
         from filemill.sinks.staging import FolderStager, Staging  # noqa: PLC0415 -- loads Polars
 
         options = self._options
@@ -154,7 +156,7 @@ class FolderSink:
             collision=options.collision,
             mode=options.mode,
         )
-        return FolderStager(staging, self._durable, orders, header)
+        return FolderStager(staging, self._durable, orders, headers or {})
 
     # -- the server's half ------------------------------------------------------------------------
 

@@ -204,7 +204,7 @@ class PythonStep:
 
     def _assembled(self, made: list[tuple[Any, Origin]], batch: Batch | None) -> Batch:
         """What the function yielded as a batch; records held back come of earlier batches."""
-        from filemill.records.merging import concat  # noqa: PLC0415 -- keeps Polars out of `check`
+        from filemill.records.merging import concat, own_columns  # noqa: PLC0415 -- keeps Polars out of `check`
 
         parts: list[Batch] = []
         at = 0
@@ -218,7 +218,11 @@ class PythonStep:
         if not parts:
             assert batch is not None  # noqa: S101 -- without one there is something made
             return batch.with_rows([], [])
-        return parts[0] if len(parts) == 1 else concat(parts)
+        if len(parts) == 1:
+            return parts[0]
+        whole = concat(parts)
+        whole.own = own_columns(parts)
+        return whole
 
     def _part(self, batch: Batch, made: list[tuple[Any, Origin]]) -> Batch:
         rows: list[Mapping[str, Any]] = []

@@ -26,6 +26,7 @@ def request_of(context: StepContext, types: Mapping[str, str] | None = None) -> 
         report_bad=context.report_bad,
         count_blank=context.count_blank,
         count_records=context.count_records,
+        note_layout=context.note_layout,
         needs=context.needs,
         named=context.named,
         types=types or {},

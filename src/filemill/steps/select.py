@@ -73,7 +73,8 @@ class Select:
                 for at, column in enumerate(options.columns)
                 if isinstance(column, dict)
                 for name, sql in column.items()
-            )
+            ),
+            selects=tuple(name for name, _ in options.named()),
         )
 
     def apply(self, batch: Batch) -> Batch:

@@ -69,7 +69,7 @@ def results(outputs: tuple[tuple[str, int, bytes], ...], bad: int = 0) -> str:
 
 
 class Lines:
-    """Turns one event into its lines; none for what needs no person's eye. Pure, but for its settings."""
+    """Turns one event into its lines; none for what needs no person's eye. Remembers only when draining began."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class Lines:
         self.paint = paint or Paint(on=False)
         self.zone = zone
         self.verbose = verbose
+        self.draining_ns = 0
 
     def of(self, event: e.Event) -> list[str]:
         """The event's lines, without line ends."""
@@ -205,13 +206,18 @@ def _started(lines: Lines, event: e.ServerStarted) -> list[str]:
     return [*taken, lines.paint("strong", ready)]
 
 
-def _draining(_lines: Lines, event: e.ServerDraining) -> list[str]:
+def _draining(lines: Lines, event: e.ServerDraining) -> list[str]:
+    lines.draining_ns = event.at_ns
+    if not event.running and not event.queued:
+        return []
     return [f"draining: {number(event.running)} running, {number(event.queued)} queued (kept)"]
 
 
-def _stopped(_lines: Lines, event: e.ServerStopped) -> list[str]:
+def _stopped(lines: Lines, event: e.ServerStopped) -> list[str]:
+    took = max(event.at_ns - lines.draining_ns, 0)
+    done = f"done in {took / 1e9:.1f}s" if lines.draining_ns else "stopped"
     kept = f", {plural(event.kept, 'run')} kept for the next start" if event.kept else ""
-    return [f"stopped{kept}"]
+    return [done + kept]
 
 
 def _unverified(lines: Lines, event: e.OutputUnverified) -> list[str]:

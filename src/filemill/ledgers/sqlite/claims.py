@@ -246,6 +246,8 @@ def _known(tx: Transaction, claims: Sequence[Claim]) -> list[int]:
     }
     rows = []
     for index, claim in enumerate(claims):
+        if claim.again:
+            continue
         key = (claim.source, claim.relative, claim.identity)
         if claim.how == "copy" and claim.after == "keep":
             if key in seen:

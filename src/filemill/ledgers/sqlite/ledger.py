@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from filemill.durable import Durable, Failpoints
 from filemill.ledgers.sqlite import claims, recovering, runs
@@ -54,9 +54,13 @@ class SqliteLedger:
 
         return await self._writer.ask(work)
 
-    async def recover(self, at_ns: int, max_interruptions: int) -> Recovered:
+    async def recover(
+        self, at_ns: int, max_interruptions: int, begun: Collection[str] | None = None
+    ) -> Recovered:
         """Take over from a former server."""
-        return await self._writer.ask(lambda tx: recovering.recover(tx, at_ns, max_interruptions))
+        return await self._writer.ask(
+            lambda tx: recovering.recover(tx, at_ns, max_interruptions, begun)
+        )
 
     async def begin_claims(self, claims_: Sequence[Claim]) -> list[bool]:
         """Note the intent to take these files."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from filemill.ledgers.sqlite import claims
+from filemill.ledgers.sqlite.attempts import SQL, note_attempt
 from filemill.ledgers.sqlite.packing import pack_attempt, pack_failure, unsigned
-from filemill.ledgers.sqlite.runs import SQL, note_attempt, orders
+from filemill.ledgers.sqlite.runs import orders
 from filemill.ledgers.sqlite.transaction import Transaction, numbers
 from filemill.model.errors import FailureKind
 from filemill.model.fingerprint import fingerprint
@@ -17,6 +20,7 @@ from filemill.ports.ledger import Recovered
 
 class _Running(msgspec.Struct, array_like=True, gc=False):
     no: int
+    run: str
     pipeline: str
     fence: int
     attempt: int
@@ -45,9 +49,11 @@ _STAGED = msgspec.json.Decoder(list[_Staged])
 _NUMBERS = msgspec.json.Decoder(list[int])
 
 
-def recover(tx: Transaction, at_ns: int, max_interruptions: int) -> Recovered:
-    """Queue or end what was running; list the rest."""
-    interrupted = _interrupt(tx, at_ns, max_interruptions)
+def recover(
+    tx: Transaction, at_ns: int, max_interruptions: int, begun: Collection[str] | None
+) -> Recovered:
+    """Queue or end what was running; list the rest. `begun` None: all that was running had begun."""
+    interrupted = _interrupt(tx, at_ns, max_interruptions, begun)
     publishing = tuple(orders(tx, tx.read(SQL["left_publishing"], _NUMBERS)))
     staged = _staged(tx, RunState.PUBLISHING)
     waiting = {each.run for each in staged}
@@ -65,18 +71,27 @@ def recover(tx: Transaction, at_ns: int, max_interruptions: int) -> Recovered:
     )
 
 
-def _interrupt(tx: Transaction, at_ns: int, limit: int) -> int:
-    """RUNNING -> QUEUED, or DEAD over the limit; answers how many are queued again."""
+def _interrupt(tx: Transaction, at_ns: int, limit: int, begun: Collection[str] | None) -> int:
+    """RUNNING -> QUEUED, or DEAD over the limit; answers how many are queued again.
+
+    Only runs that had begun are counted as interrupted. One that was interrupted often runs alone from then on, so that
+    a file which ends servers is found; not from the first time, since killing a server is no file's fault.
+    """
     left = tx.read(SQL["left_running"], _RUNNING)
-    again = [run for run in left if run.interruptions + 1 <= limit]
-    if again:
-        tx.run(SQL["interrupt"], numbers(run.no for run in again), at_ns)
-        for run in again:
-            tx.tally.add(at_ns, "interrupted", pipeline=run.pipeline)
+    queued: dict[tuple[int, int], list[int]] = {}
     for run in left:
-        if run.interruptions + 1 > limit:
+        counted = int(begun is None or run.run in begun)
+        times = run.interruptions + counted
+        if times > limit:
             _give_up(tx, run, at_ns)
-    return len(again)
+        else:
+            solo = int(times * 2 >= limit)
+            queued.setdefault((counted, solo), []).append(run.no)
+            if counted:
+                tx.tally.add(at_ns, "interrupted", pipeline=run.pipeline)
+    for (counted, solo), runs in queued.items():
+        tx.run(SQL["interrupt"], numbers(runs), at_ns, counted, solo)
+    return sum(map(len, queued.values()))
 
 
 def _give_up(tx: Transaction, run: _Running, at_ns: int) -> None:

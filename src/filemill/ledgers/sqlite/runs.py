@@ -7,17 +7,22 @@ from typing import Any
 
 import msgspec
 
-from filemill.ledgers.sqlite.packing import pack_attempt, pack_failure, plain, signed
-from filemill.ledgers.sqlite.sql import load
-from filemill.ledgers.sqlite.tally import Tally
+from filemill.ledgers.sqlite.attempts import (
+    SQL,
+    RunRow,
+    note_attempts,
+    note_publish_failure,
+    tally_done,
+    tally_steps,
+)
+from filemill.ledgers.sqlite.packing import plain, signed
 from filemill.ledgers.sqlite.transaction import Transaction, numbers, texts
 from filemill.model.errors import NotFound, PermanentError
 from filemill.model.files import FileRef
-from filemill.model.runs import RunOrder, RunResult, StepCount
+from filemill.model.runs import RunOrder
 from filemill.model.states import RUN_MOVES, RunState
 from filemill.ports.ledger import Fail, Finish, Stage
 
-SQL = load("runs.sql")
 _TOP = (1 << 63) - 1
 _MOVES = frozenset(
     (before, after)
@@ -28,21 +33,6 @@ _MOVES = frozenset(
 
 States are strings, so a row's text is found as it is.
 """
-
-
-class RunRow(msgspec.Struct, array_like=True, gc=False):
-    """A run as a move finds it."""
-
-    no: int
-    id: str
-    state: str
-    fence: int
-    attempt: int
-    began_ns: int | None
-    pipeline: str
-    records: int
-    size: int
-    claimed_ns: int
 
 
 class _OrderRow(msgspec.Struct, array_like=True, gc=False):
@@ -69,7 +59,6 @@ _RUNS = msgspec.json.Decoder(list[RunRow])
 _ORDERS = msgspec.json.Decoder(list[_OrderRow])
 _WAITING = msgspec.json.Decoder(list[tuple[int, int, int, str]])
 _TEXTS = msgspec.json.Decoder(list[str])
-_OUTPUTS = msgspec.json.Decoder(list[tuple[str, str, int, int, int]])
 
 
 def lease(tx: Transaction, limit: int, at_ns: int) -> list[RunOrder]:
@@ -129,10 +118,10 @@ def stage(tx: Transaction, stages: Sequence[Stage]) -> list[bool]:
         moved,
     )
     _publish_later(tx, moved)
-    _note_attempts(
+    note_attempts(
         tx, [(row, s.result, s.at_ns, str(RunState.PUBLISHING), None) for row, s in moved]
     )
-    _tally_steps(tx.tally, moved)
+    tally_steps(tx.tally, moved)
     return answers
 
 
@@ -168,7 +157,7 @@ def finish(tx: Transaction, finishes: Sequence[Finish]) -> list[bool]:
         mine = numbers(row.no for row in group)
         _expect(tx.run(SQL["finish"], mine, at_ns), group)
         tx.run(SQL["published"], mine, at_ns)
-        _tally_done(tx, at_ns, pipeline, group)
+        tally_done(tx, at_ns, pipeline, group)
     return answers
 
 
@@ -186,7 +175,7 @@ def fail(tx: Transaction, fails: Sequence[Fail]) -> list[bool]:
             if row.state == RunState.RUNNING:
                 moved.append((row, each))
             else:
-                _note_publish_failure(tx, row, each)
+                note_publish_failure(tx, row, each)
             row.state = after
             tx.tally.add(
                 each.at_ns,
@@ -197,7 +186,7 @@ def fail(tx: Transaction, fails: Sequence[Fail]) -> list[bool]:
                 size=row.size,
             )
     _expect(tx.many(SQL["fail"], changes), changes)
-    _note_attempts(tx, [(row, f.result, f.at_ns, f.state, f) for row, f in moved])
+    note_attempts(tx, [(row, f.result, f.at_ns, f.state, f) for row, f in moved])
     return answers
 
 
@@ -207,11 +196,6 @@ def find(tx: Transaction, runs: Iterable[str]) -> dict[str, RunRow]:
     if not wanted:
         return {}
     return {row.id: row for row in tx.read(SQL["find_runs"], _RUNS, texts(wanted))}
-
-
-def note_attempt(tx: Transaction, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write attempt rows: run, fence, number, began, ended, outcome, facts, failure."""
-    tx.many(SQL["add_attempts"], rows)
 
 
 def _may(row: RunRow | None, fence: int, after: RunState) -> bool:
@@ -292,71 +276,6 @@ def _publish_later(tx: Transaction, moved: Sequence[tuple[RunRow, Stage]]) -> No
     )
 
 
-def _note_attempts(
-    tx: Transaction, ends: Sequence[tuple[RunRow, RunResult, int, str, Fail | None]]
-) -> None:
-    """Record how attempts went, and the bad records each found in place of an earlier attempt's."""
-    note_attempt(
-        tx,
-        [
-            (
-                row.no,
-                row.fence,
-                row.attempt,
-                row.began_ns if row.began_ns is not None else at_ns,
-                at_ns,
-                outcome,
-                pack_attempt(result),
-                pack_failure(failed.failure) if failed else None,
-            )
-            for row, result, at_ns, outcome, failed in ends
-        ],
-    )
-    again = [row.no for row, *_ in ends if row.fence > 1]
-    if again:
-        tx.run(SQL["drop_rejects"], numbers(again))
-    tx.many(
-        SQL["add_rejects"],
-        [
-            (
-                row.no,
-                number,
-                bad.step,
-                bad.record,
-                bad.line,
-                bad.start,
-                bad.end,
-                plain(bad.error),
-                plain(bad.message),
-            )
-            for row, result, *_ in ends
-            for number, bad in enumerate(result.bad)
-        ],
-    )
-
-
-def _note_publish_failure(tx: Transaction, row: RunRow, each: Fail) -> None:
-    """Add a sink's refusal to the attempt that staged; mark what other sinks hold already."""
-    note_attempt(
-        tx,
-        [
-            (
-                row.no,
-                row.fence,
-                row.attempt,
-                row.began_ns if row.began_ns is not None else each.at_ns,
-                each.at_ns,
-                each.state,
-                pack_attempt(each.result),
-                pack_failure(each.failure),
-            )
-        ],
-    )
-    for state, outputs in (("unverified", each.unverified), ("published", each.published)):
-        if outputs:
-            tx.run(SQL["mark_outputs"], numbers([row.no]), texts(outputs), state, each.at_ns)
-
-
 def _fail_row(row: RunRow, each: Fail, after: RunState) -> tuple[Any, ...]:
     failure, result = each.failure, each.result
     staged = row.state == RunState.PUBLISHING
@@ -377,59 +296,6 @@ def _fail_row(row: RunRow, each: Fail, after: RunState) -> tuple[Any, ...]:
         plain(failure.message if failure else result.hold),
         each.input,
     )
-
-
-def _tally_steps(tally: Tally, moved: Sequence[tuple[RunRow, Stage]]) -> None:
-    """Count what went through each step of attempts that are staged; those that failed would count twice."""
-    groups: dict[tuple[int, str, str], list[StepCount]] = {}
-    for row, each in moved:
-        for step in each.result.steps:
-            groups.setdefault((each.at_ns, row.pipeline, step.step), []).append(step)
-    for (at_ns, pipeline, name), steps in groups.items():
-        tally.add(
-            at_ns,
-            "taken",
-            pipeline=pipeline,
-            step=name,
-            count=len(steps),
-            records=sum([step.taken for step in steps]),
-            took_ns=[step.took_ns for step in steps],
-        )
-        for outcome, records in (
-            ("given", sum([step.given for step in steps])),
-            ("added", sum([step.added for step in steps])),
-            ("filtered", sum([step.filtered for step in steps])),
-            ("bad", sum([step.bad for step in steps])),
-        ):
-            if records:
-                tally.add(
-                    at_ns, outcome, pipeline=pipeline, step=name, count=len(steps), records=records
-                )
-
-
-def _tally_done(tx: Transaction, at_ns: int, pipeline: str, group: Sequence[RunRow]) -> None:
-    """Count finished runs of one pipeline, from arrival to done, and what each sink holds of them."""
-    tx.tally.add(
-        at_ns,
-        RunState.DONE,
-        pipeline=pipeline,
-        count=len(group),
-        records=sum([row.records for row in group]),
-        size=sum([row.size for row in group]),
-        took_ns=[at_ns - row.claimed_ns for row in group],
-    )
-    for sink, state, count, records, size in tx.read(
-        SQL["outputs_of"], _OUTPUTS, numbers(row.no for row in group)
-    ):
-        tx.tally.add(
-            at_ns,
-            state,
-            pipeline=pipeline,
-            sink=sink,
-            count=count,
-            records=records,
-            size=size,
-        )
 
 
 def _expect(changed: int, rows: Sequence[Any]) -> None:

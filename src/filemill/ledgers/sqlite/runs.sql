@@ -123,13 +123,13 @@ FROM given WHERE run.no = given.no AND run.fence = given.fence AND run.state = g
 
 -- name: left_running
 -- Runs that were running when a former server ended.
-SELECT json_group_array(json_array(no, pipeline, fence, attempt, interruptions, coalesce(began_ns, state_ns)))
+SELECT json_group_array(json_array(no, id, pipeline, fence, attempt, interruptions, coalesce(began_ns, state_ns)))
 FROM run WHERE state = 'running' AND state IN ('queued', 'running', 'publishing', 'retrying');
 
 -- name: interrupt
--- Queue interrupted runs again, alone, without charging them; moves run: running -> queued.
+-- Queue what a former server left, uncharged; ?3 counts an interruption, ?4 asks for solitude; moves run: running -> queued.
 UPDATE run SET state = 'queued', state_ns = ?2, attempt = attempt - 1, fence = fence + 1,
-  interruptions = interruptions + 1, solo = 1
+  interruptions = interruptions + ?3, solo = max(solo, ?4)
 WHERE no IN (SELECT value FROM carray(?1)) AND state = 'running';
 
 -- name: give_up

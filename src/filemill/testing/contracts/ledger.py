@@ -356,7 +356,7 @@ class LedgerContract:
         left = await journey.ledger.recover(journey.clock.wall_ns(), 10)
         assert left.interrupted == 1
         (order,) = await journey.lease()
-        assert (order.attempt, order.solo) == (2, True)
+        assert order.attempt == 2
         assert order.fence > 3
 
     @_in_loop
@@ -395,6 +395,28 @@ class LedgerContract:
         await journey.ledger.fail([fail])
         (order,) = await journey.lease()
         assert order.solo
+
+    @_in_loop
+    async def test_a_run_that_may_have_ended_servers_is_tried_alone(self, journey: Journey) -> None:
+        await journey.queued()
+        alone = []
+        for _ in range(4):
+            (order,) = await journey.lease()
+            alone.append(order.solo)
+            await journey.ledger.recover(journey.clock.wall_ns(), 4)
+        assert alone == [False, False, True, True], "from half of what it may suffer on"
+
+    @_in_loop
+    async def test_a_run_that_had_not_begun_is_not_interrupted(self, journey: Journey) -> None:
+        await journey.queued(2)
+        for _ in range(5):
+            waiting, begun = await journey.lease()
+            left = await journey.ledger.recover(journey.clock.wall_ns(), 3, {begun.run})
+            if left.interrupted != 2:
+                break
+        assert left.interrupted == 1
+        (order,) = await journey.lease()
+        assert (order.run, order.attempt, order.solo) == (waiting.run, 1, False)
 
     @_in_loop
     async def test_a_run_interrupted_too_often_is_dead(self, journey: Journey) -> None:
@@ -438,9 +460,7 @@ class LedgerContract:
             await journey.ledger.rename_output(publication, b"a-3.csv")
 
     @_in_loop
-    async def test_an_attempt_after_another_replaces_what_that_staged(
-        self, journey: Journey
-    ) -> None:
+    async def test_what_counts_is_what_the_latest_attempt_staged(self, journey: Journey) -> None:
         (first,) = await journey.running()
         await journey.ledger.fail([journey.fail(first, "queued")])
         (again,) = await journey.lease()
@@ -550,6 +570,25 @@ class LedgerContract:
         assert [c.file for c in left.claiming] == [
             c.file for c in fresh if c.file != fresh[3].file
         ], "nothing of the failed request is left"
+
+    @_in_loop
+    async def test_a_request_that_fails_halfway_leaves_no_half(self, journey: Journey) -> None:
+        first, second, third = await journey.ingested(3)
+        good = journey.routing(first, "orders")
+        again = journey.routing(third, "orders")
+        taken = msgspec.structs.replace(journey.routing(second, "orders"), runs=good.runs)
+        answers = await asyncio.gather(
+            journey.ledger.route([good]),
+            journey.ledger.route([taken]),
+            journey.ledger.route([again]),
+            return_exceptions=True,
+        )
+        assert isinstance(answers[1], FilemillError)
+        assert (answers[0], answers[2]) == ([True], [True])
+        left = await journey.ledger.recover(journey.clock.wall_ns(), 10)
+        assert [ref.file for ref in left.uninspected] == [second]
+        assert [order.file.file for order in await journey.lease()] == [first, third]
+        assert await journey.ledger.route([journey.routing(second, "orders")]) == [True]
 
     @_in_loop
     async def test_closing_answers_what_was_asked_and_refuses_the_rest(

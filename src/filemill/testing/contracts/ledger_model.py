@@ -1,0 +1,222 @@
+"""The ledger against a small model: random requests, each compared with what a few dictionaries say.
+
+Derive from `LedgerMachine`, answer `open_ledger`, and run `YourMachine.TestCase`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from filemill.model.runs import RunOrder
+from filemill.model.states import LIVE_RUN_STATES, RunState
+from filemill.ports.ledger import Ledger
+from filemill.testing.clock import FakeClock
+from filemill.testing.ids import SequentialIds
+from filemill.testing.journey import Journey
+
+_MAX_INTERRUPTIONS = 2
+
+
+class _Run:
+    """What the model knows of a run."""
+
+    def __init__(self, number: int, file: str) -> None:
+        self.number = number
+        self.file = file
+        self.state = RunState.QUEUED
+        self.attempt = 0
+        self.fence = 0
+        self.interruptions = 0
+        self.due_ns = 0
+        self.order: RunOrder | None = None
+        """The latest order given for it, which may be stale."""
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Random lives of files and runs, with stale owners, restarts and time."""
+
+    async def open_ledger(self) -> Ledger:
+        """An empty ledger."""
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.clock = FakeClock()
+        self.ledger = self.loop.run(self.open_ledger())
+        self.journey = Journey(self.ledger, SequentialIds(), self.clock)
+        self.files: dict[str, str] = {}
+        self.runs: dict[str, _Run] = {}
+        self.disposed: set[str] = set()
+
+    def teardown(self) -> None:
+        self.loop.run(self.ledger.close())
+        self.loop.close()
+
+    @rule(count=st.integers(1, 3))
+    def claim(self, count: int) -> None:
+        claims = [self.journey.claim() for _ in range(count)]
+        assert self.loop.run(self.ledger.begin_claims(claims)) == [True] * count
+        self.files.update((claim.file, "claiming") for claim in claims)
+
+    @rule(data=st.data())
+    def ingest(self, data: st.DataObject) -> None:
+        files = self._some(data, list(self.files))
+        expected = []
+        for file in files:
+            expected.append(self.files[file] == "claiming")
+            if expected[-1]:
+                self.files[file] = "ingested"
+        assert self.loop.run(self.ledger.ingest(files, self.clock.wall_ns())) == expected
+
+    @rule(data=st.data())
+    def abandon(self, data: st.DataObject) -> None:
+        files = self._some(data, list(self.files))
+        expected = []
+        for file in files:
+            expected.append(self.files.get(file) == "claiming")
+            if expected[-1]:
+                del self.files[file]
+        assert self.loop.run(self.ledger.abandon(files)) == expected
+
+    @rule(data=st.data(), pipelines=st.integers(0, 2))
+    def route(self, data: st.DataObject, pipelines: int) -> None:
+        files = self._some(data, list(self.files))
+        names = ("orders", "audit")[:pipelines]
+        routings = [
+            self.journey.routing(file, *names, held="" if names else "unrouted") for file in files
+        ]
+        expected = []
+        for routing in routings:
+            file = routing.facts.file
+            expected.append(self.files[file] == "ingested")
+            if expected[-1]:
+                self.files[file] = "inspected" if names else "held"
+                for run in routing.runs:
+                    self.runs[run.run] = _Run(len(self.runs), file)
+        assert self.loop.run(self.ledger.route(routings)) == expected
+
+    @rule(limit=st.integers(1, 4))
+    def lease(self, limit: int) -> None:
+        waiting = {
+            key
+            for key, run in self.runs.items()
+            if run.state is RunState.QUEUED
+            or (run.state is RunState.RETRYING and run.due_ns <= self.clock.wall_ns())
+        }
+        orders = self.loop.run(self.journey.lease(limit))
+        assert len(orders) == min(limit, len(waiting))
+        for order in orders:
+            run = self.runs[order.run]
+            assert order.run in waiting
+            assert order.file.file == run.file
+            run.state, run.order = RunState.RUNNING, order
+            run.attempt, run.fence = run.attempt + 1, order.fence
+            assert order.attempt == run.attempt
+
+    @rule(data=st.data())
+    def stage(self, data: st.DataObject) -> None:
+        orders = self._orders(data)
+        expected = [self._move(o, RunState.RUNNING, RunState.PUBLISHING) for o in orders]
+        stages = [self.journey.stage(order) for order in orders]
+        assert self.loop.run(self.ledger.stage(stages)) == expected
+
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        orders = self._orders(data)
+        expected = [self._move(o, RunState.PUBLISHING, RunState.DONE) for o in orders]
+        finishes = [self.journey.finish(order) for order in orders]
+        assert self.loop.run(self.ledger.finish(finishes)) == expected
+
+    @rule(
+        data=st.data(),
+        to=st.sampled_from([RunState.RETRYING, RunState.DEAD, RunState.QUEUED, RunState.HELD]),
+        after_s=st.integers(0, 3),
+    )
+    def fail(self, data: st.DataObject, to: RunState, after_s: int) -> None:
+        orders = self._orders(data)
+        expected = []
+        for order in orders:
+            run = self.runs[order.run]
+            moved = self._move(order, RunState.RUNNING, to) or (
+                to is RunState.DEAD and self._move(order, RunState.PUBLISHING, to)
+            )
+            expected.append(moved)
+            if moved and to is RunState.QUEUED:
+                run.attempt -= 1
+            if moved and to is RunState.RETRYING:
+                run.due_ns = self.clock.wall_ns() + after_s * 10**9 if after_s else 0
+        fails = [self.journey.fail(order, to, after_s=after_s) for order in orders]
+        assert self.loop.run(self.ledger.fail(fails)) == expected
+
+    @rule()
+    def restart(self) -> None:
+        left = self.loop.run(self.ledger.recover(self.clock.wall_ns(), _MAX_INTERRUPTIONS))
+        again = 0
+        for run in self.runs.values():
+            if run.state is RunState.RUNNING:
+                run.attempt -= 1
+                run.interruptions += 1
+                run.fence = -1
+                dead = run.interruptions > _MAX_INTERRUPTIONS
+                run.state = RunState.DEAD if dead else RunState.QUEUED
+                again += not dead
+        assert left.interrupted == again
+        assert {c.file for c in left.claiming} == self._files("claiming")
+        assert {f.file for f in left.uninspected} == self._files("ingested")
+        assert {p.run for p in left.publishing} == {
+            key for key, run in self.runs.items() if run.state is RunState.PUBLISHING
+        }
+        assert set(left.undisposed) == self._finished() - self.disposed
+
+    @rule(data=st.data())
+    def dispose(self, data: st.DataObject) -> None:
+        files = self._some(data, list(self.files))
+        due = self._finished() - self.disposed
+        got = self.loop.run(self.ledger.disposable(files))
+        assert {each.file for each in got} == due & set(files)
+        expected = []
+        for file in files:
+            expected.append(file in due and file not in self.disposed)
+            if expected[-1]:
+                self.disposed.add(file)
+        assert self.loop.run(self.ledger.disposed(files, self.clock.wall_ns())) == expected
+
+    @rule(seconds=st.integers(1, 4))
+    def wait(self, seconds: int) -> None:
+        self.clock.advance(seconds)
+
+    @invariant()
+    def counts_agree(self) -> None:
+        live = sum(run.state in LIVE_RUN_STATES for run in self.runs.values())
+        waiting = len(self._files("claiming") | self._files("ingested"))
+        assert self.loop.run(self.ledger.live()) == live + waiting
+        due = [run.due_ns for run in self.runs.values() if run.state is RunState.RETRYING]
+        assert self.loop.run(self.ledger.next_due()) == min(due, default=None)
+
+    def _some(self, data: st.DataObject, keys: Sequence[str]) -> list[str]:
+        return data.draw(st.lists(st.sampled_from(keys), max_size=4)) if keys else []
+
+    def _orders(self, data: st.DataObject) -> list[RunOrder]:
+        known = [run.order for run in self.runs.values() if run.order is not None]
+        return data.draw(st.lists(st.sampled_from(known), max_size=4)) if known else []
+
+    def _move(self, order: RunOrder, before: RunState, after: RunState) -> bool:
+        run = self.runs[order.run]
+        if run.state is not before or run.fence != order.fence:
+            return False
+        run.state = after
+        return True
+
+    def _files(self, state: str) -> set[str]:
+        return {file for file, its in self.files.items() if its == state}
+
+    def _finished(self) -> set[str]:
+        ends: dict[str, bool] = {}
+        for run in self.runs.values():
+            ends[run.file] = ends.get(run.file, True) and run.state is RunState.DONE
+        return {file for file, done in ends.items() if done}
