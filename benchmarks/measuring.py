@@ -21,7 +21,7 @@ from typing import Self
 
 from contestants import Contestant, Place
 from inotify_simple import INotify, flags  # type: ignore[import-untyped]
-from processes import Cpu, Tree, wait_for_word
+from processes import Cpu, Tree, last_words, wait_for_word
 from workloads import (
     FOLDERS,
     SEED,
@@ -103,6 +103,8 @@ class Measuring:
         measure = {"W1": self._burst, "W2": self._big_file, "W3": self._latency}[workload]
         with self._fresh_place() as place:
             measure(contestant, place, result)
+            if result.problems:
+                print(f"--- {contestant.name} printed last:\n{last_words(place.root)}\n---")
         return result
 
     def warm_up(self, contestant: Contestant, workload: str) -> None:
@@ -148,8 +150,6 @@ class Measuring:
             problem = tree.end()
             if problem:
                 result.problems.append(problem)
-            if result.problems:
-                print(f"--- {contestant.name} printed last:\n{tree.last_words()}\n---")
             result.peak = tree.peak
 
     def _burst(self, contestant: Contestant, place: Place, result: Result) -> None:

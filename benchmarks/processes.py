@@ -16,6 +16,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 TICK = os.sysconf("SC_CLK_TCK")
 SAMPLE = 0.05
 """Seconds between two looks at memory and processor time."""
+LOG = "program.log"
 _UNSET = {"PYTHONDONTWRITEBYTECODE"}
 """An installed program has its compiled modules at hand, whatever this shell prefers."""
 
@@ -37,7 +38,7 @@ class Tree:
     """
 
     def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
-        self.log = folder / "program.log"
+        self.log = folder / LOG
         self._written = open(self.log, "wb")  # noqa: SIM115 -- closed in end()
         self.process = subprocess.Popen(
             command,
@@ -63,10 +64,6 @@ class Tree:
     def said(self, word: str) -> bool:
         """The program has printed this."""
         return word in self.log.read_text(errors="replace")
-
-    def last_words(self, lines: int = 12) -> str:
-        """The end of what it printed."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def cpu(self) -> Cpu:
         """Processor seconds so far: the tree's, those of ended processes as last seen, and strangers'."""
@@ -115,6 +112,11 @@ class Tree:
                 continue
             self._spent[pid, stat[19]] = int(stat[11]) / TICK, int(stat[12]) / TICK
         return resident
+
+
+def last_words(folder: Path, lines: int = 25) -> str:
+    """The end of what a program of this folder printed."""
+    return "\n".join((folder / LOG).read_text(errors="replace").splitlines()[-lines:])
 
 
 def descendants(pid: int) -> list[int]:

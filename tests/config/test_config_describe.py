@@ -37,7 +37,9 @@ def test_everything_is_asked_once_and_only_there_is_something(project):
     project.load(TEXT, describe=answer)
     (question,) = asked
     assert question.root == str(project.root)
-    assert [(step.path, step.options) for step in question.steps] == [("steps.add", {"rate": "0.5"})]
+    assert [(step.path, step.options) for step in question.steps] == [
+        ("steps.add", {"rate": "0.5"})
+    ]
     assert [(e.sql, e.predicate) for e in question.expressions] == [
         ("amount > 10", True),
         ("amount > 1", True),
@@ -88,9 +90,9 @@ def test_answers_come_back_to_their_places(project):
         12 |       - select: [a, {b: "UPPER(c)"}]
            |                            ^
         error[expression]: no column in a + 1 (pipeline p, step 6, branch vip, step 1)
-          --> filemill.yaml:13:47
+          --> filemill.yaml:13:46
         13 |       - route: {vip: {steps: [{derive: {z: a + 1}}], to: out}, else: drop}
-           |                                               ^
+           |                                              ^
         Found 6 errors. Nothing was started."""
     )
 
@@ -104,7 +106,9 @@ def test_described_options_and_forms_count(project):
 
     said = project.said(TEXT, describe=answer)
     assert "`steps.add` takes the file, but `read_csv` gives records (pipeline p, step 2)" in said
-    project.write(TEXT.replace("      - read_csv\n", "").replace("- filter", "- read_csv\n      - filter"))
+    project.write(
+        TEXT.replace("      - read_csv\n", "").replace("- filter", "- read_csv\n      - filter")
+    )
     assert project.load(describe=answer).plan.pipelines[0].steps[0].options == {"rate": 0.5}
 
 

@@ -129,7 +129,9 @@ def test_duplicates_across_files_name_both_places(project):
         """,
         "conf.d/a.yaml",
     )
-    project.write("workers: 2\npipelines:\n  csv: {when: csv, steps: [write: out]}\n", "conf.d/b.yaml")
+    project.write(
+        "workers: 2\npipelines:\n  csv: {when: csv, steps: [write: out]}\n", "conf.d/b.yaml"
+    )
     assert project.said(MAIN + "workers: 1\n") == textwrap.dedent(
         """\
         error[duplicate-sink]: sink `out` is there twice, first at filemill.yaml:9:3

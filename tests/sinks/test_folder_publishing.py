@@ -148,7 +148,7 @@ def test_two_publications_of_one_name(root):
     sink = make_sink(root)
     one, two = staged(root, run="r1", data=b"one"), staged(root, run="r2", data=b"two")
     assert sink.publish([one, two]) == [Published.YES, Published.TAKEN]
-    other = sink.other_name(two.name, 2)
+    (other,) = sink.free_names([two.name])
     moved = Publication(**{f: getattr(two, f) for f in two.__struct_fields__} | {"name": other})
     assert sink.publish([one, moved]) == [Published.YES, Published.YES]
     assert (root / "a.csv").read_bytes() == b"one"

@@ -43,6 +43,10 @@ def run_once(
     revision = Revision(loaded.digest, loaded.text)
     try:
         outcome = asyncio.run(once(loaded.plan, revision, Registry(), emit, paths, again=again))
+    except KeyboardInterrupt:
+        log.close()
+        session.output.say("interrupted; what was taken is kept for the next start")
+        raise
     finally:
         log.close()
     with open_ledger(session) as queries:

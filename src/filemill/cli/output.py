@@ -94,12 +94,15 @@ class Output:
         *,
         right: Sequence[int] = (),
         styles: Styles = None,
+        cut_last: bool = True,
     ) -> list[str]:
-        """The lines of `table`."""
+        """The lines of `table`. `cut_last` False lets the terminal wrap what must be readable whole (a path)."""
         widths = [max(width(str(row[i])) for row in (heads, *rows)) for i in range(len(heads))]
-        told = [self._row(heads, widths, right, dict.fromkeys(range(len(heads)), "dim"))]
+        room = self.columns if cut_last else None
+        dim = dict.fromkeys(range(len(heads)), "dim")
+        told = [self._row(heads, widths, right, dim, room)]
         style_of = styles if callable(styles) else lambda _row: styles or {}
-        told += [self._row(row, widths, right, style_of(row)) for row in rows]
+        told += [self._row(row, widths, right, style_of(row), room) for row in rows]
         return told
 
     def _row(
@@ -108,15 +111,16 @@ class Output:
         widths: Sequence[int],
         right: Sequence[int],
         styles: dict[int, str],
+        room: int | None,
     ) -> str:
         parts: list[str] = []
         taken = 0
         for i, cell in enumerate(cells):
             last = i == len(cells) - 1
             shown = cell
-            if last and self.columns is not None:
-                shown = cut(cell, max(self.columns - taken, 8))
-            gap = " " * (widths[i] - width(shown))
+            if last and room is not None:
+                shown = cut(cell, max(room - taken, 1))
+            gap = " " * max(widths[i] - width(shown), 0)
             taken += widths[i] + len(GAP)
             colored = self.paint(styles[i], shown) if i in styles else shown
             if i in right:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from filemill.cli.output import Output
+from filemill.cli.output import GAP, Output
 from filemill.cli.reading import STYLES, mark_of, short
 from filemill.cli.shapes import group_name
 from filemill.model.files import TagHit
@@ -26,6 +26,8 @@ from filemill.telemetry.wording import (
 
 _BAR = 24
 """Columns of the longest step's bar."""
+_MARGIN = 15
+"""Columns left of what stands below an entry."""
 _BAD_SHOWN = 10
 
 
@@ -49,7 +51,7 @@ def draw(output: Output, file: FileHistory, *, verbose: bool = False) -> None:
         output.print()
         output.print(output.paint("strong", "Tags"))
         rows = [(hit.tag, _why(hit)) for hit in file.tags]
-        for line in output.lines_of(("", ""), rows, styles={0: "help"})[1:]:
+        for line in output.lines_of(("", ""), rows, styles={0: "help"}, cut_last=False)[1:]:
             output.print(f"  {line}")
     output.print()
     began = file.summary.arrived_ns
@@ -192,17 +194,28 @@ def _steps(output: Output, steps: Sequence[StepCount]) -> list[str]:
         return []
     longest = max(*(step.took_ns for step in steps), 1)
     full = "█" if output.marks.done == "✓" else "#"
-    rows = []
-    for step in steps:
-        flow = f"{number(step.taken)} in" if step.taken else ""
-        flow += f"{', ' if flow else ''}{number(step.given)} out"
-        flow += f", {number(step.added)} added" if step.added else ""
-        flow += f", {number(step.filtered)} filtered" if step.filtered else ""
-        flow += f", {number(step.bad)} bad" if step.bad else ""
-        bar = full * max(round(_BAR * step.took_ns / longest), 1) if step.took_ns else ""
-        rows.append((step.step, duration(step.took_ns), flow, bar))
-    wide = Output(output.stdout, output.stderr, color=output.paint.on, json=False, columns=None)
-    return wide.lines_of(("", "", "", ""), rows, right=(1,), styles={3: "good"})[1:]
+    rows = [(step.step, duration(step.took_ns), _flow(step)) for step in steps]
+    taken = sum(max(width(row[i]) for row in rows) for i in range(3)) + 3 * len(GAP) + _MARGIN
+    room = _BAR if output.columns is None else min(_BAR, output.columns - taken)
+    bars = [
+        full * max(round(room * step.took_ns / longest), 1) if step.took_ns and room > 3 else ""
+        for step in steps
+    ]
+    drawn = [(*row, bar) for row, bar in zip(rows, bars, strict=True)]
+    return output.lines_of(("",) * 4, drawn, right=(1,), styles={3: "good"}, cut_last=False)[1:]
+
+
+def _flow(step: StepCount) -> str:
+    """What went in and out of a step, in words."""
+    counts = (
+        (step.taken, "in"),
+        (step.added, "added"),
+        (step.filtered, "filtered"),
+        (step.bad, "bad"),
+    )
+    parts = [f"{number(count)} {word}" for count, word in counts if count]
+    parts.insert(1 if step.taken else 0, f"{number(step.given)} out")
+    return ", ".join(parts)
 
 
 def _drawn(output: Output, entries: Sequence[Entry], began: int) -> Iterator[str]:
@@ -219,7 +232,7 @@ def _drawn(output: Output, entries: Sequence[Entry], began: int) -> Iterator[str
         yield f"  {output.paint('dim', offset.rjust(8))} {sign} {what}  {entry.detail}".rstrip()
         last = place == len(entries) - 1
         for line in entry.more:
-            yield f"  {' ' * 8} {rule if not last else ' '}   {_fit(output, line, 15)}".rstrip()
+            yield f"  {' ' * 8} {rule if not last else ' '}   {_fit(output, line, _MARGIN)}".rstrip()
 
 
 def _fit(output: Output, line: str, taken: int) -> str:
@@ -235,15 +248,14 @@ def _results(output: Output, run: RunHistory, *, several: bool, verbose: bool) -
         output.print()
         output.print(output.paint("strong", f"Outputs{title}"))
         rows = [_output_row(each) for each in run.outputs]
-        for line in output.lines_of(("", "", "", "", ""), rows, right=(1, 2))[1:]:
+        for line in output.lines_of(("",) * 5, rows, right=(1, 2), cut_last=False)[1:]:
             output.print(f"  {line}")
     if run.bad:
         output.print()
         output.print(output.paint("strong", f"Bad records{title}"))
         shown = run.bad if verbose else run.bad[:_BAD_SHOWN]
-        for line in output.lines_of(
-            ("", "", ""), [_bad_row(bad) for bad in shown], styles={2: "bad"}
-        )[1:]:
+        rows = [_bad_row(bad) for bad in shown]
+        for line in output.lines_of(("",) * 3, rows, styles={2: "bad"}, cut_last=False)[1:]:
             output.print(f"  {line}")
         if (rest := max(run.summary.bad, len(run.bad)) - len(shown)) > 0:
             output.print(f"  ... {rest:,} more (-v shows up to {len(run.bad):,})")

@@ -25,6 +25,8 @@ MAX_DEPTH = 60
 """Levels of lists and maps within each other."""
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _DEFAULT_TAGS = frozenset({"", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
+"""Escapes of double quotes can make these: no path, name or UTF-8 text may hold them."""
 _TAG = re.compile(r"!\S*")
 MEANT = "!"
 """Style of a text that stands for something YAML took apart."""
@@ -218,6 +220,9 @@ class _Reader:
         text = Text(node.value, self.place(node), style, self.raw(node.start_mark, node.end_mark))
         if not style and node.value:
             self.look_for_comment(node, text)
+        elif style == '"' and (odd := _UNUSABLE.search(node.value)):
+            message = f"the character U+{ord(odd[0]):04X} cannot stand in a configuration"
+            return self.spoil("encoding", message, text.place, "remove the escape")
         return text
 
     def look_for_comment(self, node: Any, text: Text) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from filemill.engine.headers import Headers
 from filemill.model.errors import FilemillError, PermanentError
 from filemill.model.plan import PipelinePlan, StepPlan
 from filemill.ports.registry import Registry

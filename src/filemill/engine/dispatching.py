@@ -15,7 +15,8 @@ import msgspec
 from filemill.engine import frames
 from filemill.engine.announcing import Announced
 from filemill.engine.policy import Decision, decide, with_fingerprint
-from filemill.engine.publishing import Publisher, Staged
+from filemill.engine.publishing import Publisher
+from filemill.engine.revealing import Staged
 from filemill.engine.supervisor import WorkerDied, WorkerPool
 from filemill.engine.trouble import Trouble
 from filemill.model.errors import FailureKind, SystemFault

@@ -8,11 +8,14 @@ Only the columns that users' functions make, and those of NDJSON, are known by r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from filemill.engine.chain import Node
 from filemill.records.layout import LINE, Layout, text_layout
+
+if TYPE_CHECKING:
+    from filemill.engine.chain import Node
 
 _KEPT = 1_000
 """Answers kept; files come with few headers."""

@@ -20,33 +20,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import msgspec
-
 from filemill.engine.policy import with_fingerprint
+from filemill.engine.revealing import Revealer, Staged
 from filemill.engine.trouble import SYSTEM_ERRNOS, Trouble
 from filemill.model.errors import FailureKind
-from filemill.model.events import Emit, OutputUnverified, RunFailed, RunFinished
-from filemill.model.files import FileRef
-from filemill.model.runs import Failure, Publication, RunResult
+from filemill.model.events import Emit, RunFailed, RunFinished
+from filemill.model.runs import RunResult
 from filemill.ports.clock import Clock
 from filemill.ports.ledger import Fail, Finish, Ledger, Stage
-from filemill.ports.sink import Published, Sink
+from filemill.ports.sink import Sink
 
 GROUP = 512
-_MAX_NAMES = 10_000
-
-
-class Staged(msgspec.Struct):
-    """A run on its way out. `result` is None when recovery found it already staged."""
-
-    run: str
-    fence: int
-    pipeline: str
-    file: FileRef | None
-    publications: list[Publication]
-    result: RunResult | None = None
-    unverified: list[str] = msgspec.field(default_factory=list)
-    failure: Failure | None = None
 
 
 class Publisher:
@@ -63,7 +47,7 @@ class Publisher:
         finished: Callable[[list[str]], None],
     ) -> None:
         self._ledger = ledger
-        self._sinks = sinks
+        self._revealer = Revealer(ledger, sinks, clock, emit, trouble)
         self._clock = clock
         self._emit = emit
         self._trouble = trouble
@@ -126,7 +110,7 @@ class Publisher:
         current = await self._stage(group)
         while current:
             try:
-                await self._make_visible(current)
+                await self._revealer.reveal(current)
                 break
             except OSError as error:
                 if error.errno not in SYSTEM_ERRNOS:
@@ -145,79 +129,6 @@ class Publisher:
         stale = {id(s) for s, ok in zip(fresh, kept, strict=True) if not ok}
         return [s for s in group if id(s) not in stale]
 
-    async def _make_visible(self, group: list[Staged]) -> None:
-        order = sorted(self._sinks, key=lambda name: not self._sinks[name].spec.transactional)
-        for name in order:
-            mine = [(s, p) for s in group for p in s.publications if p.sink == name]
-            if mine:
-                await self._publish_to(self._sinks[name], mine)
-        known = set(order)
-        for staged in group:
-            for publication in staged.publications:
-                if publication.sink not in known:
-                    _fail_publication(
-                        staged,
-                        publication,
-                        "SinkMissing",
-                        f"the configuration has no sink `{publication.sink}` any more",
-                        "put the sink back and start again; the staged output is kept",
-                    )
-
-    async def _publish_to(self, sink: Sink, mine: list[tuple[Staged, Publication]]) -> None:
-        answers = await asyncio.to_thread(_publish_each, sink, [p for _, p in mine])
-        for index, ((staged, publication), answer) in enumerate(zip(mine, answers, strict=True)):
-            if isinstance(answer, OSError):
-                if answer.errno in SYSTEM_ERRNOS:
-                    raise answer
-                _fail_publication(
-                    staged, publication, type(answer).__name__, str(answer), "mend it, then redrive"
-                )
-            elif answer is Published.TAKEN:
-                mine[index] = (staged, await self._rename(sink, staged, publication))
-            elif answer is Published.UNVERIFIED:
-                staged.unverified.append(publication.publication)
-                self._emit(
-                    OutputUnverified(
-                        at_ns=self._clock.wall_ns(),
-                        publication=publication.publication,
-                        run=publication.run,
-                        sink=publication.sink,
-                        name=publication.name,
-                    )
-                )
-        done = [p for s, p in mine if s.failure is None]
-        await asyncio.to_thread(sink.sync, done)
-
-    async def _rename(self, sink: Sink, staged: Staged, publication: Publication) -> Publication:
-        """Find a free name: fixed in the ledger before each rename, so a restart looks where we looked."""
-        wanted = publication.name
-        if publication.mode == "fail":
-            _fail_publication(
-                staged,
-                publication,
-                "NameTaken",
-                f"{wanted!r} exists already and `collision: fail` is set",
-                "move that file away or set `collision: suffix`",
-            )
-            return publication
-        for attempt in range(2, _MAX_NAMES):
-            name = sink.other_name(wanted, attempt)
-            await self._fix_name(publication.publication, name)
-            other = msgspec.structs.replace(publication, name=name)
-            (answer,) = await asyncio.to_thread(_publish_each, sink, [other])
-            if isinstance(answer, OSError):
-                raise answer
-            if answer is not Published.TAKEN:
-                staged.publications[staged.publications.index(publication)] = other
-                return other
-        _fail_publication(
-            staged, publication, "NameTaken", f"{_MAX_NAMES} names like {wanted!r} are taken", ""
-        )
-        return publication
-
-    async def _fix_name(self, publication: str, name: bytes) -> None:
-        await self._trouble.insist("ledger", lambda: self._ledger.rename_output(publication, name))
-
     async def _finish(self, group: list[Staged]) -> None:
         if not group:
             return
@@ -227,7 +138,7 @@ class Publisher:
         files: list[str] = []
         for staged, ok in zip(group, kept, strict=True):
             file = staged.file
-            if not ok or file is None:
+            if not ok:
                 continue
             files.append(file.file)
             self._emit(
@@ -254,7 +165,18 @@ class Publisher:
             assert staged.failure is not None, "only failed ones come here"  # noqa: S101
             staged.failure = with_fingerprint(staged.failure, staged.pipeline)
             result = staged.result or RunResult(staged.run, staged.fence)
-            fails.append(Fail(staged.run, staged.fence, at, "dead", result, staged.failure))
+            fails.append(
+                Fail(
+                    staged.run,
+                    staged.fence,
+                    at,
+                    "dead",
+                    result,
+                    staged.failure,
+                    published=tuple(staged.published),
+                    unverified=tuple(staged.unverified),
+                )
+            )
         kept = await self._trouble.insist("ledger", lambda: self._ledger.fail(fails))
         for staged, ok in zip(group, kept, strict=True):
             if ok and staged.failure is not None:
@@ -262,8 +184,8 @@ class Publisher:
                     RunFailed(
                         at_ns=at,
                         run=staged.run,
-                        file=staged.file.file if staged.file else "",
-                        relative=staged.file.relative if staged.file else b"",
+                        file=staged.file.file,
+                        relative=staged.file.relative,
                         pipeline=staged.pipeline,
                         state="dead",
                         kind=str(FailureKind.PERMANENT),
@@ -274,32 +196,3 @@ class Publisher:
                         fingerprint=staged.failure.fingerprint,
                     )
                 )
-
-
-def _publish_each(sink: Sink, publications: Sequence[Publication]) -> list[Published | OSError]:
-    """Publish a group; when one of them raises, each alone, so that one bad target stops no other."""
-    try:
-        return list(sink.publish(publications))
-    except OSError as error:
-        if len(publications) == 1:
-            return [error]
-    answers: list[Published | OSError] = []
-    for publication in publications:
-        try:
-            answers.extend(sink.publish([publication]))
-        except OSError as error:
-            answers.append(error)
-    return answers
-
-
-def _fail_publication(
-    staged: Staged,
-    publication: Publication,
-    error: str,
-    message: str,
-    help: str,  # noqa: A002
-) -> None:
-    if staged.failure is None:
-        staged.failure = Failure(
-            FailureKind.PERMANENT, f"publish:{publication.sink}", error, message, help
-        )

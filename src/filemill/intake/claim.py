@@ -103,11 +103,8 @@ class Claimer:
         """
         identity = seen.identity
         assert identity is not None  # noqa: S101 -- only files that were seen get here
-        after = settings.after
         if way is None:
             way = self._way(settings, seen)
-        elif way is Way.COPY:
-            after = "keep"
         given = source_tags(settings, relative)
         claim = Claim(
             file=file,
@@ -120,7 +117,7 @@ class Claimer:
             tags=tuple(dict.fromkeys((*given, *tags))) if tags else given,
             how="copy" if way is Way.COPY else "rename",
             priority=settings.priority,
-            after=after,
+            after=settings.after,
             again=again,
         )
         return Taking(claim, way, settings, waiting, refusal(settings, relative, identity.size))

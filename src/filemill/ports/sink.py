@@ -120,8 +120,8 @@ class Sink(Protocol):
         """Make these publications' names durable, as one group, before the DONE commit."""
         ...
 
-    def other_name(self, name: bytes, attempt: int) -> bytes:
-        """The name to try next for a taken one (`a.csv`, 2 -> `a-2.csv`)."""
+    def free_names(self, names: Sequence[bytes]) -> list[bytes]:
+        """For each taken name the first of its kind that is free now (`a.csv` -> `a-2.csv`), no two alike."""
         ...
 
     def sweep(self, known: frozenset[bytes]) -> int:

@@ -145,11 +145,8 @@ def rewrite(text: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         return splice_one(text, [(name, value_json(new[name])) for name in added])
     exact = members(text)
     altered = {*changed, *added}
-    body = ",".join(
-        f"{key_text(name)}:{value_json(new[name]) if name in altered else bytes(exact[name]).decode()}"
-        for name in new
-    )
-    return "{" + body + "}" + text[text.rindex("}") + 1 :]
+    mixed = {name: value if name in altered else exact[name] for name, value in new.items()}
+    return _ENCODE(mixed).decode() + text[text.rindex("}") + 1 :]
 
 
 def same(one: Any, other: Any) -> bool:

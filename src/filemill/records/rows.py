@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import eq
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,13 +13,19 @@ import polars as pl
 
 from filemill.model.errors import PermanentError
 from filemill.records import json_text, text, views
-from filemill.records.cells import join_cells, quote_cell, split_cells, value_text
+from filemill.records.cells import quote_cells, value_text
 from filemill.records.json_text import same
 from filemill.records.layout import LINE, Layout, text_layout
 from filemill.records.text import CELL, TAG
 
 if TYPE_CHECKING:
     from filemill.records.batch import Batch
+
+
+_ENCODE = msgspec.json.Encoder().encode
+_ENCODE_LINES = msgspec.json.Encoder().encode_lines
+_COMMA = ord(",")
+_ABSENT = object()
 
 
 def problem(row: Mapping[Any, Any]) -> str:
@@ -67,14 +75,17 @@ def read_rows(batch: Batch) -> list[dict[str, Any]]:
 
 
 def _csv_rows(batch: Batch) -> list[dict[str, Any]]:
-    frame = batch.typed(batch.layout.columns)
-    # csv has no null among texts: a column without any value is empty text, too.
-    empty = [
-        pl.col(name).cast(pl.String).fill_null("")
-        for name, dtype in frame.schema.items()
-        if dtype in (pl.String, pl.Null)
-    ]
-    return frame.with_columns(empty).to_dicts()
+    names = batch.layout.columns
+    frame = batch.typed(names)
+    columns = [_csv_values(frame.get_column(name)) for name in names]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _csv_values(view: pl.Series) -> list[Any]:
+    """A column's values as a function gets them: csv has no null among texts, an empty cell is empty text."""
+    if view.dtype == pl.Null:
+        return [""] * len(view)
+    return (view.fill_null("") if view.dtype == pl.String else view).to_list()
 
 
 def write_rows(
@@ -84,20 +95,69 @@ def write_rows(
     tags: Mapping[str, Sequence[bool]],
 ) -> Batch:
     """The batch these rows make; see `Batch.with_rows`."""
-    before = read_rows(batch)
-    changed = [not _equal(row, before[o]) for row, o in zip(rows, origin, strict=True)]
-    picked = batch if list(origin) == list(range(len(batch))) else _pick(batch, origin)
-    if any(changed):
-        for row, is_changed in zip(rows, changed, strict=True):
-            if is_changed and (why := problem(row)):
-                raise PermanentError(
-                    why, help="return only texts, numbers, booleans, lists and dicts"
-                )
-        old = [before[o] for o in origin]
-        picked = _rewritten(picked, rows, old, changed)
+    same_rows = len(origin) == len(batch) and all(map(eq, origin, range(len(batch))))
+    picked = batch if same_rows else _pick(batch, origin)
+    if len(picked):
+        if batch.layout.format == "csv":
+            picked = _csv_written(picked, rows)
+        else:
+            before = read_rows(batch)
+            old = before if same_rows else [before[o] for o in origin]
+            picked = _written(picked, rows, old)
     for tag, mask in tags.items():
         picked = picked.with_tag(tag, pl.Series(mask, dtype=pl.Boolean))
     return picked
+
+
+def _pick(batch: Batch, origin: Sequence[int]) -> Batch:
+    return type(batch)(batch.frame[list(origin)], batch.layout, batch.file_tags)
+
+
+def _refuse(rows: Iterable[Mapping[str, Any]]) -> None:
+    for row in rows:
+        if why := problem(row):
+            raise PermanentError(why, help="return only texts, numbers, booleans, lists and dicts")
+
+
+# -- json and lines: row by row -------------------------------------------------------------------
+
+
+def _written(batch: Batch, rows: Sequence[Mapping[str, Any]], old: Sequence[Mapping[str, Any]]) -> Batch:
+    lines, before = _lines(rows), _lines(old)
+    if lines is None or before is None:
+        lines = before = [b""] * len(rows)
+        changed = [not _equal(row, o) for row, o in zip(rows, old, strict=True)]
+    else:
+        # Equal JSON means equal types too, but NaN is written as null.
+        changed = [
+            (one != other or row != o) and not _equal(row, o)
+            for one, other, row, o in zip(lines, before, rows, old, strict=True)
+        ]
+    if not any(changed):
+        return batch
+    _refuse(row for row, is_changed in zip(rows, changed, strict=True) if is_changed)
+    settled = batch.settled()
+    places = settled._places()  # noqa: SLF001 -- one half of the same thing
+    standing = text.standing(settled.frame).to_list()
+    if batch.layout.format == "lines":
+        return _rewritten_lines(batch, rows, standing, places)
+    texts = [
+        _rewritten(record, o, row, one, other) if c else record
+        for record, o, row, c, one, other in zip(
+            standing, old, rows, changed, lines, before, strict=True
+        )
+    ]
+    new = text_layout(settled.layout, {"columns": _union(batch.layout.columns, rows)})
+    return type(batch)(places.with_columns(_text(texts)), new, batch.file_tags)
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> list[bytes] | None:
+    """Each row as JSON; None if one cannot be written."""
+    try:
+        lines = _ENCODE_LINES(rows).split(b"\n")
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        return None
+    return lines[:-1] if len(lines) == len(rows) + 1 else None
 
 
 def _equal(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
@@ -106,34 +166,15 @@ def _equal(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     )
 
 
-def _pick(batch: Batch, origin: Sequence[int]) -> Batch:
-    return type(batch)(batch.frame[list(origin)], batch.layout, batch.file_tags)
-
-
 def _rewritten(
-    batch: Batch,
-    rows: Sequence[Mapping[str, Any]],
-    old: Sequence[Mapping[str, Any]],
-    changed: Sequence[bool],
-) -> Batch:
-    layout = batch.layout
-    settled = batch.settled()
-    places = settled._places()  # noqa: SLF001 -- one half of the same thing
-    if layout.format == "csv":
-        columns = _union(layout.columns, rows)
-        texts = _csv_texts(settled, columns, rows, old, changed)
-        seen = [views.from_python(name, [row.get(name) for row in rows]) for name in columns]
-        new = text_layout(settled.layout, {"columns": columns, "base": columns})
-        return type(batch)(places.with_columns(_text(texts), *seen), new, batch.file_tags)
-    standing = text.standing(settled.frame).to_list()
-    if layout.format == "lines":
-        return _rewritten_lines(batch, rows, standing, places)
-    texts = [
-        json_text.rewrite(record, o, row) if c else record
-        for record, o, row, c in zip(standing, old, rows, changed, strict=True)
-    ]
-    new = text_layout(settled.layout, {"columns": _union(layout.columns, rows)})
-    return type(batch)(places.with_columns(_text(texts)), new, batch.file_tags)
+    record: str, old: Mapping[str, Any], row: Mapping[str, Any], line: bytes, before: bytes
+) -> str:
+    """The record's text; where the row only has members behind the old ones, those are spliced in as they are."""
+    head = before[:-1]
+    if len(head) > 1 and line.startswith(head) and line[len(head)] == _COMMA:
+        at = record.rindex("}")
+        return record[:at] + line[len(head) :].decode() + record[at + 1 :]
+    return json_text.rewrite(record, old, row)
 
 
 def _rewritten_lines(
@@ -152,37 +193,120 @@ def _rewritten_lines(
     return type(batch)(places.with_columns(_text(texts)), layout, batch.file_tags)
 
 
-def _csv_texts(
-    settled: Batch,
-    columns: tuple[str, ...],
-    rows: Sequence[Mapping[str, Any]],
-    old: Sequence[Mapping[str, Any]],
-    changed: Sequence[bool],
-) -> list[str]:
+# -- csv: column by column ------------------------------------------------------------------------
+
+
+def _csv_written(batch: Batch, rows: Sequence[Mapping[str, Any]]) -> Batch:
+    """The batch under the rows' columns; cells that are as they were keep their text."""
+    settled = batch.settled()
     layout = settled.layout
-    dialect = layout.dialect
-    base = layout.base
-    pad = dialect.separator * (len(columns) - len(base)) if columns[: len(base)] == base else None
-    texts = []
-    standing = text.standing(settled.frame)
-    for record, row, before, is_changed in zip(standing, rows, old, changed, strict=True):
-        body, end = (record[:-1], "\r") if record.endswith("\r") else (record, "")
-        if not is_changed and pad is not None:
-            texts.append(body + pad + end)
+    shapes = dict.fromkeys(map(tuple, rows))
+    columns = _union(layout.columns, shapes)
+    views_before = settled.typed(layout.columns)
+    cells: dict[str, pl.Series] = {}
+    seen: list[pl.Series] = []
+    for name in columns:
+        if len(shapes) == 1:
+            values = [row[name] for row in rows]
+        else:
+            values = [row.get(name, _ABSENT) for row in rows]
+        if name not in layout.columns:
+            cells[name] = _new_cells(name, values, layout)
+            seen.append(_view(name, values))
             continue
-        exact = dict(zip(base, split_cells(body, dialect), strict=True))
-        cells = []
-        for name in columns:
-            value = row.get(name)
-            if name in row and name in before and same(value, before[name]):
-                cells.append(exact[name])
-            else:
-                cells.append(quote_cell(value_text(value), dialect))
-        texts.append(join_cells(cells, dialect) + end)
-    return texts
+        view = views_before.get_column(name)
+        changed = _changed(values, _csv_values(view))
+        if not changed:
+            seen.append(view)
+            continue
+        made = _new_cells(name, [values[i] for i in changed], layout)
+        if len(changed) < len(values):
+            standing = text.csv_base_cells(settled.frame, layout, [name])[0]
+            made = standing.scatter(changed, made.fill_null(""))
+        cells[name] = made
+        seen.append(_view(name, values))
+    own = _own_columns(batch, rows, columns) if len(shapes) > 1 else {}
+    made = _assembled(settled, columns, cells, seen)
+    made.own = own
+    return made
 
 
-def _union(columns: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _assembled(
+    settled: Batch, columns: tuple[str, ...], cells: dict[str, pl.Series], seen: list[pl.Series]
+) -> Batch:
+    layout = settled.layout
+    kept = columns[: len(layout.base)]
+    if kept == layout.base and not any(name in cells for name in kept):
+        # Only new columns: the text stays, they are written behind it.
+        added = columns[len(kept) :]
+        frame = settled.frame.with_columns(
+            *seen, *(cells[name].alias(CELL + name) for name in added)
+        )
+        layout = text_layout(layout, {"columns": columns, "added": added})
+        return type(settled)(frame, layout, settled.file_tags)
+    rest = [name for name in columns if name not in cells]
+    exact = dict(zip(rest, text.csv_base_cells(settled.frame, layout, rest), strict=True))
+    all_cells = {name: exact[name] if name in exact else cells[name] for name in columns}
+    ends = text.line_ends(text.standing(settled.frame), layout)
+    made = text.from_cells(all_cells, layout, ends).alias("_text")
+    frame = settled._places().with_columns(made, *seen)  # noqa: SLF001 -- one half of the same thing
+    layout = text_layout(layout, {"columns": columns, "base": columns})
+    return type(settled)(frame, layout, settled.file_tags)
+
+
+def _changed(values: list[Any], before: list[Any]) -> list[int]:
+    """Where a column's values are other ones, or of another type, than they were."""
+    if values == before and list(map(type, values)) == list(map(type, before)):
+        return []
+    return [
+        i
+        for i, (new, old) in enumerate(zip(values, before, strict=True))
+        if new is not old and (type(new) is not type(old) or new != old)
+    ]
+
+
+def _new_cells(name: str, values: list[Any], layout: Layout) -> pl.Series:
+    """Values as cells; an absent one is null.
+
+    Raises:
+        PermanentError: one of them has no text.
+    """
+    if not isinstance(name, str):
+        _refuse([{name: ""}])
+    kinds = set(map(type, values))
+    texts: list[str | None]
+    if kinds <= {int}:
+        return pl.Series(name, list(map(str, values)), dtype=pl.String)
+    if kinds <= {int, float, bool}:
+        if float in kinds and not all(map(math.isfinite, values)):
+            _refuse({name: value} for value in values)
+        return pl.Series(name, _ENCODE(values)[1:-1].decode().split(","), dtype=pl.String)
+    if kinds <= {str, NoneType}:
+        texts = ["" if value is None else value for value in values]
+    else:
+        there = [value for value in values if value is not _ABSENT]
+        _refuse({name: value} for value in there)
+        texts = [None if value is _ABSENT else value_text(value) for value in values]
+    return quote_cells(pl.Series(name, texts, dtype=pl.String), layout.dialect)
+
+
+def _view(name: str, values: list[Any]) -> pl.Series:
+    return views.from_python(name, [None if value is _ABSENT else value for value in values])
+
+
+def _own_columns(
+    batch: Batch, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]
+) -> dict[int, tuple[str, ...]]:
+    """The columns of those files whose own rows do not have all of them, in the order they would have alone."""
+    own = {}
+    for file, start, stop in batch.split_files():
+        names = _union(batch.layout.columns, rows[start:stop])
+        before = own.get(file, names)
+        own[file] = names if before == names else tuple(dict.fromkeys((*before, *names)))
+    return {file: names for file, names in own.items() if names != columns}
+
+
+def _union(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> tuple[str, ...]:
     """The columns that any row has: known ones in their order, then new ones as they first appear."""
     names: dict[str, None] = {}
     for shape in dict.fromkeys(map(tuple, rows)):

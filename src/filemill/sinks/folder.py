@@ -207,9 +207,20 @@ class FolderSink:
         there = {_nearest(folder) for folder in folders}
         self._durable.sync_group([], [*there, self._folder])
 
-    def other_name(self, name: bytes, attempt: int) -> bytes:
-        """`a.csv`, 2 -> `a-2.csv`; always within a name's 255 bytes."""
-        return naming.other_name(name, attempt)
+    def free_names(self, names: Sequence[bytes]) -> list[bytes]:
+        """`a.csv` -> `a-2.csv`, or the first number after it that is free; always within a name's 255 bytes.
+
+        Only a proposal: whether it still is free is seen when it is published.
+        """
+        chosen: dict[bytes, None] = {}
+        for name in names:
+            attempt = 2
+            while (other := naming.other_name(name, attempt)) in chosen or os.path.lexists(
+                self._target(other)
+            ):
+                attempt += 1
+            chosen[other] = None
+        return list(chosen)
 
     def sweep(self, known: frozenset[bytes]) -> int:
         """Remove staged files whose path is not in `known`, and nothing that filemill did not name.

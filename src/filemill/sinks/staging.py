@@ -5,11 +5,10 @@ there). What is particular here:
 
 - *Small files travel together.* A batch of many files is encoded in one go and cut into files by byte offsets; each
   output costs one open, one write, one fstat and one close, and one round of syncs serves the group.
-- *One header.* A csv header is the union of the columns that any batch brought, in order of first appearance, also of
-  batches without a record (a branch of a route that nothing took). So csv batches wait until `finish`. The union is
-  taken over the files that came with the same header; of NDJSON, whose columns are only known by reading, over each
-  file alone: what a file's output looks like must not depend on the files it travelled with.
-- *Big files stream.* Beyond `SPILL` bytes an output is begun. If a later batch then has columns that the written header
+- *A header of one's own.* What a file's output looks like must not depend on the files it travelled with, nor on how
+  many batches it came in. `expect` says which columns a csv output has; where only reading tells them (NDJSON), it is
+  the union over that file's records, in order of first appearance, and the records wait until `finish` for it.
+- *Big files stream.* Beyond `SPILL` bytes an output is begun. If it then turns out to have columns that the header
   lacks, `Restart` asks for the files again with the header known from the start; nothing is published yet.
 """
 
@@ -18,7 +17,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 import polars as pl
@@ -68,25 +68,36 @@ _Stretch = tuple[int, int, int]
 """(order, first row, one past the last row)."""
 
 
-class _Table:
-    """Files that share a csv header: its columns so far, and what waits for it."""
+class _Sheet:
+    """One file's csv output: its header as it is known so far, and the records that wait for it."""
 
-    def __init__(self, layout: Layout, columns: dict[str, None]) -> None:
+    __slots__ = ("begun", "columns", "held", "layout", "more", "said", "size")
+
+    def __init__(self, layout: Layout, hinted: tuple[str, ...]) -> None:
         self.layout = layout
-        self.columns = columns
-        self.held: list[tuple[Batch, list[_Stretch]]] = []
+        self.columns = dict.fromkeys(hinted)
+        """Those that records brought."""
+        self.said: tuple[str, ...] = ()
+        """Those that were expected."""
+        self.more = True
+        """Records may bring further columns."""
+        self.held: list[Batch] = []
         self.size = 0
         """Bytes of what waits."""
-        self.largest: dict[int, int] = {}
-        """Bytes of the files that fill batches of their own."""
-        self.begun = 0
-        """How many columns a header already written has; 0 when none is."""
+        self.begun: tuple[str, ...] | None = None
+        """The header under which records were encoded already."""
+
+    def header(self) -> tuple[str, ...]:
+        """All columns as far as they are known."""
+        if not self.columns:
+            return self.said
+        return tuple(dict.fromkeys((*self.columns, *self.said)))
 
 
 class FolderStager:
     """Stages the outputs of one batch of runs for one folder sink. See `ports.sink.Stager`.
 
-    `header` is what a `Restart` of these runs found out: the columns a csv header must begin with.
+    `headers` is what a `Restart` of these runs found out, by order: the columns a csv header must begin with.
     """
 
     def __init__(
@@ -94,25 +105,34 @@ class FolderStager:
         staging: Staging,
         durable: Durable,
         orders: Sequence[RunOrder],
-        header: tuple[str, ...] = (),
+        headers: Mapping[int, tuple[str, ...]] = MappingProxyType({}),
     ) -> None:
         self._staging = staging
         self._durable = durable
         self._orders = orders
-        self._hints = header
+        self._hints = headers
         self._outputs: dict[int, StagedFile] = {}
-        self._tables: dict[object, _Table] = {}
+        self._sheets: dict[int, _Sheet] = {}
         self._dropped: set[int] = set()
-        self._layout: Layout | None = None
         self._waiting = 0
+
+    def expect(self, order: int, layout: Layout, *, more: bool) -> None:
+        """Say which columns a run's csv output has (those of `layout`), with records and without.
+
+        With `more` the columns that its records have come first, in order of first appearance.
+
+        Raises:
+            Restart: a header that records were encoded under lacks some.
+        """
+        sheet = self._sheet(order, layout)
+        sheet.layout, sheet.said, sheet.more = layout, layout.columns, more
+        self._check(order, sheet)
 
     def write(self, batch: Batch) -> None:
         """Append the batch's records to each of its runs' outputs.
 
-        A batch without records still brings its columns to the header of csv outputs.
-
         Raises:
-            Restart: a header already written lacks columns of this batch.
+            Restart: a header that records were encoded under lacks columns of this batch.
             PermanentError: the sink takes whole files only, or a value cannot be written in its format.
             SystemFault: the disk is full or failing.
         """
@@ -122,13 +142,12 @@ class FolderStager:
                 f"sink `{staging.sink}` takes whole files only (format: raw)",
                 help="route the file itself, or set another format",
             )
+        if not len(batch):
+            return
         layout = batch.layout
-        self._layout = self._layout or layout
         wanted = self._format(layout)
         if wanted == "csv":
-            self._hold(batch, self._alive(batch.split_files()))
-            return
-        if not len(batch):
+            self._write_csv(batch, self._alive(batch.split_files()))
             return
         if wanted == RECEIVED:
             texts, stretches = _received(batch)
@@ -139,11 +158,7 @@ class FolderStager:
         for index, _, _ in stretches:
             self._output(index, layout).header = header
         self._cut(texts, stretches)
-        total = sum(output.waiting for output in self._outputs.values())
-        with self._faults():
-            for output in self._outputs.values():
-                if output.waiting > SPILL or (total > HELD and output.waiting):
-                    output.flush(self._durable)
+        self._spill()
 
     def write_file(self, order: RunOrder) -> None:
         """Stage the run's whole file as it is: a copy, never a link to the only one.
@@ -184,8 +199,8 @@ class FolderStager:
             SystemFault: the disk is full or a sync failed: nothing of the group counts, and nothing is left of it.
             PermanentError: a value cannot be written in the sink's format.
         """
-        for table in self._tables.values():
-            self._release(table)
+        for index, sheet in self._sheets.items():
+            self._release(index, sheet)
         if self._staging.write_empty:
             self._write_empty()
         staged: dict[str, list[StagedOutput]] = {}
@@ -207,7 +222,7 @@ class FolderStager:
     def abort(self) -> None:
         """Remove everything staged, also after `finish` (when another sink of the run failed). Never raises."""
         outputs, self._outputs = self._outputs, {}
-        self._tables = {}
+        self._sheets = {}
         for output in outputs.values():
             output.discard(self._durable)
 
@@ -244,75 +259,103 @@ class FolderStager:
             )
         return output
 
-    # -- records that wait for their header -------------------------------------------------------
+    # -- csv: records under their file's header ---------------------------------------------------
 
-    def _hold(self, batch: Batch, stretches: list[_Stretch]) -> None:
-        if batch.layout.format == "jsonl":
-            for index, start, end in stretches:
-                one = Batch(batch.frame[start:end], batch.layout, batch.file_tags)
-                self._hold_as(index, one, [(index, 0, end - start)])
-        else:
-            self._hold_as(batch.layout.received, batch, stretches)
+    def _sheet(self, index: int, layout: Layout) -> _Sheet:
+        sheet = self._sheets.get(index)
+        if sheet is None:
+            sheet = self._sheets[index] = _Sheet(layout, self._hints.get(index, ()))
+        return sheet
 
-    def _hold_as(self, key: object, batch: Batch, stretches: list[_Stretch]) -> None:
-        table = self._tables.get(key)
-        if table is None:
-            table = self._tables[key] = _Table(batch.layout, dict.fromkeys(self._hints))
-        table.columns |= dict.fromkeys(batch.keys())
-        if table.begun and len(table.columns) > table.begun:
-            raise Restart(Hints(headers={self._staging.sink: tuple(table.columns)}))
-        if not stretches:
-            return
+    def _check(self, index: int, sheet: _Sheet) -> None:
+        if sheet.begun is not None and not set(sheet.header()) <= set(sheet.begun):
+            names = tuple(sheet.columns) if sheet.more else sheet.header()
+            raise Restart(Hints(headers={self._staging.sink: {index: names}}))
+
+    def _write_csv(self, batch: Batch, stretches: list[_Stretch]) -> None:
+        """Encode the records whose header is settled, all files of one header in one go; hold the others."""
+        columns = set(batch.layout.columns) if batch.layout.format != "jsonl" else set()
+        settled: dict[tuple[str, ...], list[_Stretch]] = {}
+        for stretch in stretches:
+            index = stretch[0]
+            sheet = self._sheet(index, batch.layout)
+            header = sheet.header()
+            if sheet.more or not columns <= set(header):
+                self._hold(index, sheet, batch, stretch)
+            else:
+                sheet.begun = header
+                settled.setdefault(header, []).append(stretch)
+        for header, some in settled.items():
+            self._encode(batch, some, header)
+        self._spill()
+
+    def _encode(self, batch: Batch, stretches: list[_Stretch], columns: tuple[str, ...]) -> None:
+        if sum(stop - start for _, start, stop in stretches) < len(batch):
+            frame = pl.concat([batch.frame[start:stop] for _, start, stop in stretches])
+            batch = Batch(frame, batch.layout, batch.file_tags)
+            stretches = _closed_up(stretches)
         for index, _, _ in stretches:
-            self._output(index, batch.layout)
-        size = int(standing(batch.frame).str.len_bytes().sum())
-        table.held.append((batch, stretches))
-        table.size += size
-        self._waiting += size
-        if len(stretches) == 1:
-            index = stretches[0][0]
-            table.largest[index] = table.largest.get(index, 0) + size
-        if self._waiting > HELD or max(table.largest.values(), default=0) > SPILL:
-            self._begin(table)
+            output = self._output(index, batch.layout)
+            output.header = output.header or _header(self._sheets[index].layout, columns)
+        self._cut(encode(batch, "csv", columns), stretches)
 
-    def _begin(self, table: _Table) -> None:
-        """Write what waits: from here on the header stands."""
-        self._release(table)
-        table.begun = len(table.columns)
+    def _hold(self, index: int, sheet: _Sheet, batch: Batch, stretch: _Stretch) -> None:
+        """Keep one file's records until its header is known, or as long as memory allows."""
+        _, start, stop = stretch
+        if stop - start < len(batch):
+            batch = Batch(batch.frame[start:stop], batch.layout, batch.file_tags)
+        names = batch.keys()
+        if not set(names) <= set(sheet.columns):
+            sheet.columns |= dict.fromkeys(names)
+            self._check(index, sheet)
+        self._output(index, batch.layout)
+        size = int(standing(batch.frame).str.len_bytes().sum())
+        sheet.held.append(batch)
+        sheet.size += size
+        self._waiting += size
+        if self._waiting > HELD:
+            for order, each in self._sheets.items():
+                self._release(order, each)
+        elif sheet.size > SPILL or sheet.begun is not None:
+            self._release(index, sheet)
+
+    def _release(self, index: int, sheet: _Sheet) -> None:
+        """Encode what waited under the header as it is now known."""
+        held, sheet.held = sheet.held, []
+        self._waiting -= sheet.size
+        sheet.size = 0
+        if not held or index in self._dropped:
+            return
+        if sheet.begun is None:
+            sheet.begun = sheet.header()
+        for batch in held:
+            self._encode(batch, [(index, 0, len(batch))], sheet.begun)
+
+    def _spill(self) -> None:
+        """Write to disk what is too much to hold."""
+        total = sum(output.waiting for output in self._outputs.values())
+        if total <= SPILL:
+            return
         with self._faults():
             for output in self._outputs.values():
-                if output.waiting:
+                if output.waiting > SPILL or (total > HELD and output.waiting):
                     output.flush(self._durable)
-
-    def _release(self, table: _Table) -> None:
-        """Encode what waited under the header as it is now known."""
-        columns = tuple(table.columns)
-        header = (header_line(table.layout, columns) + "\n").encode()
-        held, table.held = table.held, []
-        self._waiting -= table.size
-        table.size = 0
-        table.largest.clear()
-        for batch, stretches in held:
-            alive = [each for each in stretches if each[0] not in self._dropped]
-            if not alive:
-                continue
-            for index, _, _ in alive:
-                output = self._output(index, batch.layout)
-                output.header = output.header or header
-            self._cut(encode(batch, "csv", columns), alive)
 
     def _write_empty(self) -> None:
         """Outputs of the runs that got no record: a header where it is known, else nothing at all."""
-        tables = list(self._tables.values())
-        layout = self._layout
-        header = b""
-        if len(tables) == 1:
-            header = (header_line(tables[0].layout, tuple(tables[0].columns)) + "\n").encode()
-        elif layout is not None and self._staging.received and layout.header:
-            header = _received_header(layout)
         for index in range(len(self._orders)):
-            if index not in self._outputs and index not in self._dropped:
-                self._output(index, layout).header = header
+            if index in self._outputs or index in self._dropped:
+                continue
+            sheet = self._sheets.get(index)
+            layout = sheet.layout if sheet is not None else None
+            output = self._output(index, layout)
+            if sheet is None or layout is None:
+                continue
+            wanted = self._format(layout)
+            if wanted == RECEIVED and layout.header:
+                output.header = _received_header(layout)
+            elif wanted == "csv" and (columns := sheet.header()):
+                output.header = _header(layout, columns)
 
     # -- bytes ------------------------------------------------------------------------------------
 
@@ -353,3 +396,16 @@ def _received(batch: Batch) -> tuple[pl.Series, list[_Stretch]]:
 
 def _received_header(layout: Layout) -> bytes:
     return (layout.header + ("\r\n" if layout.dialect.crlf else "\n")).encode()
+
+
+def _header(layout: Layout, columns: tuple[str, ...]) -> bytes:
+    return (header_line(layout, columns) + "\n").encode()
+
+
+def _closed_up(stretches: list[_Stretch]) -> list[_Stretch]:
+    """The same stretches one behind the other."""
+    at, moved = 0, []
+    for index, start, stop in stretches:
+        moved.append((index, at, at + stop - start))
+        at += stop - start
+    return moved

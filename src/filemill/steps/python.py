@@ -125,9 +125,13 @@ class PythonStep:
     def _each(self, batch: Batch) -> Batch:
         contexts = self._contexts(batch) if self.function.takes_context else None
         calls = RecordCalls(self.context.plan, self.function, self.options)
+        results = calls.of(batch.rows(), contexts)
         made = _Made()
-        for at, result in enumerate(calls.of(batch.rows(), contexts)):
-            made.note(at, result)
+        if set(map(type, results)) == {dict}:
+            made.take_all(results)
+        else:
+            for at, result in enumerate(results):
+                made.note(at, result)
         result = made.batch(batch)
         self._report(batch, made.bad)
         self._count(batch, made)
@@ -251,6 +255,11 @@ class _Made:
         self.several: dict[int, int] = {}
         """Record to the number of records it became, if more than one."""
 
+    def take_all(self, rows: list[Mapping[str, Any]]) -> None:
+        """Take in one row for each record: the common case."""
+        self.rows, self.origin = rows, list(range(len(rows)))
+        self.tags = [()] * len(rows)
+
     def note(self, at: int, result: Any) -> None:
         """Take in what one call gave for the record at `at`."""
         if type(result) is dict:
@@ -313,5 +322,7 @@ def _several(result: Any) -> list[Any]:
 
 def _flags(tags: list[tuple[str, ...]]) -> dict[str, list[bool]] | None:
     """One Boolean column a tag."""
+    if not any(tags):
+        return None
     names = dict.fromkeys(tag for some in tags for tag in some)
     return {name: [name in some for some in tags] for name in names} or None

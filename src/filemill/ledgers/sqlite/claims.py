@@ -241,19 +241,19 @@ def _known(tx: Transaction, claims: Sequence[Claim]) -> list[int]:
     """Which claims take a version of a path that an earlier copy left in place."""
     seen: set[tuple[str, bytes, Identity]] = set()
     known: list[int] = []
-    kept = {
-        source for source in {claim.source for claim in claims} if tx.one(SQL["has_kept"], source)
+    copied = {
+        source for source in {claim.source for claim in claims} if tx.one(SQL["has_copied"], source)
     }
     rows = []
     for index, claim in enumerate(claims):
         if claim.again:
             continue
         key = (claim.source, claim.relative, claim.identity)
-        if claim.how == "copy" and claim.after == "keep":
+        if claim.how == "copy":
             if key in seen:
                 known.append(index)
             seen.add(key)
-        if claim.source in kept:
+        if claim.source in copied:
             version = claim.identity
             rows.append(
                 (
@@ -266,7 +266,7 @@ def _known(tx: Transaction, claims: Sequence[Claim]) -> list[int]:
                     version.mtime_ns,
                 )
             )
-    return known + tx.json(SQL["known_kept"], _NUMBERS, rows)
+    return known + tx.json(SQL["known_copied"], _NUMBERS, rows)
 
 
 def _claim_row(claim: Claim) -> tuple[Any, ...]:

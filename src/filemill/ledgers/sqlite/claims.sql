@@ -1,15 +1,15 @@
--- name: has_kept
+-- name: has_copied
 -- Whether any file of a source was taken by copy and stays in place, so that new claims must be compared.
 SELECT EXISTS (
-  SELECT 1 FROM file WHERE source = ?1 AND how = 'copy' AND after = 'keep'
+  SELECT 1 FROM file WHERE source = ?1 AND how = 'copy'
 );
 
--- name: known_kept
+-- name: known_copied
 -- Which of these versions of a path are known already and still in place.
 WITH given (i, source, relative, device, inode, size, mtime_ns) AS (VALUES (?, ?, ?, ?, ?, ?, ?))
 SELECT json_group_array(given.i)
 FROM given CROSS JOIN file ON file.source = given.source AND file.relative = given.relative
-WHERE file.how = 'copy' AND file.after = 'keep' AND file.device = given.device
+WHERE file.how = 'copy' AND file.device = given.device
   AND file.inode = given.inode AND file.size = given.size AND file.mtime_ns = given.mtime_ns;
 
 -- name: begin_claims

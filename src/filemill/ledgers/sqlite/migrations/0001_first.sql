@@ -42,7 +42,7 @@ CREATE TABLE file (
   disposed_ns  INTEGER
 ) STRICT;
 CREATE INDEX file_open ON file (state, no) WHERE disposed_ns IS NULL;
-CREATE INDEX file_kept ON file (source, relative) WHERE how = 'copy' AND after = 'keep';
+CREATE INDEX file_copied ON file (source, relative) WHERE how = 'copy';
 CREATE INDEX file_digest ON file (substr(digest, 1, 8)) WHERE digest IS NOT NULL;
 CREATE INDEX file_name ON file (no, relative); -- all names in order of arrival, apart from the wide rows
 CREATE INDEX file_arrived ON file (claimed_ns);

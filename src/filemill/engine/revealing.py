@@ -1,0 +1,183 @@
+"""Making staged outputs visible: rename, taken names, sync; one group of runs at a time, sink by sink.
+
+Everything here may be asked again after a crash or an error of the machine: a publication whose target is ours
+already is answered so, and nothing happens twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from filemill.engine.trouble import SYSTEM_ERRNOS, Trouble
+from filemill.model.errors import FailureKind
+from filemill.model.events import Emit, OutputUnverified
+from filemill.model.files import FileRef
+from filemill.model.runs import Failure, Publication, RunResult
+from filemill.ports.clock import Clock
+from filemill.ports.ledger import Ledger
+from filemill.ports.sink import Published, Sink
+
+MOST_ROUNDS = 100
+"""Times a group looks for free names: each round somebody else must have taken one in between."""
+
+
+class Staged(msgspec.Struct):
+    """A run on its way out. `result` is None when recovery found it already staged."""
+
+    run: str
+    fence: int
+    pipeline: str
+    file: FileRef
+    publications: list[Publication]
+    result: RunResult | None = None
+    published: list[str] = msgspec.field(default_factory=list)
+    unverified: list[str] = msgspec.field(default_factory=list)
+    failure: Failure | None = None
+
+
+_Each = tuple[Staged, Publication]
+
+
+class Revealer:
+    """Publishes what is staged. What a sink refuses for good becomes that run's `failure`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        sinks: Mapping[str, Sink],
+        clock: Clock,
+        emit: Emit,
+        trouble: Trouble,
+    ) -> None:
+        self._ledger = ledger
+        self._sinks = sinks
+        self._clock = clock
+        self._emit = emit
+        self._trouble = trouble
+
+    async def reveal(self, group: Sequence[Staged]) -> None:
+        """Publish and sync every publication of the group, transactional sinks first.
+
+        Raises:
+            OSError: the machine's own (full, read-only, failing): ask again later.
+        """
+        order = sorted(self._sinks, key=lambda name: not self._sinks[name].spec.transactional)
+        for name in order:
+            mine = [(s, p) for s in group for p in s.publications if p.sink == name]
+            if mine:
+                await self._reveal_in(self._sinks[name], mine)
+        for staged in group:
+            for publication in staged.publications:
+                if publication.sink not in self._sinks:
+                    _refuse(
+                        staged,
+                        publication,
+                        "SinkMissing",
+                        f"the configuration has no sink `{publication.sink}` any more",
+                        "put the sink back and start again; the staged output is kept",
+                    )
+
+    async def _reveal_in(self, sink: Sink, mine: Sequence[_Each]) -> None:
+        visible: list[_Each] = []
+        taken = await self._try(sink, mine, visible)
+        for _ in range(MOST_ROUNDS):
+            if not taken:
+                break
+            taken = await self._try(sink, await self._renamed(sink, taken), visible)
+        for staged, publication in taken:
+            _refuse(staged, publication, "NameTaken", "no free name was found", "redrive it")
+        await asyncio.to_thread(sink.sync, [publication for _, publication in visible])
+        for staged, publication in visible:
+            if publication.publication not in staged.published:
+                staged.published.append(publication.publication)
+
+    async def _try(self, sink: Sink, mine: Sequence[_Each], visible: list[_Each]) -> list[_Each]:
+        """Publish these; adds what is visible now to `visible`, answers with those whose name is taken."""
+        answers = await asyncio.to_thread(_publish_each, sink, [p for _, p in mine])
+        taken: list[_Each] = []
+        for (staged, publication), answer in zip(mine, answers, strict=True):
+            match answer:
+                case Published.YES:
+                    visible.append((staged, publication))
+                case Published.UNVERIFIED:
+                    self._unverified(staged, publication)
+                case Published.TAKEN if publication.mode == "fail":
+                    _refuse(
+                        staged,
+                        publication,
+                        "NameTaken",
+                        f"{publication.name!r} exists already and `collision: fail` is set",
+                        "move that file away or set `collision: suffix`",
+                    )
+                case Published.TAKEN:
+                    taken.append((staged, publication))
+                case OSError() if answer.errno in SYSTEM_ERRNOS:
+                    raise answer
+                case OSError():
+                    name = type(answer).__name__
+                    _refuse(staged, publication, name, str(answer), "mend it, then redrive")
+        return taken
+
+    async def _renamed(self, sink: Sink, taken: Sequence[_Each]) -> list[_Each]:
+        """Give each a free name: fixed in the ledger *before* the rename, so a restart looks where we looked."""
+        names = await asyncio.to_thread(sink.free_names, [p.name for _, p in taken])
+        await asyncio.gather(
+            *(
+                self._fix_name(publication.publication, name)
+                for (_, publication), name in zip(taken, names, strict=True)
+            )
+        )
+        renamed: list[_Each] = []
+        for (staged, publication), name in zip(taken, names, strict=True):
+            other = msgspec.structs.replace(publication, name=name)
+            staged.publications[staged.publications.index(publication)] = other
+            renamed.append((staged, other))
+        return renamed
+
+    async def _fix_name(self, publication: str, name: bytes) -> None:
+        await self._trouble.insist("ledger", lambda: self._ledger.rename_output(publication, name))
+
+    def _unverified(self, staged: Staged, publication: Publication) -> None:
+        if publication.publication in staged.unverified:
+            return
+        staged.unverified.append(publication.publication)
+        self._emit(
+            OutputUnverified(
+                at_ns=self._clock.wall_ns(),
+                publication=publication.publication,
+                run=publication.run,
+                sink=publication.sink,
+                name=publication.name,
+            )
+        )
+
+
+def _publish_each(sink: Sink, publications: Sequence[Publication]) -> list[Published | OSError]:
+    """Publish a group; when one of them raises, each alone, so that one bad target stops no other."""
+    try:
+        return list(sink.publish(publications))
+    except OSError as error:
+        if len(publications) == 1:
+            return [error]
+    answers: list[Published | OSError] = []
+    for publication in publications:
+        try:
+            answers.extend(sink.publish([publication]))
+        except OSError as error:
+            answers.append(error)
+    return answers
+
+
+def _refuse(
+    staged: Staged,
+    publication: Publication,
+    error: str,
+    message: str,
+    help: str,  # noqa: A002 -- the word people read
+) -> None:
+    if staged.failure is None:
+        step = f"publish:{publication.sink}"
+        staged.failure = Failure(FailureKind.PERMANENT, step, error, message, help)
