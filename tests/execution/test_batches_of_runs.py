@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from milling import Mill, balanced, step
 
 from filemill.durable import Failpoints
+from filemill.engine.execution import Executor
 from filemill.model.runs import RunOrder
 
 STEPS = [step("read_csv"), step("derive", columns={"b": "a * 2"}), step("write", to="out")]
@@ -36,6 +39,26 @@ def test_a_poison_file_among_a_hundred_fails_alone(mill: Mill) -> None:
     assert len(mill.staged()) == 99
     assert len(mill.announced[0]) == 100
     assert mill.announced[1:] == [[o.run] for o in orders]
+
+
+def test_without_running_alone_a_poison_files_neighbours_fail_with_it(
+    mill: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control of the test above: it is the second, lonely try that saves the neighbours."""
+    real = Executor._try
+
+    def only_together(self: Executor, orders: Sequence[RunOrder], progress: Any) -> Any:
+        if len(orders) > 1:
+            tried[:] = [real(self, orders, progress)]
+        return tried[0]
+
+    tried: list[Any] = []
+    monkeypatch.setattr(Executor, "_try", only_together)
+    orders = files(mill, 10)
+    orders[5] = mill.order("005.csv", b"\xff\xfea\0\n\0")
+    results, _ = mill.run(STEPS, *orders)
+    assert [r.run for r in results if r.failure] == [o.run for o in orders]
+    assert mill.staged() == []
 
 
 def test_a_file_that_is_gone_is_transient_and_alone(mill: Mill) -> None:

@@ -240,8 +240,14 @@ def test_any_rewriting_says_what_the_rows_say(shared_files, pairs):
 
 
 def test_hints_merge_to_the_wider():
-    one = Hints({0: {"a": "integer"}}, {"s": ("a", "b")})
-    both = one.merge(Hints({0: {"a": "float"}, 1: {"b": "text"}}, {"s": ("b", "c")}))
-    assert both == Hints({0: {"a": "float"}, 1: {"b": "text"}}, {"s": ("a", "b", "c")})
+    one = Hints({0: {"a": "integer"}}, {"s": {0: ("a", "b")}}, {"f": {0: ("x",)}})
+    other = Hints(
+        {0: {"a": "float"}, 1: {"b": "text"}}, {"s": {0: ("b", "c"), 1: ("d",)}}, {"f": {1: ("y",)}}
+    )
+    assert one.merge(other) == Hints(
+        {0: {"a": "float"}, 1: {"b": "text"}},
+        {"s": {0: ("b", "c", "a"), 1: ("d",)}},
+        {"f": {0: ("x",), 1: ("y",)}},
+    )
     assert widen("boolean", "integer") == "text"
     assert widen("", "boolean") == "boolean"

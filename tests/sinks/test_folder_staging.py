@@ -126,15 +126,53 @@ def test_small_files_of_one_batch_are_cut_apart(root):
     assert visible(root) == []
 
 
-def test_the_header_is_the_union_also_of_batches_without_a_record(root):
-    orders = [order(0), order(1)]
-    stager = make_sink(root).stager(orders)
-    stager.write(csv_batch([(0, "1,x")], added=("vip",)))
-    stager.write(csv_batch([(0, "2,y"), (1, "3,z")]))
-    stager.write(csv_batch([], added=("late",)))
+def expected(*columns, **more):
+    return csv_batch([], added=columns, **more).layout
+
+
+def test_the_header_is_what_was_expected_whatever_the_records_bring(root):
+    stager = make_sink(root).stager([order(0), order(1), order(2)])
+    for number in (0, 1):
+        stager.expect(number, expected("vip", "late"), more=False)
+    stager.expect(2, expected("other"), more=False)
+    stager.write(csv_batch([(0, "1,x"), (2, "5,v")], added=("vip",)))
+    stager.write(csv_batch([(0, "2,y"), (1, "3,z"), (2, "6,w")]))
     assert contents(stager.finish()) == {
         "r0": (b"n0.csv", b"a,b,vip,late\n1,x,+,\n2,y,,\n"),
         "r1": (b"n1.csv", b"a,b,vip,late\n3,z,,\n"),
+        "r2": (b"n2.csv", b"a,b,vip,other\n5,v,+,\n6,w,,\n"),  # nothing is cut
+    }
+
+
+def test_without_expectation_the_header_is_the_union_over_the_files_own_records(root):
+    stager = make_sink(root).stager([order(0), order(1)])
+    stager.write(csv_batch([(0, "1,x")], added=("vip",)))
+    stager.write(csv_batch([(0, "2,y"), (1, "3,z")]))
+    assert contents(stager.finish()) == {
+        "r0": (b"n0.csv", b"a,b,vip\n1,x,+\n2,y,\n"),
+        "r1": (b"n1.csv", b"a,b\n3,z\n"),
+    }
+
+
+def test_an_expectation_that_grows_after_records_were_written_restarts(root):
+    sink = make_sink(root)
+    stager = sink.stager([order(0), order(1)])
+    for number in (0, 1):
+        stager.expect(number, expected(), more=False)
+    stager.write(csv_batch([(0, "1,x"), (1, "2,y")]))
+    stager.expect(0, expected(), more=False)
+    with pytest.raises(Restart) as caught:
+        stager.expect(0, expected("vip"), more=False)
+    stager.abort()
+    assert caught.value.hints.headers == {"out": {0: ("a", "b", "vip")}}
+    stager = sink.stager([order(0), order(1)], caught.value.hints.headers["out"])
+    for number in (0, 1):
+        stager.expect(number, expected(), more=False)
+    stager.write(csv_batch([(0, "1,x"), (1, "2,y")]))
+    stager.expect(0, expected("vip"), more=False)
+    assert contents(stager.finish()) == {
+        "r0": (b"n0.csv", b"a,b,vip\n1,x,\n"),
+        "r1": (b"n1.csv", b"a,b\n2,y\n"),
     }
 
 
@@ -190,9 +228,12 @@ def test_no_records_no_output_unless_asked_for(root):
     stager = make_sink(root).stager([order(0), order(1)])
     stager.write(csv_batch([(0, "1,x")]))
     assert list(stager.finish()) == ["r0"]
-    stager = make_sink(root, empty="write").stager([order(0), order(1)])
+    stager = make_sink(root, empty="write").stager([order(0), order(1), order(2)])
+    stager.expect(1, expected("vip", crlf=True), more=False)
     stager.write(csv_batch([(0, "1,x")]))
-    assert contents(stager.finish())["r1"] == (b"n1.csv", b"a,b\n")
+    found = contents(stager.finish())
+    assert found["r1"] == (b"n1.csv", b"a,b,vip\r\n")
+    assert found["r2"] == (b"n2.csv", b"")  # nobody knows its header, least of all its neighbour
 
 
 def test_whole_files_are_copied_never_linked(root, tmp_path):
@@ -293,7 +334,7 @@ def test_a_late_column_restarts_and_the_restart_knows_it(root, small_spill):
     stager.abort()
     assert left(root) == []
     header = caught.value.hints.headers["out"]
-    assert header == ("a", "b", "vip")
+    assert header == {0: ("a", "b", "vip")}
     stager = sink.stager([order(0)], header)
     for batch in [*early, late]:
         stager.write(batch)

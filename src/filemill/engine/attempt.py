@@ -217,7 +217,8 @@ class Attempt:
     def note_layout(self, file: int, layout: Layout) -> None:
         """Take in how a file is laid out: from that follow the headers of its outputs."""
         self._layouts[file] = layout
-        self._expect(file)
+        if layout.columns or layout.format != "csv":
+            self._expect(file)  # a file of no bytes has no header to follow from
 
     def _expect(self, file: int) -> None:
         headers = self.chain.headers.of(self._layouts[file], self._made.get(file, {}))
