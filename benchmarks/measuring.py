@@ -72,7 +72,7 @@ class Result:
         """Note the processor time between two looks."""
         self.cpu = after.tree - before.tree
         strangers = max(0.0, after.strangers - before.strangers)
-        self.strangers = strangers / self.seconds if self.seconds else 0.0
+        self.strangers = strangers / (after.at - before.at)
 
     def percentile(self, percent: int) -> float:
         """A percentile of the latencies in seconds."""

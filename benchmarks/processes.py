@@ -26,6 +26,8 @@ class Cpu(NamedTuple):
     write what the tree has written, have none.
     """
 
+    at: float
+    """Of `time.perf_counter`."""
     tree: float
     strangers: float
 
@@ -71,7 +73,7 @@ class Tree:
         user = sum(user for user, _ in self._spent.values())
         system = sum(system for _, system in self._spent.values())
         everybody = sum(map(int, Path("/proc/stat").read_text().split(maxsplit=3)[1:3])) / TICK
-        return Cpu(user + system, everybody - user - os.times().user)
+        return Cpu(time.perf_counter(), user + system, everybody - user - os.times().user)
 
     def end(self, patience: float = 20) -> str:
         """Ask it to stop as Ctrl-C does, and see to it that nothing is left; says what was not in order."""

@@ -52,10 +52,10 @@ def main() -> int:
                 measuring.warm_up(contestant, workload)
             for turn in range(rounds):
                 first = turn % max(1, len(playing))
-                for contestant in (*playing[first:], *playing[:first]):
-                    result = measuring.run(contestant, workload)
-                    results.append(result)
-                    print(_line(result), flush=True)
+                results += [
+                    _run(measuring, contestant, workload, arguments.calm)
+                    for contestant in (*playing[first:], *playing[:first])
+                ]
     for workload in workloads:
         lines = table(workload, contestants, results)
         print("", f"{workload}:", *lines, sep="\n")
@@ -64,6 +64,26 @@ def main() -> int:
             write_section(PAGE, f"{workload} machine", [machine, _worth(workload, rounds, results)])
     ours = [result for result in results if result.contestant.startswith("filemill")]
     return int(any(result.problems for result in ours))
+
+
+def _run(measuring: Measuring, contestant: Contestant, workload: str, patience: int) -> Result:
+    """One run; while other programs disturb it, up to `patience` more, and the least disturbed counts.
+
+    What went wrong in any of them stays in the result.
+    """
+    best: Result | None = None
+    problems: list[str] = []
+    for _ in range(1 + patience):
+        result = measuring.run(contestant, workload)
+        print(_line(result), flush=True)
+        problems += result.problems
+        if best is None or result.strangers < best.strangers:
+            best = result
+        if best.strangers <= DISTURBED:
+            break
+    assert best is not None
+    best.problems = problems
+    return best
 
 
 def _wanted(contestant: Contestant, words: Sequence[str]) -> bool:
@@ -127,6 +147,13 @@ def _arguments() -> argparse.Namespace:
         default=[],
         metavar="WORD",
         help="those whose name contains a word; print only",
+    )
+    parser.add_argument(
+        "--calm",
+        type=int,
+        default=0,
+        metavar="N",
+        help="repeat a run up to N times while other programs take part of the machine",
     )
     parser.add_argument("--folder", type=Path, help="measure in this folder instead of a loop file")
     parser.add_argument(

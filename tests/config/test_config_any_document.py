@@ -44,6 +44,9 @@ VALUES = st.recursive(
 )
 
 
+STEP_KEYS = "read_csv filter derive route write steps.f if id retry".split()
+
+
 def sections(values):
     names = st.sampled_from(["a", "out", "in", "drop", "not ok", ""])
     step = values | st.fixed_dictionaries(
@@ -95,7 +98,7 @@ def refuse(question):
     )
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     sections(VALUES),
     st.booleans(),

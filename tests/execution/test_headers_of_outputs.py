@@ -200,7 +200,7 @@ def test_a_function_in_a_branch_and_behind_a_guard(mill: Mill) -> None:
 
 
 def test_a_later_step_sees_a_files_own_columns(mill: Mill) -> None:
-    """Behind a function, a neighbour's column is not there to be selected: the file fails in company as it does alone."""
+    """Behind a function, a neighbour's column is not there: the file fails in company as it does alone."""
     mill.module("headers_mod", FUNCTIONS)
     steps = [
         step("read_csv"),

@@ -387,3 +387,23 @@ def test_a_python_step_in_a_branch_and_under_a_guard(mill: Mill) -> None:
         assert out[name]["vip"] == b"id,amount,code\n3,3e1,x009\n"
         assert out[name]["out"] == b"id,amount,code\n1,1.10,007\n3,3e1,x009\n"
     assert results[0].steps[-1].filtered == 1
+
+
+def test_what_a_function_changes_inside_a_nested_value_is_written_and_only_that(mill: Mill) -> None:
+    mill.module(
+        "nested_mod",
+        "def grow(row: dict):\n"
+        "    row['tags'].append('x') if row['i'] == 1 else None\n"
+        "    if row['i'] == 3:\n"
+        "        row['i'] = 3.0\n"
+        "    return row\n",
+    )
+    data = b'{"i":1, "tags":["a"], "n":1.10}\n{"i":2, "tags":[ ], "n":1e3}\n{"i":3, "tags":[]}\n'
+    steps = [step("read_jsonl"), step("nested_mod.grow"), step("write", to="out")]
+    (result,), out = mill.run(steps, mill.order("a.jsonl", data))
+    assert result.failure is None
+    assert out["a.jsonl"]["out"].splitlines() == [
+        b'{"i":1,"tags":["a","x"],"n":1.10}',
+        b'{"i":2, "tags":[ ], "n":1e3}',
+        b'{"i":3.0,"tags":[]}',
+    ]

@@ -79,7 +79,9 @@ def test_tags(tag):
     assert check_tag(tag) == tag
 
 
-@pytest.mark.parametrize("tag", ["", "Orders", "a b", "a:", ":a", "a::b", "é", "a\n", *sorted(RESERVED)])
+@pytest.mark.parametrize(
+    "tag", ["", "Orders", "a b", "a:", ":a", "a::b", "é", "a\n", *sorted(RESERVED)]
+)
 def test_no_tags(tag):
     with pytest.raises(TagSyntaxError):
         check_tag(tag)

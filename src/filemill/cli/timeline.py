@@ -14,7 +14,6 @@ from filemill.model.runs import BadRecord, StepCount
 from filemill.queries import Attempt, FileHistory, RunHistory
 from filemill.queries import Output as Published
 from filemill.telemetry.wording import (
-    cut,
     duration,
     moment,
     number,
@@ -232,14 +231,7 @@ def _drawn(output: Output, entries: Sequence[Entry], began: int) -> Iterator[str
         yield f"  {output.paint('dim', offset.rjust(8))} {sign} {what}  {entry.detail}".rstrip()
         last = place == len(entries) - 1
         for line in entry.more:
-            yield f"  {' ' * 8} {rule if not last else ' '}   {_fit(output, line, _MARGIN)}".rstrip()
-
-
-def _fit(output: Output, line: str, taken: int) -> str:
-    """A line that does not wrap on a terminal; lines with colours in them are left alone."""
-    if output.columns is None or "\x1b" in line:
-        return line
-    return cut(line, max(output.columns - taken, 20))
+            yield f"  {' ' * 8} {rule if not last else ' '}   {line}".rstrip()
 
 
 def _results(output: Output, run: RunHistory, *, several: bool, verbose: bool) -> None:

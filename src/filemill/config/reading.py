@@ -62,6 +62,9 @@ def read(data: bytes, file: str, problems: Problems) -> Map | None:
 def read_value(text: str, file: str, problems: Problems) -> Node:
     """One value out of an environment variable: a list in brackets, a secret, or just text."""
     place = Place(file)
+    if _UNUSABLE.search(text):
+        problems.error("encoding", f"{file} is not UTF-8", place)
+        return Text("", place, MEANT)
     if not (text.startswith("[") or re.match(r"\{\s*secret\s*:", text)):
         return Text(text, place, style='"')
     try:

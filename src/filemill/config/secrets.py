@@ -57,6 +57,10 @@ class Secrets:
                 self._problems.error("secret-missing", message, place, f"mend {name}_FILE")
                 self._problems.shadow(place)
                 return ""
+        if value and not _is_text(value):
+            self._problems.error("secret-missing", f"secret `{name}` is not UTF-8", place)
+            self._problems.shadow(place)
+            return ""
         if not value:
             message = f"secret `{name}` is {'not set' if value is None else 'empty'}"
             advice = f"set {name}, or {name}_FILE to a file that holds it"
@@ -66,6 +70,11 @@ class Secrets:
         if value not in self._problems.hidden:
             self._problems.hidden.append(value)
         return value
+
+
+def _is_text(value: str) -> bool:
+    """Say whether a value of the environment is UTF-8 and has no NUL; other bytes stand in it as surrogates."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def masked(node: Node) -> Any:

@@ -15,6 +15,8 @@ _RENAME_NOREPLACE = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _RENAMEAT2 = getattr(_LIBC, "renameat2", None)
 _SYNCFS = getattr(_LIBC, "syncfs", None)
+_SYNC_FILE_RANGE = getattr(_LIBC, "sync_file_range", None)
+_SYNC_FILE_RANGE_WRITE = 2
 GROUP = 4
 """From this many files on, one syncfs beats an fsync each (measured: 2.4 against 3.4 ms for a lone
 file, 870 against 4,560 files/s for 64)."""
@@ -34,6 +36,19 @@ class Durable:
         """Make an open file's bytes and size durable."""
         if self.sync and self.failpoints.hit("sync_file"):
             os.fsync(descriptor)  # noqa: TID251 -- the door
+
+    def begin_writeback(self, descriptor: int, start: int, length: int) -> None:
+        """Have the kernel begin to write these bytes out, without waiting: a later sync has less left to do.
+
+        A hint, not a durable action: nothing is promised, errors come with the sync.
+        """
+        if self.sync and _SYNC_FILE_RANGE is not None:
+            _SYNC_FILE_RANGE(
+                descriptor,
+                ctypes.c_int64(start),
+                ctypes.c_int64(length),
+                ctypes.c_uint(_SYNC_FILE_RANGE_WRITE),
+            )
 
     def sync_path(self, path: bytes) -> None:
         """Make the bytes of the file at `path` durable."""

@@ -18,8 +18,11 @@ class InjectedFault(OSError):
 class Failpoints:
     """Counts actions of one role and fails the ones the specification names. Thread-safe."""
 
-    def __init__(self, role: str, specification: str = "", counts_path: str = "") -> None:
+    def __init__(
+        self, role: str, specification: str = "", counts_path: str = "", once_path: str = ""
+    ) -> None:
         self.role = role
+        self._once_path = once_path
         self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._rules: list[tuple[str, int, str]] = []
@@ -33,7 +36,12 @@ class Failpoints:
     @classmethod
     def from_environment(cls, role: str, environ: Mapping[str, str] = os.environ) -> Failpoints:
         """As `FILEMILL_FAIL` and `FILEMILL_FAIL_COUNTS` say."""
-        return cls(role, environ.get("FILEMILL_FAIL", ""), environ.get("FILEMILL_FAIL_COUNTS", ""))
+        return cls(
+            role,
+            environ.get("FILEMILL_FAIL", ""),
+            environ.get("FILEMILL_FAIL_COUNTS", ""),
+            environ.get("FILEMILL_FAIL_ONCE", ""),
+        )
 
     def hit(self, name: str) -> bool:
         """Count one action about to happen; False means: pretend it was done.
@@ -49,13 +57,23 @@ class Failpoints:
                     self._rule_counts[index] += 1
                     if self._rule_counts[index] == number or (action == "skip" and number == 0):
                         due = action
-        if not due:
+        if not due or not self._is_first():
             return True
         if due == "skip":
             return False
         if due == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         raise InjectedFault(getattr(errno, due), f"injected at {self.role}.{name}")
+
+    def _is_first(self) -> bool:
+        """Say whether no process has failed yet; with no file to note it in, every one may."""
+        if not self._once_path:
+            return True
+        try:
+            os.close(os.open(self._once_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return False
+        return True
 
     def _write_counts(self, path: str) -> None:
         with open(path, "a", encoding="ascii") as out:

@@ -9,117 +9,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import polars as pl
-
+from filemill.engine.asking import Context
 from filemill.engine.chain import Chain, Node
-from filemill.engine.counting import DETAILED, Counts, RunBook, StepBook, counts_of
+from filemill.engine.counting import Counts, RunBook, StepBook, counts_of
 from filemill.engine.sending import Sends, Sinks
 from filemill.model.errors import PermanentError
-from filemill.model.plan import Plan, StepPlan
-from filemill.model.runs import BadRecord, RunOrder
+from filemill.model.plan import Plan
+from filemill.model.runs import RunOrder
 from filemill.model.tags import TagExpression, has_tag
 from filemill.ports.step import Grain
 from filemill.records.batch import Batch
-from filemill.records.expressions import Expression
 from filemill.records.layout import Hints, Layout, Restart
 from filemill.records.merging import align, merge
 from filemill.records.text import TAG
-
-
-class Context:
-    """What one opened step may ask; see `ports.step.StepContext`."""
-
-    def __init__(self, attempt: Attempt, node: Node) -> None:
-        self.plan: StepPlan = node.plan
-        self.options = node.options
-        self.orders: Sequence[RunOrder] = attempt.orders
-        self.chunk_size = attempt.plan.chunk_size
-        self.max_record = attempt.plan.max_record
-        self.named = attempt.chain.named
-        self.needs = attempt.chain.needs
-        self.hints = attempt.hints
-        self._attempt = attempt
-        self._node = node
-        self._book = attempt.books[node.index]
-
-    def expression(self, sql: str) -> Expression:
-        """Compile a row-wise SQL expression once."""
-        return self._attempt.chain.expression(sql)
-
-    def bad(
-        self,
-        batch: Batch,
-        rows: Any,
-        error: str,
-        messages: Sequence[str] | str,
-        traceback: str = "",
-    ) -> Batch:
-        """Report these rows as bad records of this step; answers with the others."""
-        places = batch.frame.filter(rows).select(
-            "_file",
-            "_record",
-            "_line",
-            "_start",
-            (pl.col("_start") + pl.col("_raw").str.strip_suffix("\r").str.len_bytes()).alias("end"),
-        )
-        for at, (file, record, line, start, end) in enumerate(places.iter_rows()):
-            message = messages if isinstance(messages, str) else messages[at]
-            bad = BadRecord(self.plan.id, record, line, start, end, error, message)
-            self.report_bad(file, [bad])
-            if traceback:
-                self._attempt.runs[file].traceback.setdefault(self.plan.id, traceback)
-        return batch.where(~rows)
-
-    def report_bad(self, order: int, records: Sequence[BadRecord]) -> None:
-        """For a reader: bad records of one file, by order index."""
-        book = self._attempt.runs[order]
-        book.bad.extend(records[: max(0, DETAILED - len(book.bad))])
-        book.bad_total += len(records)
-        step = self.plan.id
-        book.bad_by_step[step] = book.bad_by_step.get(step, 0) + len(records)
-        self._book.bad[order] += len(records)
-
-    def count(self, *, filtered: int = 0, added: int = 0, file: int | None = None) -> None:
-        """Count records this step dropped on purpose or added; without `file`, the books tell by themselves."""
-        if file is not None:
-            self._book.filtered[file] += filtered
-            self._book.added[file] += added
-
-    def count_records(self, order: int, number: int) -> None:
-        """For a reader: records found in one file, good or bad."""
-        self._book.taken[order] += number
-        self._attempt.records[order] += number
-
-    def count_blank(self, order: int, number: int) -> None:
-        """For a reader: blank lines skipped in one file."""
-        self._attempt.runs[order].blank += number
-
-    def note_layout(self, order: int, layout: Layout) -> None:
-        """For a reader: how one file is laid out; before its records, and also if it has none."""
-        self._attempt.note_layout(order, layout)
-
-    def drop(self, batch: Batch) -> None:
-        """Count these records as dropped on purpose."""
-        for file, number in counts_of(batch):
-            self._book.filtered[file] += number
-
-    def branch(self, number: int, batch: Batch) -> None:
-        """Hand records to one of a route's branches: through its steps to its sinks."""
-        route = self.plan.routes[number]
-        group = f"{self.plan.id}:{number}" if route.all_matches else self.plan.id
-        nodes = self._node.branches[number]
-        self._attempt.branch_groups[nodes] = (route.sinks, group)
-        for through in self._attempt.push(nodes, 0, batch):
-            self._attempt.sends.send(route.sinks, through, group)
-
-    def send(self, sinks: Sequence[str], batch: Batch) -> None:
-        """Hand records to sinks, in order."""
-        self._attempt.sends.send(sinks, batch, self.plan.id)
-
-    def send_file(self, sinks: Sequence[str], run: str) -> None:
-        """Hand a run's whole file to sinks."""
-        order = next(order for order in self.orders if order.run == run)
-        self._attempt.sends.send_file(sinks, order)
 
 
 class Attempt:
@@ -273,9 +175,7 @@ class Attempt:
             self.books[node.index].given[file] += number
         return self._by_columns(node, rest) if node.dynamic else [rest]
 
-    def _apply(
-        self, node: Node, batch: Batch, counts: Counts
-    ) -> tuple[list[Batch], Counts | None]:
+    def _apply(self, node: Node, batch: Batch, counts: Counts) -> tuple[list[Batch], Counts | None]:
         """What a step makes of a batch, in parts if its files have other columns then; the counts of a single part."""
         guard = node.plan.guard
         outside: Batch | None = None
@@ -290,6 +190,19 @@ class Attempt:
                 outside = batch.where(~inside)
                 batch = batch.where(inside)
                 counts = counts_of(batch)
+        made, given = self._through(node, batch, counts)
+        if node.dynamic:
+            parts = self._by_columns(node, made)
+            if outside is not None:
+                parts = _rejoined(parts, outside)
+        else:
+            parts = [align(made, wide) if wide else made]
+            if outside is not None:
+                parts = [merge([align(outside, wide), *parts])]
+        return parts, given if outside is None and len(parts) == 1 else None
+
+    def _through(self, node: Node, batch: Batch, counts: Counts) -> tuple[Batch, Counts]:
+        """What the step itself makes of the records that are its own, entered in its book."""
         step = self._open(node)
         book = self.books[node.index]
         self._enter(node)
@@ -307,17 +220,7 @@ class Attempt:
         given = counts if same else counts_of(made)
         for file, number in given:
             book.given[file] += number
-        if node.dynamic:
-            parts = self._by_columns(node, made)
-            if outside is not None:
-                parts = _rejoined(parts, outside)
-            return parts, given if outside is None and len(parts) == 1 else None
-        if guard is None:
-            return [made], given
-        made = align(made, wide)
-        if outside is None:
-            return [made], given
-        return [merge([align(outside, wide), made])], None
+        return made, given
 
     def _by_columns(self, node: Node, made: Batch) -> list[Batch]:
         """What a function made, one part for each set of columns that its files have.

@@ -65,8 +65,9 @@ class Node:
 
     def after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns of a record that had these and went through this step, as far as the options tell."""
-        if self.refers.selects is not None:
-            return self.refers.selects
+        selects: tuple[str, ...] | None = self.refers.selects
+        if selects is not None:
+            return selects
         gives = [u.gives for u in self.refers.expressions if u.gives not in self.refers.tags]
         return tuple(dict.fromkeys((*columns, *filter(None, gives))))
 

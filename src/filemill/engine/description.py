@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 
 from filemill.engine.failures import FAILS
-from filemill.model.errors import FilemillError
+from filemill.model.errors import FilemillError, UsageError
 from filemill.ports.describe import Answer, Answers, ExpressionQuestion, Question, StepQuestion
 from filemill.ports.step import StepSpec
 from filemill.records.expressions import Expression, ExpressionError
 from filemill.records.functions import Function, FunctionError, find, load, user_line
+from filemill.routing.patterns import check_pattern
 
 
 def answer(question: Question) -> Answers:
@@ -25,7 +26,16 @@ def answer(question: Question) -> Answers:
         steps=tuple(map(_about_step, question.steps)),
         expressions=tuple(map(_about_expression, question.expressions)),
         taggers=tuple(map(_about_tagger, question.taggers)),
+        patterns=tuple(map(_about_pattern, question.patterns)),
     )
+
+
+def _about_pattern(pattern: str) -> Answer:
+    try:
+        check_pattern(pattern)
+    except UsageError as error:
+        return Answer(pattern, error=error.message, help=error.help)
+    return Answer(pattern)
 
 
 def _about_step(question: StepQuestion) -> Answer:

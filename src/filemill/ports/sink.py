@@ -50,8 +50,9 @@ class Published(StrEnum):
 class Stager(Protocol):
     """The worker's half for one batch of runs of one pipeline. Used by one thread.
 
-    `expect` comes before a run's records and may come again; `write` and `write_file` may be called any number of times in record order; `finish` once, or `abort`. Nothing is visible to a
-    consumer, ever. A run that never got a record yields no output (unless `empty: write`).
+    `expect` comes before a run's records and may come again; `write` and `write_file` may be called any number of
+    times in record order; `finish` once, or `abort`. Nothing is visible to a consumer, ever. A run that never got a
+    record yields no output (unless `empty: write`).
     """
 
     def expect(self, order: int, layout: Layout, *, more: bool) -> None:
@@ -106,7 +107,7 @@ class Sink(Protocol):
     def stager(
         self, orders: Sequence[RunOrder], headers: Mapping[int, tuple[str, ...]] | None = None
     ) -> Stager:
-        """A worker's stager for these runs. `headers`, by order: columns an earlier try found theirs must begin with."""
+        """A worker's stager for these runs. `headers`: by order, columns that an earlier try found out too late."""
         ...
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:

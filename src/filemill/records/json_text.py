@@ -13,6 +13,7 @@ import polars as pl
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _ENCODE = msgspec.json.Encoder().encode
+_PLAIN = frozenset({str, int, float, bool})
 _HOLLOW = r"^\s*\{\s*\}"
 _ESCAPED = r'["\\\x00-\x1f]'
 
@@ -138,21 +139,26 @@ def rewrite(text: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
     `old` is what `text` says. Order is that of `new`; text behind the object (a CR) stays.
     """
-    kept = [name for name in new if name in old]
-    changed = [name for name in kept if not same(old[name], new[name])]
-    added = [name for name in new if name not in old]
-    if not changed and kept == list(old) and list(new)[len(kept) :] == added:
-        return splice_one(text, [(name, value_json(new[name])) for name in added])
+    if len(new) > len(old) and [*new][: len(old)] == [*old]:
+        values = [*new.values()]
+        if all(map(same, values, old.values())):
+            added = [*new.items()][len(old) :]
+            return splice_one(text, [(name, value_json(value)) for name, value in added])
     exact = members(text)
-    altered = {*changed, *added}
-    mixed = {name: value if name in altered else exact[name] for name, value in new.items()}
+    mixed = {
+        name: exact[name] if name in old and same(value, old[name]) else value
+        for name, value in new.items()
+    }
     return _ENCODE(mixed).decode() + text[text.rindex("}") + 1 :]
 
 
 def same(one: Any, other: Any) -> bool:
     """Equal value of equal type, all the way down: 1, 1.0 and True differ."""
-    if type(one) is not type(other):
+    kind = type(one)
+    if kind is not type(other):
         return False
+    if kind in _PLAIN:
+        return bool(one == other)
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(v, other[k]) for k, v in one.items())
     if isinstance(one, list):

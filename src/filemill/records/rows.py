@@ -78,7 +78,7 @@ def _csv_rows(batch: Batch) -> list[dict[str, Any]]:
     names = batch.layout.columns
     frame = batch.typed(names)
     columns = [_csv_values(frame.get_column(name)) for name in names]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [dict(zip(names, row)) for row in zip(*columns, strict=True)]  # noqa: B905 -- a cell a name
 
 
 def _csv_values(view: pl.Series) -> list[Any]:
@@ -122,20 +122,28 @@ def _refuse(rows: Iterable[Mapping[str, Any]]) -> None:
 # -- json and lines: row by row -------------------------------------------------------------------
 
 
-def _written(batch: Batch, rows: Sequence[Mapping[str, Any]], old: Sequence[Mapping[str, Any]]) -> Batch:
+def _written(
+    batch: Batch, rows: Sequence[Mapping[str, Any]], old: Sequence[Mapping[str, Any]]
+) -> Batch:
     lines, before = _lines(rows), _lines(old)
     if lines is None or before is None:
         lines = before = [b""] * len(rows)
         changed = [not _equal(row, o) for row, o in zip(rows, old, strict=True)]
+        _refuse(row for row, is_changed in zip(rows, changed, strict=True) if is_changed)
     else:
         # Equal JSON means equal types too, but NaN is written as null.
         changed = [
-            (one != other or row != o) and not _equal(row, o)
+            row != o or (one != other and not _equal(row, o))
             for one, other, row, o in zip(lines, before, rows, old, strict=True)
         ]
+        doubtful = not {type(name) for shape in set(map(tuple, rows)) for name in shape} <= {str}
+        _refuse(
+            row
+            for row, is_changed, line in zip(rows, changed, lines, strict=True)
+            if is_changed and (doubtful or b"null" in line)
+        )
     if not any(changed):
         return batch
-    _refuse(row for row, is_changed in zip(rows, changed, strict=True) if is_changed)
     settled = batch.settled()
     places = settled._places()  # noqa: SLF001 -- one half of the same thing
     standing = text.standing(settled.frame).to_list()
@@ -205,11 +213,9 @@ def _csv_written(batch: Batch, rows: Sequence[Mapping[str, Any]]) -> Batch:
     views_before = settled.typed(layout.columns)
     cells: dict[str, pl.Series] = {}
     seen: list[pl.Series] = []
+    turned = _turned(rows, shapes, columns)
     for name in columns:
-        if len(shapes) == 1:
-            values = [row[name] for row in rows]
-        else:
-            values = [row.get(name, _ABSENT) for row in rows]
+        values = turned[name]
         if name not in layout.columns:
             cells[name] = _new_cells(name, values, layout)
             seen.append(_view(name, values))
@@ -219,16 +225,29 @@ def _csv_written(batch: Batch, rows: Sequence[Mapping[str, Any]]) -> Batch:
         if not changed:
             seen.append(view)
             continue
-        made = _new_cells(name, [values[i] for i in changed], layout)
+        new = _new_cells(name, [values[i] for i in changed], layout)
         if len(changed) < len(values):
             standing = text.csv_base_cells(settled.frame, layout, [name])[0]
-            made = standing.scatter(changed, made.fill_null(""))
-        cells[name] = made
+            new = standing.scatter(changed, new.fill_null(""))
+        cells[name] = new
         seen.append(_view(name, values))
     own = _own_columns(batch, rows, columns) if len(shapes) > 1 else {}
     made = _assembled(settled, columns, cells, seen)
     made.own = own
     return made
+
+
+def _turned(
+    rows: Sequence[Mapping[str, Any]],
+    shapes: Mapping[tuple[str, ...], None],
+    columns: Sequence[str],
+) -> dict[str, list[Any]]:
+    """The rows' values by column."""
+    if len(shapes) == 1:
+        (names,) = shapes
+        values = zip(*[row.values() for row in rows], strict=True)
+        return {name: list(column) for name, column in zip(names, values, strict=True)}
+    return {name: [row.get(name, _ABSENT) for row in rows] for name in columns}
 
 
 def _assembled(
@@ -265,7 +284,7 @@ def _changed(values: list[Any], before: list[Any]) -> list[int]:
     ]
 
 
-def _new_cells(name: str, values: list[Any], layout: Layout) -> pl.Series:
+def _new_cells(name: Any, values: list[Any], layout: Layout) -> pl.Series:
     """Values as cells; an absent one is null.
 
     Raises:
@@ -298,7 +317,7 @@ def _own_columns(
     batch: Batch, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]
 ) -> dict[int, tuple[str, ...]]:
     """The columns of those files whose own rows do not have all of them, in the order they would have alone."""
-    own = {}
+    own: dict[int, tuple[str, ...]] = {}
     for file, start, stop in batch.split_files():
         names = _union(batch.layout.columns, rows[start:stop])
         before = own.get(file, names)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from filemill.durable import Durable
 from filemill.model.runs import RunOrder, StagedOutput
@@ -15,6 +17,10 @@ from filemill.sinks.naming import publication_id
 _PIECES = 512
 """Pieces of one writev (the system's limit is 1,024)."""
 _COPY = 64 << 20
+_WRITEBACK = 8 << 20
+"""Bytes after which the kernel is asked to begin writing them out, so that the sync at the end is short."""
+_BESIDE = 1 << 20
+"""Bytes from which hashing and writing are worth a thread: both leave the interpreter to others meanwhile."""
 _COPY_ELSEWHERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY}
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -26,9 +32,11 @@ class StagedFile:
     """
 
     __slots__ = (
+        "_beside",
         "_descriptor",
         "_digest",
         "_folder",
+        "_handed",
         "_known_digest",
         "_path",
         "_pieces",
@@ -58,6 +66,8 @@ class StagedFile:
         self._descriptor = -1
         self._pieces: list[memoryview] = []
         self._size = 0
+        self._handed = 0
+        self._beside: Future[None] | None = None
         self._digest = hashlib.sha256()
         self._known_digest = ""
 
@@ -73,13 +83,29 @@ class StagedFile:
         self.records += records
 
     def flush(self, durable: Durable) -> None:
-        """Write what waits."""
+        """Write what waits; much of it in a thread, beside the work on the next chunk.
+
+        An error of that thread is raised by the next flush or by `close`.
+        """
+        self._settle()
         pieces, self._pieces = self._pieces, []
-        self.waiting = 0
+        waiting, self.waiting = self.waiting, 0
         if self._descriptor < 0:
             self._open(durable)
             if self.header:
                 pieces.insert(0, memoryview(self.header))
+        if waiting < _BESIDE:
+            self._write(pieces, durable)
+        else:
+            self._beside = _writer().submit(self._write, pieces, durable)
+
+    def _settle(self) -> None:
+        """Wait for what is being written beside; raises its error."""
+        if self._beside is not None:
+            beside, self._beside = self._beside, None
+            beside.result()
+
+    def _write(self, pieces: list[memoryview], durable: Durable) -> None:
         for piece in pieces:
             self._digest.update(piece)
             self._size += len(piece)
@@ -91,6 +117,9 @@ class StagedFile:
                 at += 1
             if written:
                 pieces[at] = pieces[at][written:]
+        if self._size - self._handed >= _WRITEBACK:
+            durable.begin_writeback(self._descriptor, self._handed, self._size - self._handed)
+            self._handed = self._size
 
     def copy(self, source: int, order: RunOrder, durable: Durable) -> int:
         """Fill it from an open file, inside the kernel where the file systems allow it; answers with its size.
@@ -119,6 +148,7 @@ class StagedFile:
         """Write the rest and answer with what the ledger will know of it; not yet synced."""
         if self._pieces or self._descriptor < 0:
             self.flush(durable)
+        self._settle()
         if mode is not None:
             os.fchmod(self._descriptor, mode)
         status = os.fstat(self._descriptor)
@@ -140,6 +170,8 @@ class StagedFile:
     def discard(self, durable: Durable) -> None:
         """Remove it, if it was made. Never raises: what stays is swept at the next start."""
         with contextlib.suppress(OSError):
+            self._settle()
+        with contextlib.suppress(OSError):
             if self._descriptor >= 0:
                 descriptor, self._descriptor = self._descriptor, -1
                 os.close(descriptor)
@@ -157,6 +189,12 @@ class StagedFile:
         except FileNotFoundError:  # somebody removed the staging folder
             durable.make_directory(self._folder, 0o700)
             self._descriptor = os.open(self._path, _FLAGS, 0o666)
+
+
+@functools.cache
+def _writer() -> ThreadPoolExecutor:
+    """The process's one writing thread, started when the first big output is."""
+    return ThreadPoolExecutor(1, thread_name_prefix="staging")
 
 
 def _read_and_write(source: int, target: int, count: int) -> int:

@@ -24,19 +24,21 @@ import msgspec
 import polars as pl
 
 from filemill.durable import Durable
-from filemill.formats.encoding import encode, header_line
+from filemill.formats.encoding import encode
 from filemill.model.errors import PermanentError, SystemFault, TransientError
 from filemill.model.runs import RunOrder, StagedOutput
 from filemill.records.batch import Batch
 from filemill.records.layout import Hints, Layout, Restart
 from filemill.records.text import standing
 from filemill.sinks.naming import SUFFIXES, NameTemplate
+from filemill.sinks.sheets import Sheet, Stretch, closed_up, header_text
 from filemill.sinks.staged_file import StagedFile
 
 SPILL = 4 << 20
 """Bytes of one file's records held back for its header; beyond, they stream to the staged file."""
 HELD = 64 << 20
 """Bytes of all files' records held back."""
+_END = memoryview(b"\n")
 RAW = "raw"
 RECEIVED = "received"
 _HELP = {
@@ -64,36 +66,6 @@ class Staging(msgspec.Struct, frozen=True):
     mode: int | None
 
 
-_Stretch = tuple[int, int, int]
-"""(order, first row, one past the last row)."""
-
-
-class _Sheet:
-    """One file's csv output: its header as it is known so far, and the records that wait for it."""
-
-    __slots__ = ("begun", "columns", "held", "layout", "more", "said", "size")
-
-    def __init__(self, layout: Layout, hinted: tuple[str, ...]) -> None:
-        self.layout = layout
-        self.columns = dict.fromkeys(hinted)
-        """Those that records brought."""
-        self.said: tuple[str, ...] = ()
-        """Those that were expected."""
-        self.more = True
-        """Records may bring further columns."""
-        self.held: list[Batch] = []
-        self.size = 0
-        """Bytes of what waits."""
-        self.begun: tuple[str, ...] | None = None
-        """The header under which records were encoded already."""
-
-    def header(self) -> tuple[str, ...]:
-        """All columns as far as they are known."""
-        if not self.columns:
-            return self.said
-        return tuple(dict.fromkeys((*self.columns, *self.said)))
-
-
 class FolderStager:
     """Stages the outputs of one batch of runs for one folder sink. See `ports.sink.Stager`.
 
@@ -112,7 +84,7 @@ class FolderStager:
         self._orders = orders
         self._hints = headers
         self._outputs: dict[int, StagedFile] = {}
-        self._sheets: dict[int, _Sheet] = {}
+        self._sheets: dict[int, Sheet] = {}
         self._dropped: set[int] = set()
         self._waiting = 0
 
@@ -231,7 +203,7 @@ class FolderStager:
     def _index(self, run: str) -> int:
         return next(i for i, order in enumerate(self._orders) if order.run == run)
 
-    def _alive(self, stretches: list[_Stretch]) -> list[_Stretch]:
+    def _alive(self, stretches: list[Stretch]) -> list[Stretch]:
         if not self._dropped:
             return stretches
         return [each for each in stretches if each[0] not in self._dropped]
@@ -261,26 +233,26 @@ class FolderStager:
 
     # -- csv: records under their file's header ---------------------------------------------------
 
-    def _sheet(self, index: int, layout: Layout) -> _Sheet:
+    def _sheet(self, index: int, layout: Layout) -> Sheet:
         sheet = self._sheets.get(index)
         if sheet is None:
-            sheet = self._sheets[index] = _Sheet(layout, self._hints.get(index, ()))
+            sheet = self._sheets[index] = Sheet(layout, self._hints.get(index, ()))
         return sheet
 
-    def _check(self, index: int, sheet: _Sheet) -> None:
+    def _check(self, index: int, sheet: Sheet) -> None:
         if sheet.begun is not None and not set(sheet.header()) <= set(sheet.begun):
             names = tuple(sheet.columns) if sheet.more else sheet.header()
             raise Restart(Hints(headers={self._staging.sink: {index: names}}))
 
-    def _write_csv(self, batch: Batch, stretches: list[_Stretch]) -> None:
+    def _write_csv(self, batch: Batch, stretches: list[Stretch]) -> None:
         """Encode the records whose header is settled, all files of one header in one go; hold the others."""
         columns = set(batch.layout.columns) if batch.layout.format != "jsonl" else set()
-        settled: dict[tuple[str, ...], list[_Stretch]] = {}
+        settled: dict[tuple[str, ...], list[Stretch]] = {}
         for stretch in stretches:
             index = stretch[0]
             sheet = self._sheet(index, batch.layout)
             header = sheet.header()
-            if sheet.more or not columns <= set(header):
+            if sheet.held or sheet.more or not columns <= set(header):
                 self._hold(index, sheet, batch, stretch)
             else:
                 sheet.begun = header
@@ -289,17 +261,17 @@ class FolderStager:
             self._encode(batch, some, header)
         self._spill()
 
-    def _encode(self, batch: Batch, stretches: list[_Stretch], columns: tuple[str, ...]) -> None:
+    def _encode(self, batch: Batch, stretches: list[Stretch], columns: tuple[str, ...]) -> None:
         if sum(stop - start for _, start, stop in stretches) < len(batch):
             frame = pl.concat([batch.frame[start:stop] for _, start, stop in stretches])
             batch = Batch(frame, batch.layout, batch.file_tags)
-            stretches = _closed_up(stretches)
+            stretches = closed_up(stretches)
         for index, _, _ in stretches:
             output = self._output(index, batch.layout)
-            output.header = output.header or _header(self._sheets[index].layout, columns)
+            output.header = output.header or header_text(self._sheets[index].layout, columns)
         self._cut(encode(batch, "csv", columns), stretches)
 
-    def _hold(self, index: int, sheet: _Sheet, batch: Batch, stretch: _Stretch) -> None:
+    def _hold(self, index: int, sheet: Sheet, batch: Batch, stretch: Stretch) -> None:
         """Keep one file's records until its header is known, or as long as memory allows."""
         _, start, stop = stretch
         if stop - start < len(batch):
@@ -319,7 +291,7 @@ class FolderStager:
         elif sheet.size > SPILL or sheet.begun is not None:
             self._release(index, sheet)
 
-    def _release(self, index: int, sheet: _Sheet) -> None:
+    def _release(self, index: int, sheet: Sheet) -> None:
         """Encode what waited under the header as it is now known."""
         held, sheet.held = sheet.held, []
         self._waiting -= sheet.size
@@ -355,15 +327,15 @@ class FolderStager:
             if wanted == RECEIVED and layout.header:
                 output.header = _received_header(layout)
             elif wanted == "csv" and (columns := sheet.header()):
-                output.header = _header(layout, columns)
+                output.header = header_text(layout, columns)
 
     # -- bytes ------------------------------------------------------------------------------------
 
-    def _cut(self, texts: pl.Series, stretches: Sequence[_Stretch]) -> None:
+    def _cut(self, texts: pl.Series, stretches: Sequence[Stretch]) -> None:
         """Give each file its stretch of the encoded records: one buffer for all, cut by byte offsets."""
-        joined = memoryview(texts.str.join("\n").cast(pl.Binary).item() + b"\n")
+        joined = memoryview(texts.str.join("\n").cast(pl.Binary).item())
         if len(stretches) == 1 and stretches[0][1:] == (0, len(texts)):
-            ends = {0: 0, len(texts): len(joined)}
+            ends = {0: 0, len(texts): len(joined) + 1}
         else:
             edges = sorted({edge for _, start, end in stretches for edge in (start, end) if edge})
             sizes = texts.str.len_bytes().cast(pl.Int64) + 1
@@ -371,6 +343,9 @@ class FolderStager:
             ends = dict(zip(edges, at.to_list(), strict=True)) | {0: 0}
         for index, start, end in stretches:
             self._outputs[index].add(joined[ends[start] : ends[end]], end - start)
+            if end == len(texts):
+                # A piece of its own: joining it would copy all the others once more.
+                self._outputs[index].add(_END, 0)
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -386,7 +361,7 @@ class FolderStager:
             ) from error
 
 
-def _received(batch: Batch) -> tuple[pl.Series, list[_Stretch]]:
+def _received(batch: Batch) -> tuple[pl.Series, list[Stretch]]:
     """Each record's original text, once, however many records steps made of it; and the files' stretches."""
     frame = batch.frame
     same = pl.all_horizontal(pl.col("_file", "_record").eq(pl.col("_file", "_record").shift()))
@@ -396,16 +371,3 @@ def _received(batch: Batch) -> tuple[pl.Series, list[_Stretch]]:
 
 def _received_header(layout: Layout) -> bytes:
     return (layout.header + ("\r\n" if layout.dialect.crlf else "\n")).encode()
-
-
-def _header(layout: Layout, columns: tuple[str, ...]) -> bytes:
-    return (header_line(layout, columns) + "\n").encode()
-
-
-def _closed_up(stretches: list[_Stretch]) -> list[_Stretch]:
-    """The same stretches one behind the other."""
-    at, moved = 0, []
-    for index, start, stop in stretches:
-        moved.append((index, at, at + stop - start))
-        at += stop - start
-    return moved

@@ -1,0 +1,115 @@
+"""What an opened step asks of the attempt it is part of, and tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from filemill.engine.chain import Node
+from filemill.engine.counting import DETAILED, counts_of
+from filemill.model.plan import StepPlan
+from filemill.model.runs import BadRecord, RunOrder
+from filemill.records.batch import Batch
+from filemill.records.expressions import Expression
+from filemill.records.layout import Layout
+
+if TYPE_CHECKING:
+    from filemill.engine.attempt import Attempt
+
+
+class Context:
+    """What one opened step may ask; see `ports.step.StepContext`."""
+
+    def __init__(self, attempt: Attempt, node: Node) -> None:
+        self.plan: StepPlan = node.plan
+        self.options = node.options
+        self.orders: Sequence[RunOrder] = attempt.orders
+        self.chunk_size = attempt.plan.chunk_size
+        self.max_record = attempt.plan.max_record
+        self.named = attempt.chain.named
+        self.needs = attempt.chain.needs
+        self.hints = attempt.hints
+        self._attempt = attempt
+        self._node = node
+        self._book = attempt.books[node.index]
+
+    def expression(self, sql: str) -> Expression:
+        """Compile a row-wise SQL expression once."""
+        return self._attempt.chain.expression(sql)
+
+    def bad(
+        self,
+        batch: Batch,
+        rows: Any,
+        error: str,
+        messages: Sequence[str] | str,
+        traceback: str = "",
+    ) -> Batch:
+        """Report these rows as bad records of this step; answers with the others."""
+        places = batch.frame.filter(rows).select(
+            "_file",
+            "_record",
+            "_line",
+            "_start",
+            (pl.col("_start") + pl.col("_raw").str.strip_suffix("\r").str.len_bytes()).alias("end"),
+        )
+        for at, (file, record, line, start, end) in enumerate(places.iter_rows()):
+            message = messages if isinstance(messages, str) else messages[at]
+            bad = BadRecord(self.plan.id, record, line, start, end, error, message)
+            self.report_bad(file, [bad])
+            if traceback:
+                self._attempt.runs[file].traceback.setdefault(self.plan.id, traceback)
+        return batch.where(~rows)
+
+    def report_bad(self, order: int, records: Sequence[BadRecord]) -> None:
+        """For a reader: bad records of one file, by order index."""
+        book = self._attempt.runs[order]
+        book.bad.extend(records[: max(0, DETAILED - len(book.bad))])
+        book.bad_total += len(records)
+        step = self.plan.id
+        book.bad_by_step[step] = book.bad_by_step.get(step, 0) + len(records)
+        self._book.bad[order] += len(records)
+
+    def count(self, *, filtered: int = 0, added: int = 0, file: int | None = None) -> None:
+        """Count records this step dropped on purpose or added; without `file`, the books tell by themselves."""
+        if file is not None:
+            self._book.filtered[file] += filtered
+            self._book.added[file] += added
+
+    def count_records(self, order: int, number: int) -> None:
+        """For a reader: records found in one file, good or bad."""
+        self._book.taken[order] += number
+        self._attempt.records[order] += number
+
+    def count_blank(self, order: int, number: int) -> None:
+        """For a reader: blank lines skipped in one file."""
+        self._attempt.runs[order].blank += number
+
+    def note_layout(self, order: int, layout: Layout) -> None:
+        """For a reader: how one file is laid out; before its records, and also if it has none."""
+        self._attempt.note_layout(order, layout)
+
+    def drop(self, batch: Batch) -> None:
+        """Count these records as dropped on purpose."""
+        for file, number in counts_of(batch):
+            self._book.filtered[file] += number
+
+    def branch(self, number: int, batch: Batch) -> None:
+        """Hand records to one of a route's branches: through its steps to its sinks."""
+        route = self.plan.routes[number]
+        group = f"{self.plan.id}:{number}" if route.all_matches else self.plan.id
+        nodes = self._node.branches[number]
+        self._attempt.branch_groups[nodes] = (route.sinks, group)
+        for through in self._attempt.push(nodes, 0, batch):
+            self._attempt.sends.send(route.sinks, through, group)
+
+    def send(self, sinks: Sequence[str], batch: Batch) -> None:
+        """Hand records to sinks, in order."""
+        self._attempt.sends.send(sinks, batch, self.plan.id)
+
+    def send_file(self, sinks: Sequence[str], run: str) -> None:
+        """Hand a run's whole file to sinks."""
+        order = next(order for order in self.orders if order.run == run)
+        self._attempt.sends.send_file(sinks, order)
