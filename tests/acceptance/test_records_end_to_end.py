@@ -49,8 +49,12 @@ def make_records(count: int) -> list[tuple[list[str], str]]:
     chance = random.Random(20260101)
     records = []
     for number in range(count):
-        note = chance.choice(["plain", "two\nlines", 'say "hi"', "a,b", "", "\u00e4\u00f6\u00fc \u2713", "x\r\ny"])
-        amount = chance.choice(["007", "1.10", "1e3", str(chance.randrange(1000)), f"{chance.random() * 1000:.2f}"])
+        note = chance.choice(
+            ["plain", "two\nlines", 'say "hi"', "a,b", "", "\u00e4\u00f6\u00fc \u2713", "x\r\ny"]
+        )
+        amount = chance.choice(
+            ["007", "1.10", "1e3", str(chance.randrange(1000)), f"{chance.random() * 1000:.2f}"]
+        )
         amount = amount if amount != "007" else str(chance.randrange(100, 1000)) + ".50"
         cells = [f"{number:06}", amount, note, chance.choice(["TRUE", "no", "1.10", "00123"])]
         quote = any(c in note for c in '\n\r",') or chance.random() < 0.2
@@ -91,20 +95,26 @@ def test_twenty_thousand_records_with_quoted_newlines_to_three_sinks(tmp_path: P
 def test_one_bad_record_kills_the_file_and_says_where(tmp_path: Path) -> None:
     (tmp_path / "filemill.yaml").write_text(CONFIG)
     (tmp_path / "inbox").mkdir()
-    (tmp_path / "inbox" / "bad.csv").write_text("order_id,amount,note,code\n1,5,a,b\n2,6\n3,7,c,d\n")
+    (tmp_path / "inbox" / "bad.csv").write_text(
+        "order_id,amount,note,code\n1,5,a,b\n2,6\n3,7,c,d\n"
+    )
     (tmp_path / "inbox" / "good.csv").write_text("order_id,amount,note,code\n1,5,a,b\n")
 
     ended = filemill(tmp_path, "run", "--once")
     assert ended.returncode == 1
     assert not list((tmp_path / "out").rglob("bad.csv"))
-    assert (tmp_path / "out" / "rest" / "good.csv").read_text() == "order_id,amount,note,code\n1,5,a,b\n"
+    assert (
+        tmp_path / "out" / "rest" / "good.csv"
+    ).read_text() == "order_id,amount,note,code\n1,5,a,b\n"
 
     dead = json.loads(filemill(tmp_path, "dead", "ls", "--json").stdout)
     assert dead["schema"].startswith("filemill.dead/")
     assert len(dead["items"]) == 1
     shown = filemill(tmp_path, "dead", "ls").stdout
     assert "bad.csv" in shown or "read_csv" in shown
-    files = json.loads(filemill(tmp_path, "files", "ls", "--state", "dead", "--json").stdout)["items"]
+    files = json.loads(filemill(tmp_path, "files", "ls", "--state", "dead", "--json").stdout)[
+        "items"
+    ]
     assert [item["name"] for item in files] == ["bad.csv"]
     history = filemill(tmp_path, "files", "show", files[0]["id"]).stdout
     assert "line 3" in history
@@ -115,9 +125,13 @@ def test_tolerated_bad_records_become_dead_letters_of_their_own(tmp_path: Path) 
         CONFIG.replace("    when: orders\n", "    when: orders\n    tolerance: 1\n")
     )
     (tmp_path / "inbox").mkdir()
-    (tmp_path / "inbox" / "bad.csv").write_text("order_id,amount,note,code\n1,5,a,b\n2,6\n3,7,c,d\n")
+    (tmp_path / "inbox" / "bad.csv").write_text(
+        "order_id,amount,note,code\n1,5,a,b\n2,6\n3,7,c,d\n"
+    )
     assert filemill(tmp_path, "run", "--once").returncode == 0
-    assert (tmp_path / "out" / "rest" / "bad.csv").read_text() == "order_id,amount,note,code\n1,5,a,b\n3,7,c,d\n"
+    assert (
+        tmp_path / "out" / "rest" / "bad.csv"
+    ).read_text() == "order_id,amount,note,code\n1,5,a,b\n3,7,c,d\n"
     (item,) = json.loads(filemill(tmp_path, "files", "ls", "--json").stdout)["items"]
     assert item["runs"][0]["bad"] == 1
 

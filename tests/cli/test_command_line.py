@@ -11,7 +11,7 @@ import pytest
 
 from filemill.cli.main import COMMANDS, help_text
 from filemill.cli.output import Output, wants_color
-from filemill.cli.session import Session, find_config
+from filemill.cli.session import Session
 from filemill.model.errors import UsageError
 
 
@@ -122,6 +122,11 @@ def test_help_comes_at_once():
 # --- where things are -----------------------------------------------------------------------------------
 
 
+def session(environ, config=None):
+    output = Output(sys.stdout, sys.stderr, color=False, json=False, columns=None)
+    return Session(config=config, quiet=False, verbose=False, output=output, environ=environ)
+
+
 def test_the_configuration_is_found_where_the_documents_say(tmp_path, monkeypatch):
     project = tmp_path / "project"
     below = project / "a" / "b"
@@ -131,16 +136,15 @@ def test_the_configuration_is_found_where_the_documents_say(tmp_path, monkeypatc
     environ = {"HOME": str(home)}
     monkeypatch.chdir(below)
     (home / ".config" / "filemill" / "filemill.yaml").touch()
-    assert find_config(None, environ) == str(home / ".config" / "filemill" / "filemill.yaml")
+    assert session(environ).config() == str(home / ".config" / "filemill" / "filemill.yaml")
     (project / "filemill.yaml").touch()
-    assert find_config(None, environ) == str(project / "filemill.yaml")
-    assert find_config(None, environ | {"FILEMILL_CONFIG": "x.yaml"}) == str(below / "x.yaml")
-    assert find_config("y.yaml", environ | {"FILEMILL_CONFIG": "x.yaml"}) == str(below / "y.yaml")
-
-
-def session(environ, config=None):
-    output = Output(sys.stdout, sys.stderr, color=False, json=False, columns=None)
-    return Session(config=config, quiet=False, verbose=False, output=output, environ=environ)
+    assert session(environ).config() == str(project / "filemill.yaml")
+    (below / "x.yaml").touch()
+    (below / "y.yaml").touch()
+    assert session(environ | {"FILEMILL_CONFIG": "x.yaml"}).config() == str(below / "x.yaml")
+    assert session(environ | {"FILEMILL_CONFIG": "x.yaml"}, "y.yaml").config() == str(
+        below / "y.yaml"
+    )
 
 
 def test_the_data_directory_is_found_without_reading_the_configuration(tmp_path, monkeypatch):

@@ -190,8 +190,10 @@ def test_watching_from_ready_to_drained(project):
         assert running.lines[0] == (
             f"filemill {_version()}   config ./filemill.yaml (rev 1)   data ./.filemill"
         )
-        assert running.lines[1] == "watching  ./inbox (settle 500ms)"
-        assert running.lines[2].startswith("pipelines orders     workers ")
+        assert re.fullmatch(
+            r"watching  inbox \(inotify, settle 500ms\)     workers \d+", running.lines[1]
+        )
+        assert running.lines[2] == "pipelines orders"
         assert running.lines[3].endswith("Ctrl-C drains, twice stops now.")
         text = (project.folder / "sample.csv").read_bytes()
         (project.folder / "half").write_bytes(text)
@@ -301,15 +303,3 @@ def test_steps_show_describes_a_users_function(project):
     done = project("steps", "show", "steps.add_vat")
     assert "Add the tax to every order." in done.stdout
     assert re.search(r"rate +number +0\.2", done.stdout)
-
-
-def test_one_place_is_meant_by_all(project, monkeypatch):
-    """The light way to find configuration and data, which reading commands use, is the loader's."""
-    from filemill.cli.session import find_config
-    from filemill.config import load
-
-    monkeypatch.chdir(project.folder / "inbox")
-    environ = {"HOME": str(project.folder)}
-    loaded = load(environ=environ)
-    assert find_config(None, environ) == loaded.path
-    assert loaded.plan.data == str(project.folder / ".filemill")

@@ -65,7 +65,7 @@ CASES = {
           --> filemill.yaml:11:9
         11 |       - check: {schema: x.json}
            |         ^^^^^
-        help: pip install 'filemill[standard]'
+        help: step `check` is not part of filemill {version}, a later version brings it; what there is: filemill steps ls
         """,
     ),
     "a sink that is not installed": (
@@ -76,7 +76,7 @@ CASES = {
           --> filemill.yaml:13:9
         13 |   out: {sql: orders, url: {secret: PG_DSN}}
            |         ^^^
-        help: pip install 'filemill[sql]'
+        help: sink `sql` is not part of filemill {version}, a later version brings it; what there is: filemill steps ls
         """,
     ),
     "dir-missing": (

@@ -149,7 +149,7 @@ def test_an_idle_workers_death_costs_nothing(tmp_path: Path) -> None:
     async def body(pool: WorkerPool, events: list[Event]) -> None:
         (started,) = [e for e in events if isinstance(e, WorkerStarted)]
         os.kill(started.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+        await asyncio.to_thread(os.waitid, os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
         reply, _ = await pool.run(ask, 10)
         assert isinstance(reply, frames.Answered)
 
@@ -162,8 +162,9 @@ def test_a_job_on_a_killed_worker_says_that_nothing_was_announced(tmp_path: Path
         (started,) = [e for e in events if isinstance(e, WorkerStarted)]
         os.kill(started.pid, signal.SIGSTOP)
         job = asyncio.create_task(pool.run(ask, 10))
-        while not pool.busy:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while not pool.busy:  # noqa: ASYNC110 -- a few turns of the loop, not a wait
+                await asyncio.sleep(0)
         await asyncio.sleep(0)
         os.kill(started.pid, signal.SIGKILL)
         with pytest.raises(WorkerDied) as died:

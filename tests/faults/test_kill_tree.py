@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import random
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from oracle import SINKS, drop, judge, make_project
+from killing import kill_under_load, published
+from oracle import drop, judge, make_project
 from program import Program, wait_for
 
 FILES = 1_500
 KILLS = 20
-
-
-def published(root: Path) -> int:
-    """How many outputs consumers can see."""
-    return sum(
-        1
-        for sink in SINKS.values()
-        if (root / "out" / sink).is_dir()
-        for entry in os.scandir(root / "out" / sink)
-        if entry.is_file()
-    )
 
 
 @pytest.mark.crash
@@ -34,38 +21,7 @@ def published(root: Path) -> int:
 def test_twenty_kills_under_load_leave_exactly_one_output_per_sink(
     tmp_path: Path, start: Callable[..., Program]
 ) -> None:
-    root = tmp_path / "project"
-    make_project(root)
-    seed = int(os.environ.get("FILEMILL_SEED", str(random.randrange(1 << 30))))
-    print(f"seed {seed}")
-    began = time.monotonic()
-    chance = random.Random(seed)
-    portions = 5
-    dropped = 0
-    killed_in_flight = 0
-
-    for round_ in range(KILLS):
-        before = published(root)
-        program = start(root)
-        if round_ % (KILLS // portions) == 0:
-            drop(root, range(dropped, dropped + FILES // portions))
-            dropped += FILES // portions
-        # Wait for work to be under way, then strike at a random moment within it.
-        wait_for(lambda before=before: published(root) > before, 20)
-        time.sleep(chance.uniform(0, 0.03))
-        in_flight = published(root) < 3 * dropped
-        program.kill_tree()
-        killed_in_flight += in_flight
-        print(round_, before, published(root), f"{time.monotonic() - began:.1f}s")
-
-    program = start(root)
-    finished = wait_for(lambda: published(root) >= 3 * FILES, 120)
-    finished = finished and wait_for(lambda: not judge(root, FILES), 10)
-    wrong = judge(root, FILES)
-    program.stop()
-    assert finished, (seed, len(wrong), wrong[:10], (root / "server.log").read_text()[-3_000:])
-    assert judge(root, FILES) == []
-    assert killed_in_flight >= KILLS // 4, "the kills must strike while work is in flight"
+    kill_under_load(tmp_path / "project", start, files=FILES, kills=KILLS, portions=5)
 
 
 FORGETFUL = """

@@ -232,9 +232,9 @@ def test_lines_come_out_in_order_and_are_there_after_close():
     out = stream.getvalue().splitlines()
     assert out[:5] == [
         "filemill 0.1.0   config ./filemill.yaml (rev 1)   data ./.filemill",
-        "watching  inbox/partners (inotify, settle 500ms)",
+        "watching  inbox/partners (inotify, settle 500ms)     workers 4",
         "          other",
-        "pipelines orders  photos     workers 4",
+        "pipelines orders  photos",
         "Ready in 0.8s. Ctrl-C drains, twice stops now.",
     ]
     assert "0.csv" in out[5]

@@ -13,7 +13,7 @@ from filemill.cli.session import Session
 from filemill.cli.shapes import dead_group, dead_item, file_history, group_name
 from filemill.model.errors import NotFound
 from filemill.ports.clock import SystemClock
-from filemill.telemetry.wording import age, clock, plural, printable
+from filemill.telemetry.wording import age, clock, plural, printable, wrapped
 
 if TYPE_CHECKING:
     from filemill.cli.output import Output
@@ -90,7 +90,8 @@ def _print_group(output: Output, found: DeadGroup, now: int) -> None:
         f"{when} ({age(now - found.last_ns)} ago)"
     )
     first = f"{found.error}: {found.message}".splitlines()[0]
-    output.print(f"  {printable(first)}")
+    for line in wrapped(printable(first), output.columns and output.columns - 2):
+        output.print(f"  {line}")
 
 
 def _print_members(output: Output, members: list[DeadItem], now: int) -> None:

@@ -10,6 +10,7 @@ import typer
 from filemill.cli.application import command
 from filemill.cli.configuring import load_config
 from filemill.cli.failing import FAILED, OK
+from filemill.cli.files import find
 from filemill.cli.reading import open_ledger
 from filemill.cli.session import Session
 from filemill.model.errors import NotFound, UsageError
@@ -47,14 +48,16 @@ def explain(
 def _known(session: Session, loaded: Loaded, wanted: str) -> Explanation:
     from filemill.service.explaining import explain_known
 
+    message = f"{printable(wanted)} is neither a file here nor the id of one that came before"
     try:
-        with open_ledger(session) as queries:
-            history = queries.file(wanted)
-    except (NotFound, UsageError) as error:
-        raise UsageError(
-            f"{printable(wanted)} is neither a file here nor the id of one that came before",
-            help=error.help if isinstance(error, NotFound) else "",
-        ) from error
+        queries = open_ledger(session)
+    except UsageError as error:  # nothing came before
+        raise UsageError(message) from error
+    with queries:
+        try:
+            history = find(queries, wanted)
+        except NotFound as error:
+            raise UsageError(message, help=error.help) from error
     return explain_known(history, loaded.plan)
 
 
@@ -84,13 +87,14 @@ def _print(output: Output, told: Explanation) -> None:
         ("others" if place == 0 else "", each.name, f"when: {each.when}   {each.why}")
         for place, each in enumerate(others)
     ]
+    rows += [
+        ("written", quoted.tag, f"for the folder {printable(quoted.text)}")
+        for quoted in told.quoted
+    ]
+    header = f"header {', '.join(map(printable, facts.header))}" if facts.header else "no header"
+    rows.append(("seen", facts.media or "-", header))
     for line in output.lines_of(("", "", ""), rows, styles={0: "dim", 1: "strong"})[1:]:
         output.print(line)
-    for quoted in told.quoted:
-        output.print(f"written {quoted.tag} for the folder {printable(quoted.text)}")
-    media = f"{facts.media}, " if facts.media else ""
-    header = f"header {', '.join(map(printable, facts.header))}" if facts.header else "no header"
-    output.print(f"{output.paint('dim', 'seen')}    {media}{header}")
     output.print(_verdict(told))
 
 

@@ -9,7 +9,7 @@ import typer
 from filemill.cli.application import command, group
 from filemill.cli.reading import STYLES, likely, open_ledger, short, since
 from filemill.cli.session import Session
-from filemill.model.errors import NotFound
+from filemill.model.errors import NotFound, UsageError
 from filemill.ports.clock import SystemClock
 from filemill.telemetry.wording import age, clock, number, printable, size
 
@@ -136,14 +136,20 @@ def find(queries: Queries, wanted: str) -> FileHistory:
 
     Raises:
         NotFound: with those that were probably meant.
-        UsageError: several begin with it.
+        UsageError: several begin with it, or have this name.
     """
     try:
         return queries.file(wanted)
     except NotFound as error:
-        named = [f for f in queries.files(name=wanted, limit=2).items if f.name == wanted]
+        named = [f for f in queries.files(name=wanted, limit=500).items if f.name == wanted]
         if len(named) == 1:
             return queries.file(named[0].file)
+        if named:
+            latest = "  ".join(f"{short(f.file)} ({f.state})" for f in named[:3])
+            raise UsageError(
+                f"{len(named)} files are named `{printable(wanted)}`",
+                help=f"say which by its id, the latest first: {latest}",
+            ) from error
         close = "  ".join(f"{short(f.file)} ({printable(f.name)})" for f in likely(queries, wanted))
         raise NotFound(
             f"no file or run `{printable(wanted)}`",

@@ -11,6 +11,7 @@ from filemill.cli.failing import FAILED, OK
 from filemill.cli.reading import STYLES, open_ledger, short
 from filemill.cli.session import Session
 from filemill.model import events as e
+from filemill.model.errors import Busy
 from filemill.telemetry.jsonlog import JsonLog
 from filemill.telemetry.wording import plural, printable
 
@@ -43,6 +44,9 @@ def run_once(
     revision = Revision(loaded.digest, loaded.text)
     try:
         outcome = asyncio.run(once(loaded.plan, revision, Registry(), emit, paths, again=again))
+    except Busy as error:
+        advice = "stop it first, or drop the files into a folder that it watches"
+        raise Busy(error.message, help=advice) from error
     except KeyboardInterrupt:
         log.close()
         session.output.say("interrupted; what was taken is kept for the next start")

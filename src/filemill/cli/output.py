@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from filemill.telemetry.lines import Paint, marks_for
-from filemill.telemetry.wording import cut, width
+from filemill.telemetry.wording import cut, harmless_json, width
 
 GAP = "  "
 Styles = dict[int, str] | Callable[[Sequence[str]], dict[int, str]] | None
@@ -65,7 +65,7 @@ class Output:
         import msgspec
 
         data = msgspec.json.encode({"schema": schema, **fields}, enc_hook=_plain)
-        self.print(data.decode())
+        self.print(harmless_json(data.decode()))
 
     def items(self, schema: str, items: Sequence[Any], next_: str | None = None) -> None:
         """One JSON list: `{"schema": ..., "items": [...], "next": null}`."""

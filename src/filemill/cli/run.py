@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -80,7 +80,7 @@ def _loaded(session: Session, workers: int | None) -> Loaded | None:
     from filemill.config.rendering import render_problem
 
     try:
-        loaded = load_config(session)
+        loaded = load_config(session, trusting=True)
     except ConfigProblems as error:
         session.output.say(error.render())
         return None
@@ -116,7 +116,7 @@ def _watch(session: Session, loaded: Loaded, log_format: str) -> int:
 
     def emit(event: e.Event) -> None:
         if isinstance(event, e.ServerStarted) and isinstance(log, Console):
-            announce(log, session, loaded.plan, event.revision)
+            announce(log, session, loaded.plan, event)
         log(event)
 
     revision = Revision(loaded.digest, loaded.text)
@@ -127,27 +127,17 @@ def _watch(session: Session, loaded: Loaded, log_format: str) -> int:
     return OK if drained else INTERRUPTED
 
 
-def announce(console: Console, session: Session, plan: Plan, revision: int) -> None:
+def announce(console: Console, session: Session, plan: Plan, started: e.ServerStarted) -> None:
     """The banner: what was started, from where."""
     console.banner(
         version=version(),
         config=near(session.config()),
-        revision=revision,
+        revision=started.revision,
         data=near(plan.data),
-        watching=[
-            (near(str(s.options.get("folder", s.name))), _how(s.options)) for s in plan.sources
-        ],
+        watching=[(near(place).removeprefix("./"), how) for place, how in started.watching],
         workers=plan.workers,
         pipelines=[pipeline.name for pipeline in plan.pipelines],
     )
-
-
-def _how(options: dict[str, Any]) -> str:
-    """How a folder is watched, in a few words."""
-    from filemill.ports.units import format_duration
-
-    settle = options.get("settle")
-    return f"settle {format_duration(settle)}" if isinstance(settle, int | float) else ""
 
 
 def near(path: str) -> str:

@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 
 from filemill.cli.output import Output
-from filemill.model.errors import UsageError
+from filemill.config.locating import DATA, data_directory, locate
 
-CONFIG_NAME = "filemill.yaml"
 _OWN_DATA = re.compile(rb"^(data|[\"']data[\"'])\s*:", re.MULTILINE)
 
 
@@ -40,13 +39,7 @@ class Session:
         Raises:
             UsageError: there is none; says where it was looked for.
         """
-        found = find_config(self.named, self.environ)
-        if found is None:
-            raise UsageError(
-                f"no {CONFIG_NAME} here, in a folder above, or under the configuration folders",
-                help="filemill init makes one; -c FILE names one",
-            )
-        return found
+        return locate(self.named, self.environ)
 
     def data(self) -> str:
         """Absolute path of the data directory, found without reading the configuration where possible.
@@ -55,30 +48,15 @@ class Session:
             UsageError: neither a data directory nor a configuration is named.
             ConfigProblems: the configuration names a data directory and is wrong.
         """
-        if named := self.environ.get("FILEMILL_DATA_DIR"):
-            return os.path.abspath(named)
+        if self.environ.get(DATA):
+            return data_directory("", None, self.environ)
         config = self.config()
         overridden = any(name.upper() == "FILEMILL__DATA" for name in self.environ)
         if not overridden and not _names_data(config):
-            return os.path.join(os.path.dirname(config), ".filemill")
+            return data_directory(os.path.dirname(config), None, self.environ)
         from filemill.cli.configuring import load_config
 
         return load_config(self).plan.data
-
-
-def find_config(named: str | None, environ: Mapping[str, str]) -> str | None:
-    """`-c`, else FILEMILL_CONFIG, else filemill.yaml here or above, else the user's, else the machine's."""
-    if named or (named := environ.get("FILEMILL_CONFIG")):
-        return os.path.abspath(named)
-    folder = os.getcwd()
-    folders = [folder]
-    while (above := os.path.dirname(folder)) != folder:
-        folder = above
-        folders.append(folder)
-    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/"), ".config")
-    folders += [os.path.join(home, "filemill"), "/etc/filemill"]
-    candidates = (os.path.join(each, CONFIG_NAME) for each in folders)
-    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def _names_data(config: str) -> bool:

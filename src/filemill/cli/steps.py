@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from filemill.cli.application import command, group
-from filemill.cli.session import Session, find_config
+from filemill.cli.session import Session
 from filemill.model.errors import NotFound, UsageError
 from filemill.ports.registry import PLANNED, Registry
 
@@ -32,14 +32,15 @@ def ls(session: Session) -> None:
     if session.output.json:
         session.output.items("filemill.steps/1", found)
         return
-    for kind in KINDS:
+    for place, kind in enumerate(KINDS):
+        if place:
+            session.output.print()
         entries = [each for each in found if each["kind"] == kind]
         rows = [(each["name"], each["flow"], each["summary"]) for each in entries]
         session.output.table((kind.upper(), "FLOW" if kind == "steps" else "", ""), rows)
-        session.output.print()
     later = sorted(set(PLANNED["steps"]) - set(registry.names("steps")))
     if not session.quiet and later:
-        session.output.say(f"known, not installed: {' '.join(later)}")
+        session.output.say(f"known, not part of this version: {' '.join(later)}")
 
 
 @command("show", steps)
@@ -107,8 +108,12 @@ def _described(session: Session, path: str) -> dict[str, Any]:
     from filemill.ports.describe import Question, StepQuestion
     from filemill.service.children import describe
 
-    config = find_config(session.named, session.environ)
-    root = os.path.dirname(config) if config else os.getcwd()
+    try:
+        root = os.path.dirname(session.config())
+    except UsageError:
+        if session.named:
+            raise
+        root = os.getcwd()  # a function can be described without a project around it
     answer = describe(Question(root, steps=(StepQuestion(path, path),))).steps[0]
     # Options are judged too, and an empty set may lack a required one: the description is there all the same.
     if answer.spec is None:

@@ -21,6 +21,7 @@ from filemill.telemetry.wording import (
     printable,
     size,
     width,
+    wrapped,
 )
 
 _BAR = 24
@@ -28,6 +29,8 @@ _BAR = 24
 _MARGIN = 15
 """Columns left of what stands below an entry."""
 _BAD_SHOWN = 10
+_LAST_PRINTED = 10
+"""Lines of a failed step's own output that are shown without -v."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -151,14 +154,20 @@ def _attempt(
     yield Entry(attempt.began_ns, "", what, worked, steps, base + 1)
     failure = attempt.failure
     where = f" at {failure.step}" if failure.step else ""
-    more = [printable(line) for line in f"{failure.error}: {failure.message}".splitlines()]
+    room = output.columns and output.columns - _MARGIN
+    said = f"{failure.error}: {failure.message}".splitlines()
+    more = [part for line in said for part in wrapped(printable(line), room)]
     if failure.help:
-        more.append(f"{output.paint('help', 'help:')} {printable(failure.help)}")
+        first, *rest = wrapped(printable(failure.help), room and room - len("help: "))
+        more.append(f"{output.paint('help', 'help:')} {first}")
+        more += [f"      {line}" for line in rest]
     if verbose:
         more += [output.paint("dim", printable(line)) for line in failure.traceback.splitlines()]
-        more += [
-            output.paint("dim", f"| {printable(line)}") for line in failure.output.splitlines()
-        ]
+    printed = failure.output.splitlines()
+    if not verbose:
+        # Of the last try the end of what it printed: there the reason often stands.
+        printed = printed[-_LAST_PRINTED:] if attempt.outcome == "dead" else []
+    more += [output.paint("dim", f"| {printable(line)}") for line in printed]
     verdict = {
         "dead": f"dead{where}",
         "retrying": f"failed{where}, to be retried",
@@ -260,7 +269,9 @@ def _output_row(each: Published) -> tuple[str, ...]:
 
 
 def _bad_row(bad: BadRecord) -> tuple[str, ...]:
-    return f"line {bad.line:,}", bad.step, printable(f"{bad.error}: {bad.message}")
+    named = bad.message.startswith(f"{bad.error}:")  # an exception of a user's step says so itself
+    said = bad.message if named else f"{bad.error}: {bad.message}"
+    return f"line {bad.line:,}", bad.step, printable(said)
 
 
 def _advice(file: FileHistory) -> Iterator[str]:

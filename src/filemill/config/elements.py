@@ -114,6 +114,13 @@ class Draft:
     pipelines: list[PipelineParts] = field(default_factory=list)
     sinks: list[Component] = field(default_factory=list)
 
+    @property
+    def runs_users_code(self) -> bool:
+        """True when a step or a tagger is a function of the user's own."""
+        return any(each.by_user for each in self.every_step()) or any(
+            rule.model.tagger for rule in self.rules
+        )
+
     def every_step(self) -> list[Step]:
         """All steps, those of branches included, in reading order."""
         found: list[Step] = []

@@ -182,7 +182,8 @@ class _Judge:
         close = closest(shown, choices)
         advice = f"did you mean `{close}`?" if close else ""
         if len(choices) == 1:
-            self.wrong(f"only `{choices[0]}` is possible here, not `{shown}` ({self.what})", node)
+            message = f"only `{choices[0]}` is possible here, not `{shown}` ({self.what})"
+            self.wrong(message, node, f"write {choices[0]}")
             return
         self.wrong(f"`{shown}` is not {_either(choices)}", node, advice)
 

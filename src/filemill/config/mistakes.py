@@ -20,6 +20,8 @@ _LEAD = re.compile(r"\s*(?:- +)*(?:(?:[\w.*:%()-]|\"[^\"]*\"|'[^']*')+\s*:\s+)?"
 _COMMENT = re.compile(r"\s+#.*\Z")
 _WORD = re.compile(r"[^\s,\]}]+")
 _CHARACTER = re.compile(r"found character ('.+'|\".+\") that cannot start any token")
+_TAG = re.compile(r"(?<=[\s\[{,:])!\w[^\s,\]}]*(?=[,\]}])")
+"""`!bad` in a list or map: the parser takes the comma or bracket behind it for a part of the tag."""
 _BEFORE = re.compile(r"""[}\]'"]\s*\Z""")
 
 
@@ -75,6 +77,26 @@ class _Case:
 
     def alias(self) -> Explanation:
         return self.unquoted("is read as a YAML alias, not as text")
+
+    def tag(self) -> tuple[int, re.Match[str]] | None:
+        """The line and the word of a tag that swallowed what stands behind it."""
+        if self.context_mark is None or not (
+            "scanning a tag" in self.context or self.problem.startswith("expected ',' or")
+        ):
+            return None
+        for number, line in enumerate(self.lines[self.context_mark.line : self.line + 1]):
+            found = _TAG.search(line)
+            if found and not any(line[: found.start()].count(quote) % 2 for quote in "'\""):
+                return self.context_mark.line + number, found
+        return None
+
+    def swallowed(self) -> Explanation:
+        found = self.tag()
+        assert found is not None  # noqa: S101 -- asked before
+        line, word = found
+        place = Place(self.file, line + 1, word.start() + 1, len(word[0]))
+        message = f"`{word[0]}` is read as a YAML tag, not as text"
+        return ("unquoted", message, place, f"quote it: {quoted(word[0])}")
 
     def block_scalar(self) -> Explanation:
         return self.unquoted(f"is not text: `{self.starting()}` begins a block of lines")
@@ -242,6 +264,7 @@ class _Case:
 
 
 _CASES: tuple[tuple[Callable[[_Case], bool], Callable[[_Case], Explanation]], ...] = (
+    (lambda case: case.tag() is not None, _Case.swallowed),
     (lambda case: "alias" in case.problem or "alias" in case.context, _Case.alias),
     (lambda case: case.problem.startswith("mapping values are not allowed"), _Case.colon),
     (lambda case: _CHARACTER.match(case.problem) is not None, _Case.character),

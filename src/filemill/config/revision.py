@@ -1,7 +1,8 @@
 """A revision: one immutable version of everything a configuration consists of, as one text and its digest.
 
 It holds the configuration's files, the environment's overrides, the bytes of every local file that it names (schemas,
-modules of steps and taggers with the local modules they import) and the versions of installed plugins. Paths are
+modules of steps and taggers with the local modules they import) and the versions of what interprets it (installed
+plugins, Polars). Paths are
 relative to the main file's folder, so the same project is the same revision wherever it stands.
 """
 
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Any
 
 from filemill.config.elements import Draft
@@ -38,7 +40,7 @@ def revision_of(draft: Draft, layers: Layers, registry: Registry) -> tuple[str, 
         "config": [each.name for each in layers.files],
         "environment": layers.overrides,
         "files": {name: _as_text(data) for name, data in sorted(files.items())},
-        "plugins": registry.versions(),
+        "plugins": registry.versions() | {"polars": version("polars")},
     }
     text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest(), text

@@ -52,9 +52,10 @@ class LocalContent:
             return []
         with self._lock:
             if self._reserved + len(ids) > BUCKET_SIZE:
-                self._bucket = ids[0][:_BUCKET_NAME_LENGTH].encode()
-                self._reserved = 0
-                self._durable.make_directory(self.root + b"/" + self._bucket, 0o700)
+                bucket_name = ids[0][:_BUCKET_NAME_LENGTH].encode()
+                self._durable.make_directory(self.root + b"/" + bucket_name, 0o700)
+                # Only now: a bucket that could not be made must be tried again by the next group.
+                self._bucket, self._reserved = bucket_name, 0
             self._reserved += len(ids)
             bucket = self._bucket.decode()
         return [f"{bucket}/{each}" for each in ids]

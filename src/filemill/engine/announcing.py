@@ -61,6 +61,9 @@ class Page:
     def __init__(self, path: bytes) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            # Space is taken now: writing a hole through memory on a full disk would be SIGBUS, the end of us.
+            if hasattr(os, "posix_fallocate") and os.fstat(descriptor).st_blocks == 0:
+                os.posix_fallocate(descriptor, 0, SIZE)
             os.ftruncate(descriptor, SIZE)
             self._map = mmap.mmap(descriptor, SIZE)
         finally:

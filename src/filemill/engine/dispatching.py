@@ -127,7 +127,7 @@ class Dispatcher:
                 lambda: self._ledger.lease(GROUP, self._clock.wall_ns(), self._plan.revision),
             )
             if not leased:
-                due = await self._ledger.next_due()
+                due = await self._trouble.insist("ledger", self._ledger.next_due)
                 if due is None:
                     return SLOWEST_POLL
                 return min(SLOWEST_POLL, max(0.0, (due - self._clock.wall_ns()) / 1e9))
@@ -223,7 +223,7 @@ class Dispatcher:
                     "worker",
                     "WorkerDied",
                     f"the worker was lost while it ran this file: {died.reason}",
-                    "look at the step's output below; native code, memory or an endless loop?",
+                    "look at what the step printed; native code, memory, or an endless loop?",
                     output=died.output,
                 )
                 result = RunResult(order.run, order.fence, failure=failure)

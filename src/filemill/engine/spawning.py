@@ -33,6 +33,7 @@ def spawn(page: bytes, root: str) -> Spawned:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     output, sink = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
     os.set_blocking(output, False)
+    process = None
     environment = os.environ | {"POLARS_MAX_THREADS": "1", "PYTHONUNBUFFERED": ""}
     try:
         process = subprocess.Popen(
@@ -55,6 +56,9 @@ def spawn(page: bytes, root: str) -> Spawned:
     finally:
         theirs.close()
         os.close(sink)
+        if process is None:
+            ours.close()
+            os.close(output)
     return Spawned(process, ours, output)
 
 

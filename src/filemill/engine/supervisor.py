@@ -30,6 +30,7 @@ from filemill.engine.spawning import (
     signal_group,
     spawn,
 )
+from filemill.engine.trouble import advice
 from filemill.model.errors import SystemFault
 from filemill.model.events import Emit, WorkerLost, WorkerStarted
 from filemill.model.plan import Plan
@@ -172,7 +173,7 @@ class WorkerPool:
         except (asyncio.IncompleteReadError, ConnectionError, frames.FrameError) as error:
             raise self._bury(slot, error) from None
         except asyncio.CancelledError:
-            self._bury(slot, None)
+            self._bury(slot, None, ours=True)
             raise
         if isinstance(reply, frames.Broken):
             slot.killed_for = reply.error
@@ -237,9 +238,12 @@ class WorkerPool:
         used = set(self._slots)
         number = next(n for n in range(1, self.limits.workers + 2) if n not in used)
         path = os.path.join(self._folder, b"%d.page" % number)
-        page = Page(path)
-        page.announce(0, [])
-        slot = _Slot(number, spawn(path, self.plan.root), page, self._clock)
+        try:
+            page = Page(path)
+            page.announce(0, [])
+            slot = _Slot(number, spawn(path, self.plan.root), page, self._clock)
+        except OSError as error:  # no space for the page, no file descriptor or process left
+            raise SystemFault(f"a worker cannot be started: {error}", help=advice(error)) from error
         self._slots[number] = slot
         try:
             slot.reader, slot.writer = await asyncio.open_connection(
@@ -255,7 +259,7 @@ class WorkerPool:
                 f"a worker did not start: {died.reason}", help=died.output.strip()[-2_000:]
             ) from None
         except asyncio.CancelledError:
-            self._bury(slot, None)
+            self._bury(slot, None, ours=True)
             raise
         if isinstance(reply, frames.Broken):
             self._bury(slot, None)
@@ -280,8 +284,8 @@ class WorkerPool:
         asyncio.get_running_loop().run_in_executor(None, _reap, slot)
         self._grow()
 
-    def _bury(self, slot: _Slot, error: Exception | None) -> WorkerDied:
-        """End a worker that failed; answers why, and whom to charge."""
+    def _bury(self, slot: _Slot, error: Exception | None, *, ours: bool = False) -> WorkerDied:
+        """End a worker that failed, or that we end (`ours`, no news); answers why, and whom to charge."""
         code = slot.process.poll()
         if code is None and error is not None:
             # Its socket closed a moment before the process ended: its own exit code is the better reason.
@@ -294,7 +298,7 @@ class WorkerPool:
         if announced.job != slot.job:
             announced = Announcement(job=slot.job)
         self._forget(slot)
-        if not self._stopping:
+        if not (self._stopping or ours):
             self._emit(
                 WorkerLost(
                     at_ns=self._clock.wall_ns(),
@@ -304,6 +308,7 @@ class WorkerPool:
                     held=0 if announced.kind is Announced.NOTHING else 1,
                 )
             )
+        if not self._stopping:
             self._grow()
         return WorkerDied(reason, announced, output)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ from filemill.engine import frames
 from filemill.engine.announcing import Page
 from filemill.engine.description import answer
 from filemill.engine.execution import Executor
+from filemill.engine.garbage import collect_seldom
 from filemill.model.errors import FilemillError
 from filemill.model.plan import Plan
 from filemill.ports.registry import Registry
@@ -85,6 +87,7 @@ class Worker:
             self.plan = plan
             self.inspector = Inspector(plan)
             self.executor = Executor(plan, self.registry, durable)
+            collect_seldom()
         except FilemillError as error:
             return frames.Broken(error.message, error.help)
         return frames.Ready(os.getpid(), plan.revision)
@@ -115,6 +118,10 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The terminal's Ctrl-C is for the server, which drains; it ends us through the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What a step printed before it died must be in its record.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
     connection = socket.socket(fileno=descriptor)
     connection.set_inheritable(False)
     try:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import polars as pl
 
+from filemill.formats.ahead import Notes, ahead
 from filemill.formats.placing import Piece, Placed, sanitize
 from filemill.model.errors import PermanentError
 from filemill.model.runs import BadRecord, RunOrder
@@ -175,8 +176,25 @@ class RecordReader(ABC):
         yield from self._deliver(parsed.placed, layout, alone=len(group) == 1)
 
     def _read_big(self, index: int, order: RunOrder) -> Iterator[Batch]:
-        """One file in chunks."""
+        """One file in chunks; one of several chunks is read ahead."""
         self._begin(index)
+        if order.file.size <= self.request.chunk_size:
+            yield from self._read_opened(index, order)
+            return
+        told, notes = self.request, Notes()
+        self.request = replace(
+            told,
+            report_bad=notes.later(told.report_bad),
+            count_blank=notes.later(told.count_blank),
+            count_records=notes.later(told.count_records),
+            note_layout=notes.later(told.note_layout),
+        )
+        try:
+            yield from ahead(self._read_opened(index, order), notes)
+        finally:
+            self.request = told
+
+    def _read_opened(self, index: int, order: RunOrder) -> Generator[Batch, None, None]:
         descriptor = os.open(order.file.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             yield from self._read_chunks(index, descriptor)

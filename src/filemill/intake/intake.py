@@ -318,6 +318,8 @@ class Intake:
             report.ingested(claim)
             if taking.refusal:
                 report.rejected(claim.file, claim.relative, taking.refusal)
+            if taking.error is not None:
+                self._trouble(taking.error)
         elif taking.end is End.VANISHED:
             report.vanished(claim.source, claim.relative)
         elif taking.end is End.REFUSED:

@@ -13,7 +13,6 @@ whether a writer slipped in; if one did, the file is put back under its name.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Sequence
@@ -126,11 +125,18 @@ class Mover:
                 each.error = error
 
     def let_go(self, takings: Sequence[Taking]) -> None:
-        """Remove the originals of grabbed files, after the commit that acknowledged them."""
+        """Remove the originals of grabbed files, after the commit that acknowledged them.
+
+        One that cannot be removed gets its `error`; the next start removes it.
+        """
         for taking in takings:
             if taking.held_at:
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     self._durable.unlink(taking.held_at)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    taking.error = error
 
     def put_back(self, now_at: bytes, root: bytes, relative: bytes, folders: Folders) -> None:
         """Move a file back under its name, or beside it as `name-2` when that was taken meanwhile; durably.

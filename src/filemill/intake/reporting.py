@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from filemill.model.errors import FilemillError
+from filemill.model.errors import FilemillError, SystemFault
 from filemill.model.events import (
     Emit,
     FileIgnored,
@@ -27,6 +27,7 @@ class Reporter:
         self._clock = clock
         self._said: dict[bytes, str] = {}
         self.troubled = False
+        self._what = ""
 
     def ingested(self, claim: Claim) -> None:
         """Acknowledged."""
@@ -68,11 +69,13 @@ class Reporter:
         if self.troubled:
             return
         self.troubled = True
+        # What the ledger cannot do is the ledger's trouble, said once by whoever meets it first.
+        self._what = "ledger" if isinstance(error, SystemFault) else "intake"
         hint = error.help if isinstance(error, FilemillError) else ""
         self._emit(
             SystemTrouble(
                 at_ns=self._clock.wall_ns(),
-                what="intake",
+                what=self._what,
                 message=str(error),
                 help=hint or "nothing is lost: files stay where they are until this is over",
             )
@@ -82,14 +85,14 @@ class Reporter:
         """A group went through again."""
         if self.troubled:
             self.troubled = False
-            self._emit(SystemRecovered(at_ns=self._clock.wall_ns(), what="intake"))
+            self._emit(SystemRecovered(at_ns=self._clock.wall_ns(), what=self._what))
 
     def orphans(self, unknown: int) -> None:
         """Content that no row names was found at start, and kept."""
         self._emit(
             SystemTrouble(
                 at_ns=self._clock.wall_ns(),
-                what="content",
+                what="recovery",
                 message=f"{unknown} contents are known to no row of the ledger; they are kept",
                 help="if the ledger was restored from a backup, these files came in after it",
             )
@@ -100,7 +103,7 @@ class Reporter:
         self._emit(
             SystemTrouble(
                 at_ns=self._clock.wall_ns(),
-                what="content",
+                what="recovery",
                 message=f"{unknown} files in .filemill/claimed are unknown to this ledger; they are kept",
                 help="move them back into their source by hand to have them taken",
             )

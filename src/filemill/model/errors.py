@@ -92,5 +92,7 @@ class Reject(PermanentError):
 class Retry(TransientError):
     """Raised by a step: try again, after `after` seconds if given."""
 
-    def __init__(self, message: str = "the step asked for a retry", *, after: float | None = None):
+    def __init__(
+        self, message: str = "the step asked for a retry", *, after: float | None = None
+    ) -> None:
         super().__init__(message, retry_after=after)

@@ -26,6 +26,8 @@ class ServerStarted(Event, frozen=True):
     """Runs and claims that a former server left and this one took over."""
     revision: int = 0
     """Number of the configuration it runs."""
+    watching: tuple[tuple[str, str], ...] = ()
+    """(place, how it is watched) of each source; none for a one-shot run."""
 
 
 class ServerDraining(Event, frozen=True):

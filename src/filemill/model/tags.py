@@ -163,7 +163,7 @@ class _Parser:
                 raise TagSyntaxError("a `)` is missing here", self.offset())
             self.at += 1
             return inner
-        if token == ")" or token in RESERVED:
+        if token == ")" or token in RESERVED:  # noqa: S105 -- a word of the language
             raise TagSyntaxError(f"a tag is expected here, not `{token}`", offset)
         body = token.removesuffix("*").removesuffix(":") if token.endswith("*") else token
         if token != "*":  # noqa: S105

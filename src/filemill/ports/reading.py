@@ -209,6 +209,10 @@ class Reading(Protocol):
         """Every stored configuration, the latest first."""
         ...
 
+    def has_revision(self, digest: str) -> bool:
+        """Say whether the configuration of this digest is stored."""
+        ...
+
     def close(self) -> None:
         """Close. Idempotent."""
         ...

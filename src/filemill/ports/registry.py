@@ -6,7 +6,7 @@ Plugins and built-in components register alike, under `filemill.steps`, `filemil
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, metadata
 from typing import Any
 
 from filemill.model.errors import NotFound
@@ -54,7 +54,7 @@ class Registry:
         """The component class.
 
         Raises:
-            NotInstalled: a known name whose package is missing, with the pip command as help.
+            NotInstalled: a known name whose package is missing; the help says how to get it.
             NotFound: no such name.
         """
         if (kind, name) in self._loaded:
@@ -62,9 +62,10 @@ class Registry:
         entry = self._of(kind).get(name)
         if entry is None:
             if name in PLANNED.get(kind, {}):
+                singular = kind.removesuffix("s")
                 raise NotInstalled(
-                    f"{kind.removesuffix('s')} `{name}` is not installed",
-                    help=f"pip install 'filemill[{PLANNED[kind][name]}]'",
+                    f"{singular} `{name}` is not installed",
+                    help=_how_to_get(PLANNED[kind][name], f"{singular} `{name}`"),
                 )
             raise NotFound(f"no {kind.removesuffix('s')} `{name}`")
         component = entry.load()
@@ -100,3 +101,13 @@ class Registry:
         if kind not in self._entries:
             self._entries[kind] = {e.name: e for e in entry_points(group=f"filemill.{kind}")}
         return self._entries[kind]
+
+
+def _how_to_get(extra: str, what: str) -> str:
+    about = metadata("filemill")
+    if extra in (about.get_all("Provides-Extra") or ()):
+        return f"pip install 'filemill[{extra}]'"
+    return (
+        f"{what} is not part of filemill {about['Version']}, a later version brings it; "
+        "what there is: filemill steps ls"
+    )

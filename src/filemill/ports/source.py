@@ -98,6 +98,10 @@ class Source(Protocol):
         """What intake needs to know of it."""
         ...
 
+    def watching(self) -> tuple[str, str]:
+        """(the place, how it is watched), for people: `("/srv/inbox", "inotify, settle 500ms")`. After `start`."""
+        ...
+
     async def start(self) -> None:
         """Begin to watch.
 

@@ -281,6 +281,10 @@ class Queries:
             for row in self._reading.revisions()
         )
 
+    def has_revision(self, digest: str) -> bool:
+        """Say whether a server ran the configuration of this digest before."""
+        return self._reading.has_revision(digest)
+
     def _runs_of(self, files: Iterable[FileRow]) -> dict[int, list[RunRow]]:
         by_file: dict[int, list[RunRow]] = {}
         for run in self._reading.runs([row.no for row in files]):

@@ -86,10 +86,12 @@ async def once(
     """
     stop = _Stop()
     server = Server(plan, revision, registry, emit)
+    taken: asyncio.Task[Outcome] | None = None
     with _signals(stop):
         try:
-            await _unless(stop.drain, server.start(watch=False))
-            taken: asyncio.Task[Outcome] = asyncio.create_task(_take(server, paths, again=again))
+            if not await _unless(stop.drain, server.start(watch=False)):
+                raise KeyboardInterrupt
+            taken = asyncio.create_task(_take(server, paths, again=again))
             await _first(stop.drain.wait(), server.failed(), taken)
             if taken.done():
                 outcome = taken.result()
@@ -101,6 +103,10 @@ async def once(
                 await _unless(stop.now, server.drain(DRAIN))
                 raise KeyboardInterrupt
         finally:
+            if taken is not None:
+                # Where another part of the server failed first, this one failed with it and was said with it.
+                taken.cancel()
+                await asyncio.gather(taken, return_exceptions=True)
             await server.stop()
     return outcome
 
@@ -122,8 +128,11 @@ async def _first(*waits: Awaitable[Any]) -> None:
     for task in ours:
         task.cancel()
     await asyncio.gather(*ours, return_exceptions=True)
-    for task in done:
-        task.result()
+    # All are asked: several parts may end of one cause, and an error that nobody asks for is printed as a defect.
+    errors = [task.exception() for task in done if not task.cancelled()]
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable[Any]) -> bool:

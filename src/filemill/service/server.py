@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import random
 import sys
@@ -19,6 +20,7 @@ from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.engine.announcing import announced_before
 from filemill.engine.dispatching import Dispatcher
+from filemill.engine.garbage import collect_seldom
 from filemill.engine.inspecting import InspectionDesk
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.publishing import Publisher
@@ -28,14 +30,23 @@ from filemill.engine.trouble import Trouble
 from filemill.intake.dispose import dispose
 from filemill.intake.intake import Intake
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
-from filemill.model.events import Emit, ServerDraining, ServerStarted, ServerStopped
+from filemill.model.errors import LedgerSyncError, SystemFault
+from filemill.model.events import (
+    Emit,
+    Event,
+    FileIngested,
+    ServerDraining,
+    ServerStarted,
+    ServerStopped,
+)
 from filemill.model.files import FileRef
 from filemill.model.plan import Plan
 from filemill.ports.clock import RandomIds, SystemClock
-from filemill.ports.ledger import Disposal, Recovered
+from filemill.ports.ledger import Recovered
 from filemill.ports.registry import Registry
 from filemill.ports.source import Sighting
 from filemill.service.building import build_sinks, build_sources, settings_of
+from filemill.service.calming import Calm
 
 MAX_PENDING = 4_096
 """Acknowledged files not yet routed before claiming waits: bounds memory, not the folder."""
@@ -43,6 +54,8 @@ SWITCH_INTERVAL = 0.0005
 """Seconds until a thread that waits for the interpreter gets it. SQLite gives it up at every step: beside a busy event
 loop one life of 128 files in the ledger took 146 ms at Python's own 5 ms, and 25 ms at this."""
 _LOOK_EVERY = 0.25
+_LAST_DISPOSALS = 5.0
+"""Seconds that `after:` gets at the end; what is left is found in the ledger at the next start."""
 
 
 class Revision(msgspec.Struct, frozen=True):
@@ -59,7 +72,7 @@ class Server:
         self.plan = plan
         self._revision = revision
         self._registry = registry
-        self._emit = emit
+        self._emit: Emit = Calm(emit)
         self._clock = SystemClock()
         self._ids = RandomIds()
         self._durable = Durable(
@@ -70,8 +83,8 @@ class Server:
         self._fatal: asyncio.Future[None] | None = None
         self._ended: list[str] = []
         self._disposer: asyncio.Task[None] | None = None
-        self.ingested: list[str] = []
-        """Files acknowledged since the start, kept only without watching (a one-shot run counts them)."""
+        self.ingested: dict[str, None] = {}
+        """Files acknowledged since the start, the rejected too; only without watching (a one-shot run counts them)."""
         self._keep_ingested = False
 
     async def start(self, *, watch: bool = True) -> None:
@@ -80,10 +93,21 @@ class Server:
         Raises:
             Busy: another process holds the data directory.
             UsageError: a source or sink cannot be used, with help.
-            SystemFault: no worker can be started.
+            SystemFault: no worker can be started, or the data directory's disk fails.
         """
+        try:
+            await self._start(watch=watch)
+        except OSError as error:
+            raise SystemFault(
+                f"the server cannot start: {error}",
+                help=f"the data directory {self.plan.data} must be a writable local folder on a healthy disk; "
+                "then start again",
+            ) from error
+
+    async def _start(self, *, watch: bool) -> None:
         began = self._clock.monotonic()
         sys.setswitchinterval(SWITCH_INTERVAL)
+        collect_seldom()
         self._keep_ingested = not watch
         self._fatal = asyncio.get_running_loop().create_future()
         data = self.plan.data
@@ -113,6 +137,7 @@ class Server:
                 took_ns=int((self._clock.monotonic() - began) * 1e9),
                 recovered=recovered,
                 revision=number,
+                watching=tuple(each.watching() for each in self.sources.values()) if watch else (),
             )
         )
 
@@ -232,7 +257,7 @@ class Server:
             durable=self._durable,
             clock=clock,
             ids=self._ids,
-            emit=emit,
+            emit=self._say,
             sources=settings,
             on_ingested=self._on_ingested,
             room=lambda: MAX_PENDING - self.desk.pending,
@@ -288,8 +313,14 @@ class Server:
 
     def _on_ingested(self, files: list[FileRef]) -> None:
         if self._keep_ingested:
-            self.ingested.extend(file.file for file in files)
+            self.ingested |= dict.fromkeys(file.file for file in files)
         self.desk.put(files)
+
+    def _say(self, event: Event) -> None:
+        """Intake's events; a rejected file is acknowledged as well, and only they tell of it."""
+        if self._keep_ingested and isinstance(event, FileIngested):
+            self.ingested[event.file] = None
+        self._emit(event)
 
     def _sighted(self, sightings: list[Sighting]) -> None:
         self.intake.sighted(sightings)
@@ -318,18 +349,27 @@ class Server:
     async def _dispose(self) -> None:
         while self._ended:
             files, self._ended = self._ended, []
-            disposals = await self._disposable(files)
-            await dispose(
-                disposals,
-                ledger=self.ledger,
-                content=self.content,
-                clock=self._clock,
-                emit=self._emit,
-            )
+            try:
+                await self.trouble.insist("ledger", functools.partial(self._dispose_of, files))
+            except OSError as error:
+                # The commit was made, so the bytes that stayed go with the sweep of the next start.
+                await self.trouble.wait("content", error)
+                self.trouble.over("content")
+            except LedgerSyncError as error:
+                self._on_fatal(error)
+                return
 
-    async def _disposable(self, files: list[str]) -> list[Disposal]:
-        return await self.trouble.insist("ledger", lambda: self.ledger.disposable(files))
+    async def _dispose_of(self, files: list[str]) -> None:
+        await dispose(
+            await self.ledger.disposable(files),
+            ledger=self.ledger,
+            content=self.content,
+            clock=self._clock,
+            emit=self._emit,
+        )
 
     async def _finish_disposals(self) -> None:
         if self._disposer is not None:
+            await asyncio.wait({self._disposer}, timeout=_LAST_DISPOSALS)
+            self._disposer.cancel()
             await asyncio.gather(self._disposer, return_exceptions=True)

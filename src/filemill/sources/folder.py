@@ -11,12 +11,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from filemill.model.errors import UsageError
 from filemill.model.events import SourceNotice
 from filemill.ports.source import SourceContext, SourceSettings, SourceSpec
-from filemill.ports.units import Duration, LocalPath, Size, parse_duration
-from filemill.sources.following import Follower
+from filemill.ports.units import Duration, LocalPath, Size, format_duration, parse_duration
+from filemill.sources.following import QUIET_INTERVAL, Follower
 from filemill.sources.mounts import file_systems, without_events
 from filemill.sources.names import Ignore
 
-RECONCILE = 60.0
+RECONCILE = QUIET_INTERVAL
 """Seconds between scans where events tell of every change."""
 POLL = 2.0
 """Seconds between scans where they may not."""
@@ -118,6 +118,12 @@ class FolderSource:
             tags=options.tags,
             priority=options.priority,
         )
+
+    def watching(self) -> tuple[str, str]:
+        """(the folder, how it is watched), for people; after `start`."""
+        settle = f"settle {format_duration(self._options.settle)}"
+        manner = "" if self._follower is None else self._follower.manner
+        return os.fsdecode(self._root), ", ".join(part for part in (manner, settle) if part)
 
     async def start(self) -> None:
         """Begin to watch and to scan.

@@ -22,10 +22,13 @@ from filemill.model.events import (
     SourceReturned,
 )
 from filemill.ports.source import Proof, Sighting, SourceContext
+from filemill.ports.units import format_duration
 from filemill.sources.names import Ignore
 from filemill.sources.scanning import Found, scan
 from filemill.sources.watching import Watches
 
+QUIET_INTERVAL = 60.0
+"""Seconds between scans that only look after events, from which on they are not worth a word."""
 PROBE = 1.0
 """Seconds between looks for a folder that is missing."""
 LIMITED_POLL = 2.0
@@ -86,6 +89,14 @@ class Follower:
         self._said: set[bytes] = set()
         self._limited = False
         self._lost = False
+
+    @property
+    def manner(self) -> str:
+        """How changes come to be known: `inotify`, `scanned every 2s`, or both."""
+        scans = f"scanned every {format_duration(self._interval)}"
+        if self._watches is None:
+            return scans
+        return "inotify" if self._interval >= QUIET_INTERVAL else f"inotify, {scans}"
 
     def start(self) -> None:
         """Watch the folder itself and begin the first full scan. The folder must be there."""

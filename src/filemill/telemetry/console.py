@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from filemill.model import events as e
@@ -41,7 +42,9 @@ class Console:
         self._quiet = quiet
         self._paint = Paint(on=color)
         marks = marks_for(getattr(stream, "encoding", None))
-        lines = Lines(marks=marks, paint=self._paint, zone=zone, verbose=verbose)
+        lines = Lines(
+            marks=marks, paint=self._paint, zone=zone, verbose=verbose, columns=_columns_of(stream)
+        )
         throttle = Throttle(lines, rate)
         self._writer: LineWriter[e.Event] = LineWriter(
             stream, throttle.take, waiting=lambda: throttle.pending, idle=throttle.flush
@@ -74,13 +77,22 @@ class Console:
         name = self._paint("strong", f"filemill {version}")
         self.say(f"{name}   config {printable(config)} (rev {revision})   data {printable(data)}")
         for index, (place, how) in enumerate(watching):
-            label = "watching " if index == 0 else "         "
-            self.say(f"{label} {printable(place)}{f' ({how})' if how else ''}")
-        self.say(f"pipelines {'  '.join(pipelines) or '(none)'}     workers {workers}")
+            label, more = ("watching ", f"     workers {workers}") if index == 0 else (" " * 9, "")
+            self.say(f"{label} {printable(place)}{f' ({how})' if how else ''}{more}")
+        if not watching:
+            self.say(f"watching  nothing: there is no source     workers {workers}")
+        self.say(f"pipelines {'  '.join(pipelines) or '(none)'}")
 
     def close(self, seconds: float = 1.0) -> None:
         """Write what is left, for at most so long, and end. Idempotent."""
         self._writer.close(seconds)
+
+
+def _columns_of(stream: TextIO) -> Callable[[], int | None]:
+    """How to ask for the width of the terminal that a stream writes to, which people change; None for no terminal."""
+    if not stream.isatty():
+        return lambda: None
+    return lambda: shutil.get_terminal_size().columns
 
 
 def _is_trouble(event: e.Event) -> bool:

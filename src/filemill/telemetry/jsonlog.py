@@ -7,7 +7,7 @@ from typing import Any, TextIO
 import msgspec
 
 from filemill.model import events as e
-from filemill.telemetry.wording import utc
+from filemill.telemetry.wording import harmless_json, utc
 from filemill.telemetry.writing import LineWriter
 
 
@@ -17,7 +17,7 @@ class JsonLog:
     def __init__(self, stream: TextIO) -> None:
         encode = msgspec.json.Encoder().encode
         self._writer: LineWriter[e.Event] = LineWriter(
-            stream, lambda event: (encode(as_json(event)).decode(),)
+            stream, lambda event: (harmless_json(encode(as_json(event)).decode()),)
         )
 
     def __call__(self, event: e.Event) -> None:

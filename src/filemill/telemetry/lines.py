@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from filemill.model import events as e
-from filemill.telemetry.wording import clock, duration, number, plural, printable
+from filemill.telemetry.wording import clock, duration, number, plural, printable, wrapped
 
 SHORT = 8
 """Characters of an id that people see: 40 random bits, and any unique prefix is accepted."""
@@ -78,8 +78,11 @@ class Lines:
         paint: Paint | None = None,
         zone: dt.tzinfo | None = None,
         verbose: bool = False,
+        columns: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.marks = marks
+        self.columns = columns
+        """Room in one line now; None where nothing is wrapped (a pipe, a file)."""
         self.paint = paint or Paint(on=False)
         self.zone = zone
         self.verbose = verbose
@@ -102,13 +105,21 @@ class Lines:
 
     def more(self, text: str) -> list[str]:
         """Explaining lines under a head."""
-        return [INDENT + printable(part) for part in text.splitlines() if part.strip()]
+        parts = [printable(part) for part in text.splitlines() if part.strip()]
+        return [INDENT + line for part in parts for line in wrapped(part, self.room(len(INDENT)))]
 
     def helping(self, text: str) -> list[str]:
-        """A `help:` line, if there is help."""
-        return [
-            INDENT + self.paint("help", "help:") + " " + part for part in [printable(text)] if text
-        ]
+        """A `help:` line (or more, on a narrow terminal), if there is help."""
+        if not text:
+            return []
+        first, *more = wrapped(printable(text), self.room(len(INDENT) + len("help: ")))
+        told = [f"{INDENT}{self.paint('help', 'help:')} {first}"]
+        return told + [f"{INDENT}      {line}" for line in more]
+
+    def room(self, taken: int) -> int | None:
+        """Columns left behind so many taken ones."""
+        columns = self.columns()
+        return None if columns is None else columns - taken
 
     def pointer(self, file: str, command: str = "files show") -> str:
         """Where the rest of the story is."""

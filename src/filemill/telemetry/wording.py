@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import textwrap
 from functools import lru_cache
 from unicodedata import east_asian_width
 
@@ -20,6 +21,18 @@ def printable(name: bytes | str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def harmless_json(document: str) -> str:
+    r"""The same JSON with what a terminal would act on escaped (`\u202e`): JSON itself only asks it below U+0020."""
+    if document.isprintable():
+        return document
+    return "".join(c if c.isprintable() else _json_escape(c) for c in document)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
 def _escape(character: str) -> str:
@@ -49,6 +62,18 @@ def cut(text: str, room: int, ellipsis: str = "...") -> str:
             break
         kept.append(character)
     return "".join(kept) + ellipsis[: max(room, 0)]
+
+
+def wrapped(text: str, room: int | None) -> list[str]:
+    """The text in lines of at most `room` columns, broken between words; None, or too little room, is one line.
+
+    A word that is longer (a path, an id) stays whole, so that it can be copied.
+    """
+    if room is None or room < 20 or width(text) <= room:
+        return [text]
+    return textwrap.wrap(
+        text, room, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
 
 
 def duration(nanoseconds: int) -> str:

@@ -222,6 +222,10 @@ class SqliteReading:
             for number, digest, at_ns, text in self._rows("revisions")
         ]
 
+    def has_revision(self, digest: str) -> bool:
+        """Say whether the configuration of this digest is stored."""
+        return bool(self._value("has_revision", digest))
+
     def _rows(self, query: str, *bindings: Any) -> list[Any]:
         text = _SQL[query].text.replace("{file}", _FILE).replace("{run}", _RUN)
         with _said():

@@ -121,6 +121,10 @@ SELECT pipeline, step, sink, outcome, count, records, bytes, latency FROM tally 
 -- Stored configurations; the runs of each are counted apart.
 SELECT number, digest, at_ns, text FROM revision ORDER BY number DESC;
 
+-- name: has_revision
+-- Whether this configuration is stored.
+SELECT EXISTS (SELECT 1 FROM revision WHERE digest = ?1);
+
 -- name: revision_runs
 -- How many runs each configuration has.
 SELECT revision, count(*) FROM run GROUP BY revision;

@@ -1,0 +1,21 @@
+"""Runs only when it is asked for (`make torture`); shares the programs and judges of `tests/faults`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+
+from starting import start
+
+__all__ = ["start"]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave this folder out of a run over all tests."""
+    if collection_path.name.startswith("test_"):
+        return None if any("torture" in each for each in config.args) else True
+    return None

@@ -1,0 +1,37 @@
+"""Fail durable action n = 1, 2, ... until a run has no failure left; after each, a clean start mends everything."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+import pytest
+import scenario
+
+MOST = 1_000
+
+
+@pytest.mark.crash
+@pytest.mark.slow
+@pytest.mark.timeout(3_000)
+@pytest.mark.parametrize("action", ["kill", "EIO", "ENOSPC"])
+@pytest.mark.parametrize("role", ["server.*", "worker.*", "server.commit"])
+def test_every_action_fails_once_and_a_restart_mends_all(
+    tmp_path: Path, role: str, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_itself = 0
+    for number in itertools.count(1):
+        root = tmp_path / str(number)
+        struck = scenario.strike(root, f"{role}:{number}:{action}")
+        if not struck.fired:
+            break
+        by_itself += struck.code == 1 and "error: " not in struck.said
+        shutil.rmtree(root)
+        assert number < MOST, "the program never runs out of actions"
+    covered = number - 1
+    with capsys.disabled():
+        print(
+            f"\n{role} {action}: {covered} actions covered, {by_itself} runs went on by themselves"
+        )
+    assert covered >= (10 if role.startswith("worker") else 15)
