@@ -48,7 +48,7 @@ def test_every_command_has_help_both_ways(filemill, name):
         (["--color", "blue", "init"], "'auto', 'always', 'never'"),
         (["run", "a.csv"], "--once"),
         (["steps", "show", "wriet"], "did you mean `write`?"),
-        (["steps", "show", "read_xml"], "pip install"),
+        (["steps", "show", "read_xml"], "step `read_xml` is not installed"),
         (["files", "ls"], "filemill init"),
         (["check", "-c", "nowhere.yaml"], "nowhere.yaml"),
     ],

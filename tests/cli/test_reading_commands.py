@@ -198,7 +198,7 @@ def test_status(ask):
 )
 def test_reading_commands_import_neither_polars_nor_the_configuration(told, words, monkeypatch):
     monkeypatch.chdir(told)
-    assert not imported(words) & {"polars", "yaml", "rich", "pydantic", "filemill.config.loading"}
+    assert not imported(words) & {"polars", "yaml", "rich", "filemill.config.loading"}
 
 
 def test_in_ascii_the_drawing_is_ascii(ask):

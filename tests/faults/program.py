@@ -14,15 +14,15 @@ class Program:
     """One `filemill run` and everything it started."""
 
     def __init__(self, root: Path, environment: dict[str, str], entry: list[str]) -> None:
-        self.log = open(root / "server.log", "ab")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [*entry, "run", "--no-web"],
-            cwd=root,
-            stdout=self.log,
-            stderr=self.log,
-            env=os.environ | environment,
-            start_new_session=True,
-        )
+        with open(root / "server.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [*entry, "run", "--no-web"],
+                cwd=root,
+                stdout=log,
+                stderr=log,
+                env=os.environ | environment,
+                start_new_session=True,
+            )
 
     def kill_tree(self) -> None:
         """SIGKILL server and workers, all in one go."""
@@ -33,14 +33,11 @@ class Program:
             except ProcessLookupError:
                 continue
         self.process.wait()
-        self.log.close()
 
     def stop(self) -> int:
         """Ctrl-C, as a person would; answers the exit code."""
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(timeout=30)
-        self.log.close()
-        return code
+        return self.process.wait(timeout=30)
 
 
 def children(pid: int) -> list[int]:

@@ -43,10 +43,9 @@ def test_an_error_comes_where_its_batch_would_have_been() -> None:
     told: list[Any] = []
     closed: list[bool] = []
     notes = Notes()
-    seen = []
+    seen: list[Any] = []
     with pytest.raises(ValueError, match="broken here"):
-        for batch in ahead(reader(notes, told, fail_at=3, closed=closed), notes):
-            seen.append(batch)
+        seen.extend(ahead(reader(notes, told, fail_at=3, closed=closed), notes))
     assert seen == [0, 1, 2]
     assert closed == [True]
 

@@ -64,22 +64,22 @@ class Asker:
             self.problems.error("describe", message, None, error.help)
             return
         for answer in answers.steps:
-            self.step(answer)
+            self._step(answer)
         for answer in answers.expressions:
-            self.expression(answer)
+            self._expression(answer)
         for answer in answers.taggers:
-            self.rules("tagger", self.taggers, answer)
+            self._rules("tagger", self.taggers, answer)
         for answer in answers.patterns:
-            self.rules("content", self.patterns, answer)
+            self._rules("content", self.patterns, answer)
 
-    def rules(self, key: str, asked: dict[str, list[Rule]], answer: Answer) -> None:
+    def _rules(self, key: str, asked: dict[str, list[Rule]], answer: Answer) -> None:
         for rule in asked.get(answer.key, []) if answer.error else []:
             node = rule.node.get(key)
             place = rule.key.place if node is None else place_of_text(node, answer.key, node.place)
             message = f"{answer.error} (tag {rule.tag})"
             self.problems.error(f"bad-{key}", message, place, answer.help)
 
-    def step(self, answer: Answer) -> None:
+    def _step(self, answer: Answer) -> None:
         step = self.steps[answer.key]
         if answer.spec is not None:
             step.spec = answer.spec
@@ -99,7 +99,7 @@ class Asker:
                 place = step.value.place_of(answer.where[0])
         self.problems.error(code, f"{answer.error} ({step.where})", place, answer.help)
 
-    def expression(self, answer: Answer) -> None:
+    def _expression(self, answer: Answer) -> None:
         if not answer.error:
             return
         step, use, node = self.expressions[answer.key]

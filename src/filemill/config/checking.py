@@ -30,7 +30,7 @@ class Checker:
 
     def read(self, tree: Map) -> Draft:
         """Every part of the document, as far as it can be read."""
-        draft = Draft(self.root, self.settings(tree), tree)
+        draft = Draft(self.root, self._settings(tree), tree)
         components = ComponentReader(self.root, self.registry, self.secrets, self.problems)
         draft.sources = components.read("sources", tree)
         draft.sinks = components.read("sinks", tree)
@@ -46,17 +46,21 @@ class Checker:
         chains = ChainCheck(self.problems)
         for pipeline in draft.pipelines:
             chains.run(pipeline)
-        self.sinks(draft)
-        self.rule_sources(draft)
+        self._sinks(draft)
+        self._rule_sources(draft)
         if describe is None:
-            self.quoted_names(draft)
+            self._quoted_names(draft)
         TagCheck(draft, self.problems).run()
         check_folders(draft, data, self.problems)
+        if (kept := draft.tree.entries.get("retention")) is not None:
+            message = "`retention` is not applied by this version: everything is kept"
+            advice = "remove what is old by hand, or leave the key for a later version"
+            self.problems.warn("not-yet", message, kept.key.place, advice)
         if not draft.pipelines and draft.tree.get("pipelines") is None:
             message = "there is no pipeline: every file will be held"
             self.problems.warn("no-pipelines", message, draft.tree.place, "add `pipelines:`")
 
-    def settings(self, tree: Map) -> Settings:
+    def _settings(self, tree: Map) -> Settings:
         known = [*SETTINGS, *SECTIONS]
         for key, entry in tree.entries.items():
             if key not in known:
@@ -83,7 +87,7 @@ class Checker:
             self.problems.error("bad-value", message, place, "swap them")
         return judged
 
-    def sinks(self, draft: Draft) -> None:
+    def _sinks(self, draft: Draft) -> None:
         """Every name of a sink is one; every sink is named."""
         tree = draft.tree.get("sinks")
         known = list(tree.entries) if isinstance(tree, Map) else []
@@ -99,19 +103,19 @@ class Checker:
                 for name, place in named:
                     used.add(name)
                     if name not in known:
-                        self.unknown_sink(name, place, known, step.where)
+                        self._unknown_sink(name, place, known, step.where)
         for sink in draft.sinks:
             if sink.name not in used and draft.pipelines:
                 message = f"nothing is sent to the sink `{sink.name}`"
                 advice = "name it in `route` or `write`, or remove it"
                 self.problems.warn("unused-sink", message, sink.key.place, advice)
 
-    def unknown_sink(self, name: str, place: Place, known: list[str], where: str) -> None:
+    def _unknown_sink(self, name: str, place: Place, known: list[str], where: str) -> None:
         otherwise = f"sinks: {', '.join(known)}" if known else "add it below `sinks:`"
         advice = did_you_mean(name, known) or otherwise
         self.problems.error("unknown-sink", f"no sink `{name}` ({where})", place, advice)
 
-    def rule_sources(self, draft: Draft) -> None:
+    def _rule_sources(self, draft: Draft) -> None:
         """`source:` of a tag rule names sources."""
         known = [source.name for source in draft.sources]
         for rule in draft.rules:
@@ -123,7 +127,7 @@ class Checker:
                     message = f"no source `{name}` (tag {rule.tag})"
                     self.problems.error("unknown-source", message, place, advice)
 
-    def quoted_names(self, draft: Draft) -> None:
+    def _quoted_names(self, draft: Draft) -> None:
         """`country: 'DE'` where a condition stands: YAML took the quotes, and `DE` is a column's name."""
         for step in draft.every_step():
             for use in step.uses_of.expressions:

@@ -40,12 +40,12 @@ class ComponentReader:
                 message = f"`{name}` is reserved and cannot name a {section[:-1]}"
                 self.problems.error("reserved-name", message, key.place, "rename it")
                 self.problems.shadow(key.place)
-            component = self.one(section, name, key, node)
+            component = self._one(section, name, key, node)
             if component is not None:
                 found.append(component)
         return found
 
-    def one(self, section: str, name: str, key: Text, node: Node) -> Component | None:
+    def _one(self, section: str, name: str, key: Text, node: Node) -> Component | None:
         singular = section[:-1]
         if not isinstance(node, Map):
             value = node.text if isinstance(node, Text) and node.text else "PATH"
@@ -53,19 +53,19 @@ class ComponentReader:
             self.problems.error("bad-value", message, node.place, f"write {{folder: {value}}}")
             return None
         component = Component(name, key, node)
-        component.kind = self.kind(section, name, key, node)
+        component.kind = self._kind(section, name, key, node)
         if not component.kind:
             return component
-        component.cls = self.component(
+        component.cls = self._component(
             section, name, node.entries[component.kind].key, component.kind
         )
         if section == "sources":
-            component.tags = self.source_tags(node)
+            component.tags = self._source_tags(node)
         if component.cls is not None:
-            component.options = self.options(singular, component)
+            component.options = self._options(singular, component)
         return component
 
-    def kind(self, section: str, name: str, key: Text, node: Map) -> str:
+    def _kind(self, section: str, name: str, key: Text, node: Map) -> str:
         """The one key that names the kind; empty, with a problem, when there is none."""
         singular = section[:-1]
         installed = self.registry.names(section)
@@ -73,7 +73,7 @@ class ComponentReader:
         kinds = [each for each in node.entries if each in known]
         if len(kinds) > 1:
             first = kinds[0]
-            own = self.keys(section, first)
+            own = self._keys(section, first)
             others = [each for each in kinds[1:] if each not in own]
             if others:
                 message = f"{singular} `{name}` is both `{first}` and `{others[0]}`"
@@ -93,12 +93,12 @@ class ComponentReader:
         self.problems.error("unknown-kind", message, key.place, advice)
         return ""
 
-    def keys(self, section: str, kind: str) -> list[str]:
+    def _keys(self, section: str, kind: str) -> list[str]:
         if kind not in self.registry.names(section):
             return []
         return list(keys_of(self.registry.get(section, kind).Options))
 
-    def component(self, section: str, name: str, key: Text, kind: str) -> Any:
+    def _component(self, section: str, name: str, key: Text, kind: str) -> Any:
         singular = section[:-1]
         try:
             return self.registry.get(section, kind)
@@ -110,7 +110,7 @@ class ComponentReader:
             self.problems.error("broken-plugin", message, key.place, "reinstall its package")
         return None
 
-    def options(self, singular: str, component: Component) -> BaseModel | None:
+    def _options(self, singular: str, component: Component) -> BaseModel | None:
         model: type[BaseModel] = component.cls.Options
         node = component.node
         if "tags" in node.entries and singular == "source":
@@ -128,7 +128,7 @@ class ComponentReader:
             root=self.root,
         )
 
-    def source_tags(self, node: Map) -> list[tuple[str, Any]]:
+    def _source_tags(self, node: Map) -> list[tuple[str, Any]]:
         value = node.get("tags")
         if value is None:
             return []
@@ -147,12 +147,12 @@ class ComponentReader:
             try:
                 check_tag(item.text.replace("{dir}", "x"))
             except TagSyntaxError as error:
-                self.bad_tag(item, error)
+                self._bad_tag(item, error)
                 continue
             found.append((item.text, item.place))
         return found
 
-    def bad_tag(self, item: Text, error: TagSyntaxError) -> None:
+    def _bad_tag(self, item: Text, error: TagSyntaxError) -> None:
         head, _, advice = error.message.partition(": ")
         if "reserved" in head:
             self.problems.error("reserved-tag", head, item.place, "rename it")

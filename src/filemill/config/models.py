@@ -128,7 +128,7 @@ class Defaults(_Strict):
 
 
 class Retention(_Strict):
-    """How long what is finished is kept."""
+    """How long what is finished is kept. This version keeps everything."""
 
     content: Kept = Field(30 * 86400.0, description="Bytes of files that are done.")
     ledger: Kept = Field(90 * 86400.0, description="What is known about them.")

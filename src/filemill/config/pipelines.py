@@ -97,11 +97,11 @@ class ChainCheck:
 
     def run(self, pipeline: PipelineParts) -> None:
         """All of one pipeline, once every step is known that can be known."""
-        self.steps(pipeline.steps, Form.FILE, "")
+        self._steps(pipeline.steps, Form.FILE, "")
         if pipeline.steps and pipeline.steps_node is not None:
-            self.ending(pipeline)
+            self._ending(pipeline)
 
-    def steps(self, steps: list[Step], form: Form | None, before: str) -> None:
+    def _steps(self, steps: list[Step], form: Form | None, before: str) -> None:
         """`form` is what flows in; None once a step is unknown, so that nothing follows from a guess."""
         ended: Step | None = None
         for step in steps:
@@ -119,16 +119,16 @@ class ChainCheck:
                 continue
             takes, gives = step.spec.takes, step.spec.gives
             if form is not None and takes not in (Form.ANY, form):
-                self.misfit(step, form, before)
+                self._misfit(step, form, before)
                 form = None
             for branch in step.branches:
-                self.branch(step, branch.steps, form)
+                self._branch(step, branch.steps, form)
             form = form if gives is Form.ANY else gives
             before = step.uses
             if step.ends:
                 ended = step
 
-    def misfit(self, step: Step, form: Form, before: str) -> None:
+    def _misfit(self, step: Step, form: Form, before: str) -> None:
         assert step.spec is not None  # noqa: S101 -- asked before
         takes = step.spec.takes
         given = f"`{before}` gives {_FORM[form]}" if before else f"it is given {_FORM[form]}"
@@ -139,7 +139,7 @@ class ChainCheck:
             advice = "move it before the step that reads the file"
         self.problems.error("step-order", message, step.key.place, advice)
 
-    def branch(self, route: Step, steps: list[Step], form: Form | None) -> None:
+    def _branch(self, route: Step, steps: list[Step], form: Form | None) -> None:
         if not steps:
             return
         if form is Form.FILE:
@@ -155,9 +155,9 @@ class ChainCheck:
                 advice = "a branch ends in its `to`: make it a route of its own tags"
                 self.problems.error("nested-route", message, step.key.place, advice)
                 return
-        self.steps(steps, Form.RECORDS, "")
+        self._steps(steps, Form.RECORDS, "")
 
-    def ending(self, pipeline: PipelineParts) -> None:
+    def _ending(self, pipeline: PipelineParts) -> None:
         last = pipeline.steps[-1]
         known = last.cls is not None
         written = pipeline.steps_node is not None and last.item is pipeline.steps_node.items[-1]

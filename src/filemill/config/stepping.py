@@ -42,10 +42,10 @@ class StepReader:
         """Every step that has a name; what is wrong is among the problems."""
         found = []
         for number, item in enumerate(nodes.items, 1):
-            found += self.item(item, f"{where}, step {number}")
+            found += self._item(item, f"{where}, step {number}")
         return found
 
-    def item(self, item: Node, where: str) -> list[Step]:
+    def _item(self, item: Node, where: str) -> list[Step]:
         """One step; with a forgotten `-`, the two that were meant."""
         if isinstance(item, Text):
             if item.empty:
@@ -54,34 +54,34 @@ class StepReader:
                 return []
             nothing = Map({}, item.place)
             step = Step(item.text, item, Text("", item.place), item, where, NO_SIBLINGS, nothing)
-            return [self.judged(step)]
+            return [self._judged(step)]
         if not isinstance(item, Map):
             what = describe(item)
             message = f"a step is a name, or a name with options, not {what} ({where})"
             self.problems.error("bad-value", message, item.place, "remove one `-`")
             return []
         found = []
-        for key, entries in self.names(item, where):
+        for key, entries in self._names(item, where):
             siblings = Map(entries, item.place)
             value = item.entries[key.text].value
-            judged = self.siblings(siblings, key, where)
-            found.append(self.judged(Step(key.text, key, value, item, where, judged, siblings)))
+            judged = self._siblings(siblings, key, where)
+            found.append(self._judged(Step(key.text, key, value, item, where, judged, siblings)))
         return found
 
-    def judged(self, step: Step) -> Step:
-        self.component(step)
-        self.guard(step)
+    def _judged(self, step: Step) -> Step:
+        self._component(step)
+        self._guard(step)
         if step.cls is not None and step.uses == ROUTE:
-            self.route(step)
-        self.options(step)
+            self._route(step)
+        self._options(step)
         return step
 
     # The name
 
-    def is_step(self, name: str) -> bool:
+    def _is_step(self, name: str) -> bool:
         return name in self.installed or name in PLANNED["steps"] or bool(_DOTTED.match(name))
 
-    def names(self, item: Map, where: str) -> list[tuple[Text, dict[str, Entry]]]:
+    def _names(self, item: Map, where: str) -> list[tuple[Text, dict[str, Entry]]]:
         """Each key that names a step, with the siblings that follow it; keys that are neither are reported."""
         others = [entry.key for key, entry in item.entries.items() if key not in SIBLINGS]
         if not others:
@@ -91,10 +91,10 @@ class StepReader:
                 "no-step", message, item.place, advice if item.entries else _LIST_OF_STEPS
             )
             return []
-        steps = [key for key in others if self.is_step(key.text)] or others[:1]
+        steps = [key for key in others if self._is_step(key.text)] or others[:1]
         for key in others:
             if key not in steps:
-                self.unknown_key(key, steps[0], where)
+                self._unknown_key(key, steps[0], where)
         for key in steps[1:]:
             names = f"`{steps[0].text}` and `{key.text}`"
             message = f"two step names in one item: {names} ({where})"
@@ -108,17 +108,17 @@ class StepReader:
                 at = steps.index(entry.key)
         return found
 
-    def unknown_key(self, key: Text, step: Text, where: str) -> None:
+    def _unknown_key(self, key: Text, step: Text, where: str) -> None:
         message = f"no key `{key.text}` beside step `{step.text}` ({where})"
         advice = did_you_mean(key.text, SIBLINGS)
-        if self.has_option(step.text, key.text):
+        if self._has_option(step.text, key.text):
             advice = f"`{key.text}` is an option of `{step.text}`: indent it below"
         elif not advice:
             beside = ", ".join(SIBLINGS)
             advice = f"options are indented below `{step.text}:`; beside it stand {beside}"
         self.problems.error("unknown-key", message, key.place, advice)
 
-    def has_option(self, uses: str, key: str) -> bool:
+    def _has_option(self, uses: str, key: str) -> bool:
         if uses not in self.installed:
             return False
         try:
@@ -126,7 +126,7 @@ class StepReader:
         except (NotFound, ImportError):
             return False
 
-    def siblings(self, node: Map, key: Text, where: str) -> StepSiblings:
+    def _siblings(self, node: Map, key: Text, where: str) -> StepSiblings:
         value = plain(node)
         given = {name: each for name, each in value.items() if each is not None}
         for name in value:
@@ -150,7 +150,7 @@ class StepReader:
             self.problems.error("bad-value", message, node.place_of("retry"), "swap them")
         return judged
 
-    def component(self, step: Step) -> None:
+    def _component(self, step: Step) -> None:
         name = step.uses
         try:
             step.cls = (
@@ -172,7 +172,7 @@ class StepReader:
         if step.cls is not None:
             step.spec = step.cls.spec
 
-    def guard(self, step: Step) -> None:
+    def _guard(self, step: Step) -> None:
         value = step.sibling_nodes.get("if")
         if value is None:
             return
@@ -184,17 +184,17 @@ class StepReader:
 
     # The options
 
-    def options(self, step: Step) -> None:
+    def _options(self, step: Step) -> None:
         if step.spec is None and not _DOTTED.match(step.uses):
-            self.misplaced(step, frozenset(), only_if=True)
+            self._misplaced(step, frozenset(), only_if=True)
             return
         if step.spec is None:
-            self.user_options(step)
+            self._user_options(step)
             return
         model = step.cls.Options
         spec: StepSpec = step.spec
         own = frozenset(keys_of(model))
-        if self.misplaced(step, own, only_if=spec.shorthand_only):
+        if self._misplaced(step, own, only_if=spec.shorthand_only):
             return
         value: Any
         if isinstance(step.value, Text) and step.value.empty:
@@ -229,9 +229,9 @@ class StepReader:
             step.options = builtins_of(judged)
             step.uses_of = step.cls.uses(judged) if hasattr(step.cls, "uses") else Uses()
 
-    def user_options(self, step: Step) -> None:
+    def _user_options(self, step: Step) -> None:
         """Of a user's function: options are what its signature says, which only a worker may ask."""
-        if self.misplaced(step, frozenset(), only_if=False):
+        if self._misplaced(step, frozenset(), only_if=False):
             return
         if isinstance(step.value, Text) and step.value.empty:
             step.options = {}
@@ -244,7 +244,7 @@ class StepReader:
             advice = f"write `- {step.uses}: {{name: value}}`"
             self.problems.error("bad-value", message, step.value.place, advice)
 
-    def misplaced(self, step: Step, own: frozenset[str], *, only_if: bool) -> bool:
+    def _misplaced(self, step: Step, own: frozenset[str], *, only_if: bool) -> bool:
         """Say, and report, whether siblings stand among the options."""
         if not isinstance(step.value, Map):
             return False
@@ -264,7 +264,7 @@ class StepReader:
 
     # Routes
 
-    def route(self, step: Step) -> None:
+    def _route(self, step: Step) -> None:
         if not isinstance(step.value, Map):
             what = describe(step.value)
             message = f"`route` is a map of tags to sinks, not {what} ({step.where})"
@@ -283,7 +283,7 @@ class StepReader:
                 when = read_expression(entry.key, self.problems, f"branch of {step.where}")
                 if when is None:
                     continue
-            branch = self.branch(step, entry.key, when, entry.value)
+            branch = self._branch(step, entry.key, when, entry.value)
             if branch is not None:
                 step.branches.append(branch)
         if ELSE not in step.value.entries:
@@ -291,14 +291,14 @@ class StepReader:
             advice = "add `else: SINK`, or `else: drop` to count and drop the rest"
             self.problems.error("route-no-else", message, step.key.place, advice)
 
-    def branch(self, step: Step, key: Text, when: Expression | None, value: Node) -> Branch | None:
+    def _branch(self, step: Step, key: Text, when: Expression | None, value: Node) -> Branch | None:
         where = f"{step.where}, branch {key.text}"
         branch = Branch(key, when)
         if isinstance(value, Map):
-            if not self.branch_steps(branch, value, where):
+            if not self._branch_steps(branch, value, where):
                 return None
         else:
-            branch.sinks = self.sinks(value, where)
+            branch.sinks = self._sinks(value, where)
         names = [sink.text for sink in branch.sinks]
         if DROP in names:
             at = branch.sinks[names.index(DROP)]
@@ -313,7 +313,7 @@ class StepReader:
             branch.sinks = [sink for sink in branch.sinks if sink.text != DROP]
         return branch
 
-    def branch_steps(self, branch: Branch, value: Map, where: str) -> bool:
+    def _branch_steps(self, branch: Branch, value: Map, where: str) -> bool:
         place = branch.key.place
         judged = judge(
             BranchModel,
@@ -330,10 +330,10 @@ class StepReader:
         if isinstance(steps, List):
             branch.steps = self.read(steps, where)
         if to is not None:
-            branch.sinks = self.sinks(to, where)
+            branch.sinks = self._sinks(to, where)
         return True
 
-    def sinks(self, node: Node, where: str) -> list[Text]:
+    def _sinks(self, node: Node, where: str) -> list[Text]:
         items = node.items if isinstance(node, List) else [node]
         found: list[Text] = []
         for item in items:

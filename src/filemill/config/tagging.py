@@ -118,11 +118,11 @@ class TagCheck:
     def run(self) -> None:
         """All of it."""
         for pipeline in self.draft.pipelines:
-            self.pipeline(pipeline)
-        self.names_of_outputs()
-        self.unused()
+            self._pipeline(pipeline)
+        self._names_of_outputs()
+        self._unused()
 
-    def pipeline(self, pipeline: PipelineParts) -> None:
+    def _pipeline(self, pipeline: PipelineParts) -> None:
         of_records = {tag for step in steps_in(pipeline.steps) for tag in step.uses_of.tags}
         if pipeline.when is not None:
             for name, place in _names(pipeline.when):
@@ -134,11 +134,11 @@ class TagCheck:
                     advice = "use it in `if:` or `route`, or make a rule below `tags:`"
                     self.problems.warn("unmade-tag", message, place, advice)
                 else:
-                    self.say_unmade(name, place, f"pipeline {pipeline.name}", self.of_files)
+                    self._say_unmade(name, place, f"pipeline {pipeline.name}", self.of_files)
         made = _Made(self.of_files.names, unknown=self.of_files.unknown)
-        self.steps(pipeline.steps, made, of_records)
+        self._steps(pipeline.steps, made, of_records)
 
-    def steps(self, steps: list[Step], made: _Made, later: set[str]) -> None:
+    def _steps(self, steps: list[Step], made: _Made, later: set[str]) -> None:
         for step in steps:
             for expression in (step.guard, *(branch.when for branch in step.branches)):
                 if expression is None:
@@ -152,20 +152,20 @@ class TagCheck:
                         advice = "move the step that makes it up"
                         self.problems.warn("unmade-tag", message, place, advice)
                     else:
-                        self.say_unmade(name, place, step.where, made)
+                        self._say_unmade(name, place, step.where, made)
             made.names |= set(step.uses_of.tags)
             # A user's function may give any tag, and so may a step that is not there to be asked.
             made.unknown |= step.cls is None
             for branch in step.branches:
-                self.steps(branch.steps, _Made(made.names, unknown=made.unknown), later)
+                self._steps(branch.steps, _Made(made.names, unknown=made.unknown), later)
 
-    def say_unmade(self, name: str, place: Place, where: str, made: _Made) -> None:
+    def _say_unmade(self, name: str, place: Place, where: str, made: _Made) -> None:
         self.unmade.add(name)
         message = f"nothing makes the tag `{name}` ({where})"
         advice = did_you_mean(name, made.told()) or "make a rule for it below `tags:`"
         self.problems.warn("unmade-tag", message, place, advice)
 
-    def names_of_outputs(self) -> None:
+    def _names_of_outputs(self) -> None:
         for sink in self.draft.sinks:
             template = sink.node.get("name")
             if not isinstance(template, Text):
@@ -174,25 +174,25 @@ class TagCheck:
                 name = f"{match[1]}:*"
                 self.used.add(name)
                 if not self.of_files.has(name):
-                    self.say_unmade(
+                    self._say_unmade(
                         name, template.at(match.start()), f"sink {sink.name}", self.of_files
                     )
 
-    def unused(self) -> None:
+    def _unused(self) -> None:
         seen: set[str] = set()
         for rule in self.draft.rules:
             if rule.tag not in seen and not any(_meet(rule.tag, used) for used in self.used):
                 seen.add(rule.tag)
-                self.say_unused(rule.tag, rule.key.place)
+                self._say_unused(rule.tag, rule.key.place)
         for step in self.draft.every_step():
             for tag in step.uses_of.tags:
                 if not any(_meet(tag, used) for used in self.used):
                     place = step.key.place
                     if isinstance(step.value, Map) and tag in step.value.entries:
                         place = step.value.place_of(tag)
-                    self.say_unused(tag, place)
+                    self._say_unused(tag, place)
 
-    def say_unused(self, tag: str, place: Place) -> None:
+    def _say_unused(self, tag: str, place: Place) -> None:
         close = closest(tag, self.unmade)
         message = f"nothing uses the tag `{tag}`"
         advice = (

@@ -13,6 +13,7 @@ from filemill.queries.results import Attempt, FileSummary, Output, PipelineStatu
 
 
 def file_summary(row: FileRow, runs: Sequence[RunRow]) -> FileSummary:
+    """One file as a list has it: its own facts, its runs, and the state that counts it once."""
     return FileSummary(
         file=row.file,
         name=text(row.relative),
@@ -28,6 +29,7 @@ def file_summary(row: FileRow, runs: Sequence[RunRow]) -> FileSummary:
 
 
 def run_summary(run: RunRow) -> RunSummary:
+    """One run as a list has it."""
     return RunSummary(
         run=run.run,
         pipeline=run.pipeline,
@@ -46,6 +48,7 @@ def run_summary(run: RunRow) -> RunSummary:
 
 
 def attempt(row: AttemptRow) -> Attempt:
+    """One try of a run, with what each step counted."""
     return Attempt(
         number=row.number,
         began_ns=row.began_ns,
@@ -62,6 +65,7 @@ def attempt(row: AttemptRow) -> Attempt:
 
 
 def output(publication: Publication, since_ns: int) -> Output:
+    """One output, with the path it has once it is published; in its state since `since_ns`."""
     return Output(
         publication=publication.publication,
         sink=publication.sink,
@@ -83,6 +87,7 @@ def pipeline_status(
     waiting_since_ns: int | None,
     recent: dict[str, tuple[int, dict[int, int]]],
 ) -> PipelineStatus:
+    """One pipeline at a glance: runs by state, and (count, latency histogram) of recent ends by state."""
     done, latency = recent.get(RunState.DONE, (0, {}))
     return PipelineStatus(
         pipeline=name,
@@ -96,4 +101,5 @@ def pipeline_status(
 
 
 def text(name: bytes) -> str:
+    r"""A name as text; bytes that are no UTF-8 become `\xff`."""
     return name.decode("utf-8", "backslashreplace")

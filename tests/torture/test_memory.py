@@ -1,0 +1,123 @@
+"""Big files and endless lines: the memory of the whole tree stays bounded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from program import children
+
+MEGABYTE = 1 << 20
+BIG = 300 * MEGABYTE
+BOUND = 700 * MEGABYTE
+"""Server, its interpreter and one worker with Polars take some 150 MB; the rest is what a big file may cost."""
+CONFIG = """\
+version: 1
+workers: 2
+sources: {inbox: {folder: inbox, settle: 5ms, settle_unproven: 20ms}}
+tags: {json: {name: "*.jsonl"}, log: {name: "*.log"}}
+pipelines:
+  values:
+    when: json
+    tolerance: 10
+    steps:
+      - read_jsonl
+      - derive: {twice: "a * 2"}
+      - write: out
+  lines:
+    when: log
+    tolerance: 10
+    steps: [read_lines, write: out]
+sinks: {out: {folder: out}}
+"""
+
+
+def resident(pid: int) -> int:
+    """Bytes that a process tree holds now."""
+    total = 0
+    for each in (pid, *children(pid)):
+        try:
+            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf(
+                "SC_PAGE_SIZE"
+            )
+        except OSError:
+            continue
+    return total
+
+
+def run(root: Path) -> tuple[int, str, int]:
+    """A one-shot run: exit code, what it said, peak memory."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "filemill", "run", "--once"],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, resident(process.pid))
+        time.sleep(0.02)
+    said, _ = process.communicate()
+    return process.returncode, said, peak
+
+
+def project(root: Path) -> Path:
+    (root / "inbox").mkdir(parents=True)
+    (root / "filemill.yaml").write_text(CONFIG)
+    return root / "inbox"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_big_file_of_small_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inbox = project(tmp_path)
+    line = '{"a": %d, "text": "' + "x" * 200 + '"}\n'
+    block = "".join(line % i for i in range(5_000)).encode()
+    count = BIG // len(block)
+    with open(inbox / "big.jsonl", "wb") as out:
+        for _ in range(count):
+            out.write(block)
+    code, said, peak = run(tmp_path)
+    with capsys.disabled():
+        print(f"\n300 MB of NDJSON: peak {peak / MEGABYTE:.0f} MB")
+    assert code == 0, said
+    written = (tmp_path / "out" / "big.jsonl").stat().st_size
+    assert written > count * len(block)
+    with open(tmp_path / "out" / "big.jsonl", "rb") as output:
+        assert (
+            sum(chunk.count(b"\n") for chunk in iter(lambda: output.read(MEGABYTE), b""))
+            == 5_000 * count
+        )
+    assert peak < BOUND
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("suffix", ["log", "jsonl"])
+def test_an_endless_line_is_one_bad_record(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inbox = project(tmp_path)
+    before = b'{"a": 1}\n' if suffix == "jsonl" else b"before\n"
+    with open(inbox / f"long.{suffix}", "wb") as out:
+        out.write(before)
+        for _ in range(300):
+            out.write(b"y" * MEGABYTE)
+        out.write(b"\n" + before)
+    code, said, peak = run(tmp_path)
+    with capsys.disabled():
+        print(f"\na line of 300 MB ({suffix}): peak {peak / MEGABYTE:.0f} MB")
+    assert code == 0, said
+    assert "1 bad" in said, said
+    output = (tmp_path / "out" / f"long.{suffix}").read_text()
+    if suffix == "log":
+        assert output == "before\nbefore\n"
+    else:
+        assert [json.loads(each)["twice"] for each in output.splitlines()] == [2, 2]
+    assert peak < BOUND
