@@ -81,8 +81,7 @@ def test_a_big_file_of_small_records(tmp_path: Path, capsys: pytest.CaptureFixtu
     block = "".join(line % i for i in range(5_000)).encode()
     count = BIG // len(block)
     with open(inbox / "big.jsonl", "wb") as out:
-        for _ in range(count):
-            out.write(block)
+        out.writelines(block for _ in range(count))
     code, said, peak = run(tmp_path)
     with capsys.disabled():
         print(f"\n300 MB of NDJSON: peak {peak / MEGABYTE:.0f} MB")
@@ -107,8 +106,7 @@ def test_an_endless_line_is_one_bad_record(
     before = b'{"a": 1}\n' if suffix == "jsonl" else b"before\n"
     with open(inbox / f"long.{suffix}", "wb") as out:
         out.write(before)
-        for _ in range(300):
-            out.write(b"y" * MEGABYTE)
+        out.writelines(b"y" * MEGABYTE for _ in range(300))
         out.write(b"\n" + before)
     code, said, peak = run(tmp_path)
     with capsys.disabled():

@@ -13,19 +13,18 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from filemill.engine import frames
-from filemill.engine.announcing import Announced
-from filemill.engine.policy import Decision, decide, with_fingerprint
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
 from filemill.engine.supervisor import WorkerDied, WorkerPool
 from filemill.engine.trouble import Trouble
+from filemill.engine.verdicts import Verdict, Verdicts, all_steps
 from filemill.model.errors import FailureKind, SystemFault
-from filemill.model.events import Emit, RunFailed, RunHeld
-from filemill.model.plan import PipelinePlan, Plan, StepPlan
+from filemill.model.events import Emit
+from filemill.model.plan import PipelinePlan, Plan
 from filemill.model.runs import Failure, Publication, RunOrder, RunResult, StagedOutput
 from filemill.ports.clock import Clock
 from filemill.ports.content import Content
-from filemill.ports.ledger import Fail, Ledger
+from filemill.ports.ledger import Ledger
 
 GROUP = 256
 GROUP_BYTES = 32 << 20
@@ -61,7 +60,7 @@ class Dispatcher:
         self._clock = clock
         self._emit = emit
         self._trouble = trouble
-        self._chance = chance
+        self._verdicts = Verdicts(ledger, clock, emit, trouble, chance)
         self._jobs: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -149,17 +148,17 @@ class Dispatcher:
     async def _execute(self, batch: tuple[RunOrder, ...]) -> None:
         pipeline = self._pipelines.get(batch[0].pipeline)
         if pipeline is None:
-            await self._fail_all(batch, _no_pipeline(batch[0]))
+            await self._verdicts.record([self._verdicts.homeless(order) for order in batch])
             return
         try:
             reply, output = await self._pool.run(
                 lambda job: frames.Execute(job, batch), longest_step(pipeline)
             )
         except WorkerDied as died:
-            await self._after_death(batch, died, pipeline)
+            await self._verdicts.record(self._verdicts.after_death(batch, died, pipeline))
             return
         except SystemFault as fault:
-            await self._fail_all(batch, _failure_of(fault))
+            await self._verdicts.record([self._verdicts.unstarted(o, fault) for o in batch])
             await self._pause("workers", fault)
             return
         self._trouble.over("workers")
@@ -175,7 +174,7 @@ class Dispatcher:
     ) -> None:
         """Hand what is staged to the publisher and what failed to the ledger."""
         staged = []
-        failed: list[tuple[RunOrder, RunResult, Failure, Decision]] = []
+        failed: list[Verdict] = []
         held: list[tuple[RunOrder, RunResult]] = []
         fault: Failure | None = None
         for order, result in zip(batch, results, strict=True):
@@ -183,7 +182,7 @@ class Dispatcher:
                 failure = msgspec.structs.replace(
                     result.failure, output=result.failure.output or output
                 )
-                failed.append(self._judge(order, result, failure, pipeline))
+                failed.append(self._verdicts.judge(order, result, failure, pipeline))
                 if failure.kind is FailureKind.SYSTEM:
                     fault = failure
             elif result.hold:
@@ -191,120 +190,12 @@ class Dispatcher:
             else:
                 staged.append(as_staged(order, result))
         self._publisher.put(staged)
-        await self._record_failures(failed)
-        await self._record_held(held)
+        await self._verdicts.record(failed)
+        await self._verdicts.hold(held)
         if fault is not None:
             await self._pause("stage", SystemFault(fault.message, help=fault.help))
         elif staged:
             self._trouble.over("stage")
-
-    def _judge(
-        self, order: RunOrder, result: RunResult, failure: Failure, pipeline: PipelinePlan
-    ) -> tuple[RunOrder, RunResult, Failure, Decision]:
-        retry = next(
-            (s.retry for s in all_steps(pipeline.steps) if s.id == failure.step and s.retry),
-            pipeline.retry,
-        )
-        failure = with_fingerprint(failure, pipeline.name)
-        return order, result, failure, decide(failure, order, retry, self._chance)
-
-    async def _after_death(
-        self, batch: Sequence[RunOrder], died: WorkerDied, pipeline: PipelinePlan
-    ) -> None:
-        """Charge the run that was announced alone; queue the others again at no cost."""
-        announced = died.announced
-        group = announced.kind is Announced.GROUP
-        decided = []
-        for order in batch:
-            guilty = announced.runs == (order.run,)
-            if guilty or (group and len(batch) == 1):
-                failure = Failure(
-                    FailureKind.CRASH,
-                    "worker",
-                    "WorkerDied",
-                    f"the worker was lost while it ran this file: {died.reason}",
-                    "look at what the step printed; native code, memory, or an endless loop?",
-                    output=died.output,
-                )
-                result = RunResult(order.run, order.fence, failure=failure)
-                decided.append(self._judge(order, result, failure, pipeline))
-            else:
-                failure = _failure_of_neighbour(died.reason)
-                result = RunResult(order.run, order.fence, failure=failure)
-                solo = order.solo or group
-                decided.append((order, result, failure, Decision("queued", solo=solo)))
-        await self._record_failures(decided)
-
-    async def _fail_all(self, batch: Sequence[RunOrder], failure: Failure) -> None:
-        pipeline = self._pipelines.get(batch[0].pipeline)
-        decided = []
-        for order in batch:
-            own = with_fingerprint(failure, order.pipeline)
-            result = RunResult(order.run, order.fence, failure=own)
-            state = "dead" if pipeline is None else "queued"
-            decided.append((order, result, own, Decision(state, solo=order.solo)))
-        await self._record_failures(decided)
-
-    async def _record_failures(
-        self, decided: Sequence[tuple[RunOrder, RunResult, Failure, Decision]]
-    ) -> None:
-        if not decided:
-            return
-        at = self._clock.wall_ns()
-        fails = [
-            Fail(
-                order.run,
-                order.fence,
-                at,
-                decision.state,
-                result,
-                failure,
-                retry_at_ns=at + int(decision.delay * 1e9) if decision.state == "retrying" else 0,
-                solo=decision.solo,
-            )
-            for order, result, failure, decision in decided
-        ]
-        kept = await self._trouble.insist("ledger", lambda: self._ledger.fail(fails))
-        for (order, _, failure, _), fail, ok in zip(decided, fails, kept, strict=True):
-            if ok and fail.state != "queued":
-                self._emit(
-                    RunFailed(
-                        at_ns=at,
-                        run=order.run,
-                        file=order.file.file,
-                        relative=order.file.relative,
-                        pipeline=order.pipeline,
-                        state=fail.state,
-                        kind=str(failure.kind),
-                        step=failure.step,
-                        error=failure.error,
-                        message=failure.message,
-                        help=failure.help,
-                        attempt=order.attempt,
-                        retry_at_ns=fail.retry_at_ns,
-                        fingerprint=failure.fingerprint,
-                    )
-                )
-
-    async def _record_held(self, held: Sequence[tuple[RunOrder, RunResult]]) -> None:
-        if not held:
-            return
-        at = self._clock.wall_ns()
-        fails = [Fail(order.run, order.fence, at, "held", result, None) for order, result in held]
-        kept = await self._trouble.insist("ledger", lambda: self._ledger.fail(fails))
-        for (order, result), ok in zip(held, kept, strict=True):
-            if ok:
-                self._emit(
-                    RunHeld(
-                        at_ns=at,
-                        run=order.run,
-                        file=order.file.file,
-                        relative=order.file.relative,
-                        pipeline=order.pipeline,
-                        step=result.steps[-1].step if result.steps else "",
-                        message=result.hold,
-                    )
-                )
 
     async def _pause(self, what: str, fault: SystemFault) -> None:
         """Lease nothing for a while; what failed is queued again and spent no attempt."""
@@ -336,14 +227,6 @@ def batches(orders: Iterable[RunOrder]) -> Iterator[tuple[RunOrder, ...]]:
         size += order.file.size
     if group:
         yield tuple(group)
-
-
-def all_steps(steps: Iterable[StepPlan]) -> Iterator[StepPlan]:
-    """Every step of a pipeline, those of its branches included."""
-    for step in steps:
-        yield step
-        for branch in step.routes:
-            yield from all_steps(branch.steps)
 
 
 def longest_step(pipeline: PipelinePlan) -> float:
@@ -378,27 +261,4 @@ def _as_publication(order: RunOrder, output: StagedOutput) -> Publication:
         output.records,
         output.mode,
         "staged",
-    )
-
-
-def _no_pipeline(order: RunOrder) -> Failure:
-    return Failure(
-        FailureKind.PERMANENT,
-        "pipeline",
-        "PipelineMissing",
-        f"the configuration has no pipeline `{order.pipeline}` any more (queued at revision {order.revision})",
-        "put the pipeline back, then redrive; or drop the file in again for today's pipelines",
-    )
-
-
-def _failure_of(fault: SystemFault) -> Failure:
-    return Failure(FailureKind.SYSTEM, "worker", type(fault).__name__, fault.message, fault.help)
-
-
-def _failure_of_neighbour(reason: str) -> Failure:
-    return Failure(
-        FailureKind.INTERRUPTED,
-        "worker",
-        "Interrupted",
-        f"its worker was lost over another file: {reason}",
     )

@@ -183,7 +183,9 @@ class InspectionDesk:
             )
             return Routing(facts, at, duplicate_of=original), event
         held = facts.error
-        facts = msgspec.structs.replace(facts, error="")  # from here on a person's, not ours to retry
+        facts = msgspec.structs.replace(
+            facts, error=""
+        )  # from here on a person's, not ours to retry
         duplicates = self._duplicates.get(file.source, "process")
         if original is not None and duplicates == "skip" and not held:
             reason = f"duplicate of {original}"
