@@ -66,6 +66,9 @@ def test_the_same_unchanged_file_is_already_done_unless_again(project):
     assert files_below(project.folder / "out/orders") == ["sample.csv"]
     project("run", "--once", "--again", "sample.csv")
     assert files_below(project.folder / "out/orders") == ["sample-2.csv", "sample.csv"]
+    several = project("files", "show", "sample.csv", code=2).stderr
+    assert "2 files are named `sample.csv`" in several
+    assert several.count("(done)") == 2
 
 
 def test_what_died_before_is_still_not_well(project):
@@ -203,7 +206,7 @@ def test_watching_from_ready_to_drained(project):
         # Reading goes on beside the server; a second server and --once do not.
         assert '"state":"done"' in project("files", "ls", "--json").stdout
         busy = project("run", "--once", "sample.csv", code=75)
-        assert "help:" in busy.stderr
+        assert "help: stop it first, or drop the files into a folder" in busy.stderr
         assert project("run", code=75).stdout == ""
 
         assert running.stop() == 0

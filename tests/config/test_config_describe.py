@@ -138,3 +138,31 @@ def test_a_real_worker_judges_a_project(project):
     project.write(TEXT.replace("amount > 10", "SUM(amount) > 1").replace('"0.5"', "much"))
     codes = project.codes(describe=describe)
     assert codes == ["bad-option", "expression"]
+
+
+def test_expressions_of_a_revision_that_ran_before_are_not_asked_about_again(project):
+    text = """\
+        sources: {in: {folder: inbox, tags: [a]}}
+        pipelines: {p: {when: a, steps: [read_csv, {filter: x > 1}, {write: out}]}}
+        sinks: {out: {folder: out}}
+        """
+    asked = []
+
+    def describe(question):
+        asked.append(question)
+        return Answers()
+
+    first = project.load(text, describe=describe, proven=lambda _data, _digest: False)
+    assert len(asked) == 1
+    again = project.load(
+        describe=describe,
+        proven=lambda data, digest: (data, digest) == (first.plan.data, first.digest),
+    )
+    assert (again.digest, again.plan) == (first.digest, first.plan)
+    assert len(asked) == 1
+    # What users' code imports may have changed, so that it is asked about every time.
+    (project.root / "steps.py").write_text("def f(row: dict) -> dict:\n    return row\n")
+    project.load(
+        text.replace("{filter", "steps.f, {filter"), describe=describe, proven=lambda *_: True
+    )
+    assert len(asked) == 2

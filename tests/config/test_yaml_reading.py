@@ -149,6 +149,26 @@ MISTAKES = {
         help: quote it: "!bad"
         """,
     ),
+    "an exclamation mark in a map": (
+        "tags: {a: {name: !bad}}",
+        """\
+        error[unquoted]: `!bad` is read as a YAML tag, not as text
+          --> f.yaml:1:18
+        1 | tags: {a: {name: !bad}}
+          |                  ^^^^
+        help: quote it: "!bad"
+        """,
+    ),
+    "an exclamation mark in a list": (
+        "tags: [!bad, b]",
+        """\
+        error[unquoted]: `!bad` is read as a YAML tag, not as text
+          --> f.yaml:1:8
+        1 | tags: [!bad, b]
+          |        ^^^^
+        help: quote it: "!bad"
+        """,
+    ),
     "a python tag": (
         "a: !!python/object/apply:os.system [ls]",
         """\

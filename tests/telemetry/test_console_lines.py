@@ -210,6 +210,34 @@ def test_rare_things_are_always_said():
     assert len(told(Throttle(lines(), rate=5), events)) == 100
 
 
+def test_long_explanations_are_broken_between_words_on_a_terminal_and_nowhere_else():
+    event = e.RunFailed(
+        at_ns=NOON,
+        run="r",
+        file="3fk2p7qd",
+        relative=b"a.csv",
+        pipeline="orders",
+        state="dead",
+        kind="permanent",
+        step="read_csv",
+        error="BadRecords",
+        message="1 of 6 records is bad (tolerance 1%); the first, on line 7: 4 cells, the header has 3",
+        help="mend the records and drop the file again, or let the pipeline tolerate some",
+    )
+    assert len(lines().of(event)) == 4
+    narrow = lines(columns=lambda: 50).of(event)
+    assert all(len(line) <= 50 for line in narrow[1:])
+    assert [line.strip() for line in narrow[1:]] == [
+        "BadRecords: 1 of 6 records is bad",
+        "(tolerance 1%); the first, on line 7:",
+        "4 cells, the header has 3",
+        "help: mend the records and drop the",
+        "file again, or let the pipeline",
+        "tolerate some",
+        "filemill files show 3fk2p7qd",
+    ]
+
+
 # --- the console itself -------------------------------------------------------------------------------
 
 

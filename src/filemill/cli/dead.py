@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filemill.cli.application import command, group
-from filemill.cli.files import AfterOption, LimitOption, SinceOption, find
+from filemill.cli.files import AfterOption, LimitOption, SinceOption, find, must_be, tell
 from filemill.cli.reading import open_ledger, short, since
 from filemill.cli.session import Session
-from filemill.cli.shapes import dead_group, dead_item, file_history, group_name
-from filemill.model.errors import NotFound
+from filemill.cli.shapes import dead_group, dead_item, group_name
 from filemill.ports.clock import SystemClock
 from filemill.telemetry.wording import age, clock, plural, printable, wrapped
 
@@ -122,14 +121,5 @@ def show(
         return
     with open_ledger(session) as queries:
         history = find(queries, file)
-    if not any(run.summary.state == "dead" for run in history.runs):
-        raise NotFound(
-            f"{short(history.summary.file)} is not dead, it is {history.summary.state}",
-            help=f"filemill files show {short(history.summary.file)}",
-        )
-    if session.output.json:
-        session.output.document("filemill.file/1", file=file_history(history))
-        return
-    from filemill.cli.timeline import draw
-
-    draw(session.output, history, verbose=True)
+    must_be("dead", history)
+    tell(session, history, verbose=True)

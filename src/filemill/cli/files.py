@@ -121,6 +121,11 @@ def show(
     """Show the whole history of one file."""
     with open_ledger(session) as queries:
         history = find(queries, file)
+    tell(session, history, verbose=session.verbose)
+
+
+def tell(session: Session, history: FileHistory, *, verbose: bool) -> None:
+    """Print one file's history, drawn or as JSON."""
     if session.output.json:
         from filemill.cli.shapes import file_history
 
@@ -128,7 +133,17 @@ def show(
         return
     from filemill.cli.timeline import draw
 
-    draw(session.output, history, verbose=session.verbose)
+    draw(session.output, history, verbose=verbose)
+
+
+def must_be(state: str, history: FileHistory) -> None:
+    """Raise NotFound, with the way to its history, when neither the file nor a run of it is in this state."""
+    now = history.summary.state
+    if state not in {now, *(run.summary.state for run in history.runs)}:
+        identity = short(history.summary.file)
+        raise NotFound(
+            f"{identity} is not {state}, it is {now}", help=f"filemill files show {identity}"
+        )
 
 
 def find(queries: Queries, wanted: str) -> FileHistory:

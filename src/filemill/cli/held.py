@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from filemill.cli.application import command, group
-from filemill.cli.files import AfterOption, LimitOption, find
+from filemill.cli.files import AfterOption, LimitOption, find, must_be, tell
 from filemill.cli.reading import open_ledger, short
 from filemill.cli.session import Session
-from filemill.model.errors import NotFound
 from filemill.ports.clock import SystemClock
 from filemill.telemetry.wording import age, printable
 
@@ -64,17 +63,5 @@ def show(
     """Show one held file: why it waits, and its history."""
     with open_ledger(session) as queries:
         history = find(queries, file)
-    runs = [run for run in history.runs if run.summary.state == "held"]
-    if history.summary.state != "held" and not runs:
-        raise NotFound(
-            f"{short(history.summary.file)} is not held, it is {history.summary.state}",
-            help=f"filemill files show {short(history.summary.file)}",
-        )
-    if session.output.json:
-        from filemill.cli.shapes import file_history
-
-        session.output.document("filemill.file/1", file=file_history(history))
-        return
-    from filemill.cli.timeline import draw
-
-    draw(session.output, history, verbose=session.verbose)
+    must_be("held", history)
+    tell(session, history, verbose=session.verbose)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from filemill.engine.policy import with_fingerprint
 from filemill.engine.revealing import Revealer, Staged
-from filemill.engine.trouble import SYSTEM_ERRNOS, Trouble
+from filemill.engine.trouble import Trouble
 from filemill.model.errors import FailureKind
 from filemill.model.events import Emit, RunFailed, RunFinished
 from filemill.model.runs import RunResult
@@ -113,8 +113,8 @@ class Publisher:
                 await self._revealer.reveal(current)
                 break
             except OSError as error:
-                if error.errno not in SYSTEM_ERRNOS:
-                    raise
+                # Whatever is wrong with a sink's place (full, unmounted, no folder any more) ends when a person
+                # mends it; what is wrong with one output alone is that run's failure and does not come here.
                 await self._trouble.wait("publish", error)
         self._trouble.over("publish")
         await self._finish([s for s in current if s.failure is None])

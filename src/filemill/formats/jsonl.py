@@ -9,14 +9,9 @@ import msgspec
 import polars as pl
 
 from filemill.formats.lines import parse_lines
+from filemill.formats.opening import first_line_ends_crlf
 from filemill.formats.placing import Piece, Placed
-from filemill.formats.reading import (
-    Head,
-    Parsed,
-    ReadRequest,
-    RecordReader,
-    first_line_ends_crlf,
-)
+from filemill.formats.reading import Head, Parsed, ReadRequest, RecordReader
 from filemill.formats.typing import Segment, segments
 from filemill.records import json_text, views
 from filemill.records.batch import Batch

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from filemill.formats.opening import first_line_ends_crlf
 from filemill.formats.placing import Piece, Placed, place_lines
 from filemill.formats.reading import (
     Head,
@@ -15,7 +16,6 @@ from filemill.formats.reading import (
     RecordReader,
     Skip,
     empty_frame,
-    first_line_ends_crlf,
 )
 from filemill.records.batch import Batch
 from filemill.records.layout import LINE, Dialect, Layout, text_layout

@@ -18,8 +18,8 @@ import msgspec
 import polars as pl
 
 from filemill.formats.ahead import Notes, ahead
+from filemill.formats.opening import finished, read_whole, refuse_foreign
 from filemill.formats.placing import Piece, Placed, sanitize
-from filemill.model.errors import PermanentError
 from filemill.model.runs import BadRecord, RunOrder
 from filemill.records.batch import Batch
 from filemill.records.layout import UNKNOWN, Hints, Layout, Restart, widen
@@ -357,55 +357,6 @@ class NotText(Exception):
 
 class Entangled(Exception):
     """One file's quoting reaches into the next one of its group."""
-
-
-def read_whole(path: bytes, size: int) -> bytes:
-    """All bytes of a small file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = os.read(descriptor, size + 1)
-        if len(data) == size:
-            return data
-        parts = [data]
-        while part := os.read(descriptor, _PEEK << 8):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(descriptor)
-
-
-def finished(body: bytes, layout: Layout) -> bytes:
-    """The body with its last line's ending, as the file's lines end, so that its last record is like the others."""
-    if body.endswith(b"\n"):
-        return body
-    if layout.dialect.crlf and not body.endswith(b"\r"):
-        return body + b"\r\n"
-    return body + b"\n"
-
-
-def refuse_foreign(peek: bytes) -> None:
-    """Refuse what is plainly not UTF-8 text, by its first bytes.
-
-    Raises:
-        PermanentError: a UTF-16 or UTF-32 mark, or a NUL in every tenth byte or more.
-    """
-    if peek.startswith((b"\xff\xfe", b"\xfe\xff")):
-        what = "starts with the mark of UTF-16"
-    elif peek.count(b"\0") * 10 > len(peek):
-        what = "is full of NUL bytes, as UTF-16 or binary data is"
-    else:
-        return
-    raise PermanentError(
-        f"the file is not UTF-8: it {what}", help="add `transcode` before the step that reads it"
-    )
-
-
-def first_line_ends_crlf(block: bytes, *, final: bool, limit: int) -> bool | None:
-    """Say whether the first line ends in CR LF; None if that takes more bytes."""
-    end = block.find(b"\n")
-    if end < 0:
-        return False if final or len(block) > limit + 1 else None
-    return end > 0 and block[end - 1] == 0x0D
 
 
 def empty_frame() -> pl.DataFrame:
