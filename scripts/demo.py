@@ -38,7 +38,7 @@ def main() -> int:
     _fresh()
     made = _fill(DEMO / "inbox")
     console.print(
-        f"[bold]demo/inbox[/] has {plural(made, 'file')}. [bold]demo$ filemill run --once[/]"
+        f"[bold]demo/inbox[/] has {plural(made, 'file')}.\n[bold]demo$ filemill run --once[/]"
     )
     began = time.perf_counter()
     code = _filemill("run", "--once")

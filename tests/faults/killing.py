@@ -41,9 +41,12 @@ def kill_under_load(
         if round_ % (kills // portions) == 0:
             drop(root, range(dropped, dropped + files // portions))
             dropped += files // portions
-        # Wait for work to be under way, then strike at a random moment within it.
+        # Wait for work to be under way (files leave the inbox, or outputs appear), then strike within it.
         busy = before < 3 * dropped
-        if busy:
+        waiting = len(os.listdir(root / "inbox"))
+        if busy and waiting and chance.random() < 0.5:
+            wait_for(lambda waiting=waiting: len(os.listdir(root / "inbox")) < waiting, 20)
+        elif busy:
             wait_for(lambda before=before: published(root) > before, 20)
         time.sleep(chance.uniform(0, 0.03 if busy else 1.0))
         in_flight = published(root) < 3 * dropped

@@ -25,7 +25,10 @@ def slowly(lines):
         time.sleep(0.01)
         yield line
 """
-SLOW_CONFIG = CONFIG.replace("      - read_lines\n", "      - read_lines\n      - slow.slowly\n")
+SLOW_CONFIG = CONFIG.replace(
+    "    steps:\n      - read_lines\n",
+    "    retry: {min: 50ms, max: 200ms}\n    steps:\n      - read_lines\n      - slow.slowly\n",
+)
 pytestmark = [pytest.mark.timeout(120)]
 
 

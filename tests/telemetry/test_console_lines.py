@@ -229,8 +229,8 @@ def test_long_explanations_are_broken_between_words_on_a_terminal_and_nowhere_el
     assert all(len(line) <= 50 for line in narrow[1:])
     assert [line.strip() for line in narrow[1:]] == [
         "BadRecords: 1 of 6 records is bad",
-        "(tolerance 1%); the first, on line 7:",
-        "4 cells, the header has 3",
+        "(tolerance 1%); the first, on line 7: 4",
+        "cells, the header has 3",
         "help: mend the records and drop the",
         "file again, or let the pipeline",
         "tolerate some",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ MOST = 1_000
 @pytest.mark.parametrize("action", ["kill", "EIO", "ENOSPC"])
 @pytest.mark.parametrize("role", ["server.*", "worker.*", "server.commit"])
 def test_every_action_fails_once_and_a_restart_mends_all(
-    tmp_path: Path, role: str, action: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, role: str, action: str, record_property: Callable[[str, object], None]
 ) -> None:
     by_itself = 0
     for number in itertools.count(1):
@@ -30,8 +31,6 @@ def test_every_action_fails_once_and_a_restart_mends_all(
         shutil.rmtree(root)
         assert number < MOST, "the program never runs out of actions"
     covered = number - 1
-    with capsys.disabled():
-        print(
-            f"\n{role} {action}: {covered} actions covered, {by_itself} runs went on by themselves"
-        )
+    record_property("actions covered", covered)
+    record_property("runs that went on by themselves", by_itself)
     assert covered >= (10 if role.startswith("worker") else 15)

@@ -14,4 +14,4 @@ from program import Program
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_two_hundred_kills_under_load(tmp_path: Path, start: Callable[..., Program]) -> None:
-    kill_under_load(tmp_path / "project", start, files=20_000, kills=200, portions=100)
+    kill_under_load(tmp_path / "project", start, files=30_000, kills=200, portions=50)

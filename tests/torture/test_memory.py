@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,9 @@ def project(root: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_big_file_of_small_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_big_file_of_small_records(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     inbox = project(tmp_path)
     line = '{"a": %d, "text": "' + "x" * 200 + '"}\n'
     block = "".join(line % i for i in range(5_000)).encode()
@@ -83,8 +86,7 @@ def test_a_big_file_of_small_records(tmp_path: Path, capsys: pytest.CaptureFixtu
     with open(inbox / "big.jsonl", "wb") as out:
         out.writelines(block for _ in range(count))
     code, said, peak = run(tmp_path)
-    with capsys.disabled():
-        print(f"\n300 MB of NDJSON: peak {peak / MEGABYTE:.0f} MB")
+    record_property("peak MB", peak // MEGABYTE)
     assert code == 0, said
     written = (tmp_path / "out" / "big.jsonl").stat().st_size
     assert written > count * len(block)
@@ -100,7 +102,7 @@ def test_a_big_file_of_small_records(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("suffix", ["log", "jsonl"])
 def test_an_endless_line_is_one_bad_record(
-    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, suffix: str, record_property: Callable[[str, object], None]
 ) -> None:
     inbox = project(tmp_path)
     before = b'{"a": 1}\n' if suffix == "jsonl" else b"before\n"
@@ -109,8 +111,7 @@ def test_an_endless_line_is_one_bad_record(
         out.writelines(b"y" * MEGABYTE for _ in range(300))
         out.write(b"\n" + before)
     code, said, peak = run(tmp_path)
-    with capsys.disabled():
-        print(f"\na line of 300 MB ({suffix}): peak {peak / MEGABYTE:.0f} MB")
+    record_property("peak MB", peak // MEGABYTE)
     assert code == 0, said
     assert "1 bad" in said, said
     output = (tmp_path / "out" / f"long.{suffix}").read_text()

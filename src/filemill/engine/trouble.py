@@ -16,6 +16,12 @@ from filemill.ports.clock import Clock
 
 SYSTEM_ERRNOS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+    | {
+        errno.ESTALE,
+        errno.ENOTCONN,
+        errno.EHOSTDOWN,
+        errno.ETIMEDOUT,
+    }  # a network file system that is away
 )
 _Answer = TypeVar("_Answer")
 FIRST_PAUSE = 0.5

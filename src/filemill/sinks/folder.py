@@ -205,7 +205,7 @@ class FolderSink:
             return
         # A consumer may have taken an output with its whole folder: then the name's going is what must last.
         there = {_nearest(folder) for folder in folders}
-        self._durable.sync_group([], [*there, self._folder])
+        self._durable.sync_group([], [*there, _nearest(self._folder)])
 
     def free_names(self, names: Sequence[bytes]) -> list[bytes]:
         """`a.csv` -> `a-2.csv`, or the first number after it that is free; always within a name's 255 bytes.
@@ -255,7 +255,7 @@ class FolderSink:
             if _is_inode(target, publication):
                 return Published.YES
             if not _is_inode(staged, publication):
-                return Published.UNVERIFIED
+                return self._gone(publication)
         else:
             return Published.YES
         self._durable.make_directory(os.path.dirname(target))
@@ -272,11 +272,21 @@ class FolderSink:
                 self._durable.unlink(publication.staged)
             return Published.YES
         if not _is_inode(publication.staged, publication):
-            return Published.UNVERIFIED
+            return self._gone(publication)
         if publication.mode == "replace":
             self._durable.replace(publication.staged, target)
             return Published.YES
         return Published.TAKEN
+
+    def _gone(self, publication: Publication) -> Published:
+        """Neither staged nor published: a consumer may have it, unless the whole file system is not mounted now."""
+        if os.stat(_nearest(self._folder)).st_dev != publication.device:
+            raise OSError(
+                errno.ENODEV,
+                "the file system on which it was staged is not mounted",
+                os.fsdecode(self._root),
+            )
+        return Published.UNVERIFIED
 
     def _prove_no_replace(self) -> None:
         """Two probes in the staging folder: renaming one to the other must fail, or no name here is safe."""

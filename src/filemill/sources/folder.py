@@ -123,7 +123,8 @@ class FolderSource:
         """(the folder, how it is watched), for people; after `start`."""
         settle = f"settle {format_duration(self._options.settle)}"
         manner = "" if self._follower is None else self._follower.manner
-        return os.fsdecode(self._root), ", ".join(part for part in (manner, settle) if part)
+        place = self._root.decode("utf-8", "backslashreplace")
+        return place, ", ".join(part for part in (manner, settle) if part)
 
     async def start(self) -> None:
         """Begin to watch and to scan.
