@@ -12,7 +12,6 @@ import contextlib
 import functools
 import os
 import random
-import sys
 
 import msgspec
 
@@ -50,9 +49,6 @@ from filemill.service.calming import Calm
 
 MAX_PENDING = 4_096
 """Acknowledged files not yet routed before claiming waits: bounds memory, not the folder."""
-SWITCH_INTERVAL = 0.0005
-"""Seconds until a thread that waits for the interpreter gets it. SQLite gives it up at every step: beside a busy event
-loop one life of 128 files in the ledger took 146 ms at Python's own 5 ms, and 25 ms at this."""
 _LOOK_EVERY = 0.25
 _LAST_DISPOSALS = 5.0
 """Seconds that `after:` gets at the end; what is left is found in the ledger at the next start."""
@@ -106,7 +102,6 @@ class Server:
 
     async def _start(self, *, watch: bool) -> None:
         began = self._clock.monotonic()
-        sys.setswitchinterval(SWITCH_INTERVAL)
         collect_seldom()
         self._keep_ingested = not watch
         self._fatal = asyncio.get_running_loop().create_future()
