@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 
 import polars as pl
@@ -182,17 +181,6 @@ def test_never_raises(data, name):
 def test_deep_nesting_does_not_break_it():
     assert sniff(b"[" * HEAD, b"x.json").media
     assert sniff(b'{"a":' * 10_000 + b"1" + b"}" * 10_000, b"x.jsonl").media
-
-
-def test_a_small_text_file_costs_under_100_microseconds():
-    samples = [(TABLE * 90, b"a.csv"), (LOG * 3, b"a.log"), (b'{"a": 1, "b": "x"}\n' * 200, b"a")]
-    for data, name in samples:
-        best = 1.0
-        for _ in range(50):
-            start = time.perf_counter()
-            sniff(data, name)
-            best = min(best, time.perf_counter() - start)
-        assert best < 100e-6
 
 
 def test_importing_it_loads_neither_puremagic_nor_polars():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 
 import pytest
 
@@ -167,11 +166,10 @@ def test_path_globs(glob, path, fits):
     assert PathGlob(glob).matches(fold(path)) is fits
 
 
+@pytest.mark.timeout(30)  # what runs away here would take longer than anybody lives
 def test_globs_do_not_run_away():
-    start = time.perf_counter()
     assert not NameGlob("*a" * 60 + "b").matches("a" * 255)
     assert not PathGlob("**/x" * 30).matches("/".join("y" * 200))
-    assert time.perf_counter() - start < 1
 
 
 # -- content patterns -----------------------------------------------------------------------------
@@ -184,11 +182,10 @@ def test_lines_and_flags_are_as_grep_has_them():
     assert contains("first.second", [text]) == [False]
 
 
+@pytest.mark.timeout(60)
 def test_a_pattern_that_would_hang_a_backtracking_engine_is_linear(drop):
     file = drop(b"a" * 1_000_000 + b"!\n", b"a.txt")
-    start = time.perf_counter()
     assert hits(file, TagRulePlan("t", content=("^(a+)+$", "(a|aa)+$", "(.*)*x"))) == {}
-    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize(
