@@ -106,19 +106,6 @@ def test_help_and_version_import_nothing(words):
     assert not imported(words) & HEAVY
 
 
-def test_help_comes_at_once():
-    # Processor time, so that a busy machine does not matter; the goal is 150 ms of it.
-    def one():
-        before = os.times()
-        subprocess.run(
-            [sys.executable, "-m", "filemill", "--help"], stdout=subprocess.DEVNULL, check=True
-        )
-        after = os.times()
-        return sum(after[2:4]) - sum(before[2:4])
-
-    assert min(one() for _ in range(3)) < 0.15
-
-
 # --- where things are -----------------------------------------------------------------------------------
 
 
