@@ -123,7 +123,7 @@ def test_any_valid_document_in_any_style_becomes_its_plan(document, flow, style)
         )
 
 
-def test_loading_is_quick_and_brings_no_polars(tmp_path):
+def test_loading_ten_pipelines_brings_no_polars(tmp_path):
     (tmp_path / "inbox").mkdir()
     pipelines = "".join(
         f"  p{n}:\n    when: t{n} and not x\n    steps:\n      - read_csv\n"
