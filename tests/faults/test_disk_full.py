@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -17,25 +16,8 @@ FILES = 400
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(150),
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small_disk file system"),
 ]
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB of its own."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", place],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"mount: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
 
 
 def fill(place: Path) -> Path:
@@ -62,21 +44,21 @@ def ledger(root: Path, query: str) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("full", ["data", "sink", "source"])
 def test_a_full_disk_pauses_the_work_and_costs_nothing(
-    tmp_path: Path, small: Path, start: Callable[..., Program], full: str
+    tmp_path: Path, small_disk: Path, start: Callable[..., Program], full: str
 ) -> None:
     root = tmp_path / "project"
     make_project(root)
     link = {"data": root / ".filemill", "sink": root / "out", "source": root / "inbox"}[full]
     if link.is_dir():
         link.rmdir()
-    link.symlink_to(small)
+    link.symlink_to(small_disk)
     program = start(root)
     log = root / "server.log"
     drop_into(root, range(FILES // 4))
     assert wait_for(lambda: len(outputs(root)) >= FILES // 4, 30), log.read_text()
 
     drop_into(root, range(FILES // 4, FILES // 2))
-    ballast = fill(small)
+    ballast = fill(small_disk)
     if full != "source":
         drop_into(root, range(FILES // 2, FILES))
         assert wait_for(lambda: "trouble" in log.read_text().lower() or "!" in log.read_text(), 20)

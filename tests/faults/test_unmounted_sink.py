@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -19,25 +19,8 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def other_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, which stays when one of its mounts goes."""
-    place = tmp_path / "other"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", place],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"mount: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
 def test_outputs_staged_on_an_unmounted_disk_are_not_called_published(
-    tmp_path: Path, other_disk: Path, start: Callable[..., Program]
+    tmp_path: Path, small_disk: Path, start: Callable[..., Program]
 ) -> None:
     root = tmp_path / "project"
     make_project(root)
@@ -46,7 +29,7 @@ def test_outputs_staged_on_an_unmounted_disk_are_not_called_published(
         config.replace("settle: 20ms", "after: delete, settle: 20ms")
     )
     (root / "out").mkdir()
-    subprocess.run(["mount", "--bind", other_disk, root / "out"], check=True)
+    subprocess.run(["mount", "--bind", small_disk, root / "out"], check=True)
     try:
         # Three renames prove the sinks, three claim; here nothing staged is published yet.
         program = start(root, FILEMILL_FAIL="server.rename:7:kill")
@@ -69,5 +52,5 @@ def test_outputs_staged_on_an_unmounted_disk_are_not_called_published(
     # The input is kept although its source says `after: delete`, and so is what was staged.
     kept = sorted(p.read_text() for p in (root / ".filemill/content").rglob("*") if p.is_file())
     assert kept == sorted(content_of(number) for number in range(3))
-    staged = [p for sink in SINKS for p in (other_disk / SINKS[sink] / ".filemill").iterdir()]
+    staged = [p for sink in SINKS for p in (small_disk / SINKS[sink] / ".filemill").iterdir()]
     assert len(staged) == 9
