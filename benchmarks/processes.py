@@ -35,8 +35,9 @@ class Cpu(NamedTuple):
 class Tree:
     """A program with all that it starts, in a session of its own.
 
-    `peak` is the largest sum of resident bytes that a sample found. Pages that processes share count in
-    each of them, and so do mapped files.
+    `peak` is the largest sum of resident bytes that any look found: one every `SAMPLE` seconds, and one whenever
+    somebody asks for the time spent, so that even a short-lived tree has been seen. Pages that processes share count
+    in each of them, and so do mapped files.
     """
 
     def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
@@ -54,6 +55,7 @@ class Tree:
         )
         self.peak = 0
         self._spent: dict[tuple[int, str], tuple[float, float]] = {}
+        self._looking = threading.Lock()
         self._stop = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
         self._sampler.start()
@@ -70,8 +72,9 @@ class Tree:
     def cpu(self) -> Cpu:
         """Processor seconds so far: the tree's, those of ended processes as last seen, and strangers'."""
         self._look()
-        user = sum(user for user, _ in self._spent.values())
-        system = sum(system for _, system in self._spent.values())
+        with self._looking:
+            user = sum(user for user, _ in self._spent.values())
+            system = sum(system for _, system in self._spent.values())
         everybody = sum(map(int, Path("/proc/stat").read_text().split(maxsplit=3)[1:3])) / TICK
         return Cpu(time.perf_counter(), user + system, everybody - user - os.times().user)
 
@@ -101,19 +104,20 @@ class Tree:
 
     def _sample(self) -> None:
         while not self._stop.wait(SAMPLE):
-            self.peak = max(self.peak, self._look())
+            self._look()
 
-    def _look(self) -> int:
-        """Note each process's time; the sum of their resident bytes."""
-        resident = 0
-        for pid in descendants(self.process.pid):
-            try:
-                stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                resident += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
-            except OSError:
-                continue
-            self._spent[pid, stat[19]] = int(stat[11]) / TICK, int(stat[12]) / TICK
-        return resident
+    def _look(self) -> None:
+        """Note each process's time and the peak of their resident bytes together."""
+        with self._looking:
+            resident = 0
+            for pid in descendants(self.process.pid):
+                try:
+                    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                    resident += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+                except OSError:
+                    continue
+                self._spent[pid, stat[19]] = int(stat[11]) / TICK, int(stat[12]) / TICK
+            self.peak = max(self.peak, resident)
 
 
 def last_words(folder: Path, lines: int = 25) -> str:
