@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from starting import start
+from starting import machine, start
 
-__all__ = ["start"]
+__all__ = ["machine", "start"]
 
 
 @pytest.fixture
