@@ -109,6 +109,7 @@ class ChunkedRuns:
         try:
             cut = await self._cut(order, patience)
             if len(cut.ends) < 2:
+                await _drop_left(self, joint)
                 return None
             return await _Run(self, joint, pipeline, cut, patience=patience).go()
         except _Whole:
@@ -122,6 +123,15 @@ class ChunkedRuns:
         reply, _ = await self.pool.run(lambda job: frames.CutUp(job, order), patience)
         assert isinstance(reply, frames.CutDone), "a CutUp is answered by CutDone"  # noqa: S101
         return reply.cut
+
+
+async def _drop_left(runs: ChunkedRuns, joint: Joint) -> None:
+    """Forget what earlier attempts at this run did: it begins anew."""
+    run = joint.order.run
+    kept = await runs.trouble.insist("ledger", lambda: runs.ledger.checkpoints(run))
+    if kept:
+        await runs.trouble.insist("ledger", lambda: runs.ledger.forget_checkpoints([run]))
+        await asyncio.to_thread(joint.drop, _STATE.decode(kept[-1].state))
 
 
 class _Run:
@@ -204,7 +214,7 @@ class _Run:
             self._hints = state.hints
             self._next = self._sent = len(kept)
             return
-        await self._start_over(Hints())
+        await _drop_left(runs, self._joint)
 
     async def _start_over(self, hints: Hints) -> None:
         """Begin anew with what was found out; nothing of this run is published yet."""
@@ -290,11 +300,9 @@ class _Run:
 
     def _unfinished(self, result: ChunkResult) -> RunResult:
         """The result of a run one of whose chunks failed, or asked to be held."""
-        books = self._joint.books
         return RunResult(
             self._order.run,
             self._order.fence,
-            records=books.records + result.records,
             failure=result.failure,
             hold=result.hold,
             chunks=len(self._chunks),

@@ -91,6 +91,13 @@ class Joint:
         self.books = state.books
         return True
 
+    def drop(self, state: State) -> None:
+        """Remove what a checkpoint names, which nobody will take up."""
+        for mark in state.marks:
+            sink = self._sinks.get(mark.sink)
+            if sink is not None:
+                sink.forget([mark.staged])
+
     def append(self, chunk: ChunkRange, result: ChunkResult) -> None:
         """Join a chunk's parts.
 
