@@ -17,6 +17,7 @@ from filemill.engine.execution import Executor
 from filemill.engine.supervisor import Limits, WorkerDied
 from filemill.engine.trouble import Trouble
 from filemill.ledgers.sqlite import SqliteLedger
+from filemill.model.events import Event
 from filemill.model.plan import StepPlan
 from filemill.model.runs import RunOrder, RunResult
 from filemill.ports.sink import SinkContext
@@ -83,6 +84,7 @@ class ChunkWorld:
         self.data = data
         self.order = mill.order("f", data)
         self.pool: ThreadPool
+        self.said: list[Event] = []
         self.runner = asyncio.Runner()
         self.ledger: SqliteLedger = self.runner.run(
             SqliteLedger.open(":memory:", durable=Durable(Failpoints("server"), sync=False))
@@ -132,6 +134,8 @@ class ChunkWorld:
                 pool=self.pool,  # type: ignore[arg-type] -- threads for processes
                 sinks=self.sinks(),
                 trouble=Trouble(FakeClock(), lambda _: None),
+                clock=FakeClock(),
+                emit=self.said.append,
                 stopping=lambda: stop_after is not None and len(self.pool.chunks) >= stop_after,
             )
             return await runs.run(self.order, self.plan.pipelines[0], 60)
@@ -146,9 +150,7 @@ class ChunkWorld:
         for sink in self.plan.sinks:
             component = registry.get("sinks", "folder")
             options = component.Options.model_validate(sink.options)
-            made[sink.name] = component(
-                SinkContext(sink.name, options, "UTC", durable, sync=False)
-            )
+            made[sink.name] = component(SinkContext(sink.name, options, "UTC", durable, sync=False))
         return made
 
     def whole(self) -> RunResult:

@@ -270,9 +270,7 @@ def test_too_many_bad_records_are_judged_over_all_chunks(mill: Mill) -> None:
     bad = b"x\n"
     data = ROWS + bad + ROWS[5:] + bad
     for allowed in (1, 2):
-        made = ChunkWorld(
-            mill, PLAIN, data, chunk_size=300, tolerance=Tolerance(count=allowed)
-        )
+        made = ChunkWorld(mill, PLAIN, data, chunk_size=300, tolerance=Tolerance(count=allowed))
         ended = made.chunked(workers=3)
         assert ended is not None
         assert ended.result is not None

@@ -31,12 +31,16 @@ from filemill.engine.joint import Joint, State
 from filemill.engine.supervisor import WorkerDied, WorkerPool
 from filemill.engine.trouble import Trouble, advice
 from filemill.model.errors import SystemFault
+from filemill.model.events import Emit, RunProgressed
 from filemill.model.plan import PipelinePlan, Plan
 from filemill.model.runs import ChunkRange, ChunkResult, RunOrder, RunResult
+from filemill.ports.clock import Clock
 from filemill.ports.ledger import Checkpoint, Ledger
 from filemill.ports.sink import Sink
 from filemill.records.layout import Hints
 
+SAY_EVERY = 10.0
+"""Seconds between two words of how far a big file is."""
 _Answer = TypeVar("_Answer")
 _STATE = msgspec.msgpack.Decoder(State)
 _PACK = msgspec.msgpack.Encoder().encode
@@ -87,6 +91,8 @@ class ChunkedRuns:
         pool: WorkerPool,
         sinks: Mapping[str, Sink],
         trouble: Trouble,
+        clock: Clock,
+        emit: Emit,
         stopping: Callable[[], bool],
     ) -> None:
         self.plan = plan
@@ -94,6 +100,8 @@ class ChunkedRuns:
         self.pool = pool
         self.sinks = sinks
         self.trouble = trouble
+        self.clock = clock
+        self.emit = emit
         self.stopping = stopping
 
     def wants(self, orders: Sequence[RunOrder]) -> bool:
@@ -161,6 +169,7 @@ class _Run:
         """One more than workers, so that none waits for a message."""
         self._ahead = 2 * self._at_once
         """How far a chunk may be ahead of the one that is joined next: bounds the parts on disk."""
+        self._said = runs.clock.monotonic()
         self._hints = Hints()
         self._next = 0
         self._sent = 0
@@ -213,6 +222,7 @@ class _Run:
         if same and ranges == mine and await self._on_disk(self._joint.take_up, state):
             self._hints = state.hints
             self._next = self._sent = len(kept)
+            self._say(resumed=True)
             return
         await _drop_left(runs, self._joint)
 
@@ -296,7 +306,26 @@ class _Run:
             checkpoint = Checkpoint(order.run, order.fence, chunk, staged, _PACK(state))
             kept = await runs.trouble.insist("ledger", lambda: runs.ledger.checkpoint([checkpoint]))
         await asyncio.to_thread(self._joint.forget, [done.result])
+        if self._runs.clock.monotonic() - self._said >= SAY_EVERY:
+            self._say()
         return all(kept)
+
+    def _say(self, *, resumed: bool = False) -> None:
+        """Tell how far it is: once where it goes on, and then now and again."""
+        clock, order = self._runs.clock, self._order
+        self._said = clock.monotonic()
+        self._runs.emit(
+            RunProgressed(
+                at_ns=clock.wall_ns(),
+                run=order.run,
+                file=order.file.file,
+                relative=order.file.relative,
+                pipeline=order.pipeline,
+                done=self._next,
+                chunks=len(self._chunks),
+                resumed=resumed,
+            )
+        )
 
     def _unfinished(self, result: ChunkResult) -> RunResult:
         """The result of a run one of whose chunks failed, or asked to be held."""

@@ -76,6 +76,8 @@ class Dispatcher:
             pool=pool,
             sinks=sinks,
             trouble=trouble,
+            clock=clock,
+            emit=emit,
             stopping=lambda: self._draining,
         )
         self.crashed: BaseException | None = None
