@@ -69,6 +69,8 @@ class Worker:
             case frames.Explain(job, file):
                 assert self.plan is not None, "Setup comes first"  # noqa: S101
                 return frames.Explained(job, explain(file, self.plan))
+            case frames.CutUp() | frames.ExecuteChunk():
+                return self._in_chunks(message)
             case frames.Execute(job, orders):
                 assert self.executor is not None, "Setup comes first"  # noqa: S101
                 results = self.executor.execute(
@@ -78,6 +80,23 @@ class Worker:
                 )
                 self.page.announce(job, [])
                 return frames.Executed(job, tuple(results), resident_bytes())
+
+    def _in_chunks(self, message: frames.CutUp | frames.ExecuteChunk) -> frames.FromWorker:
+        assert self.executor is not None, "Setup comes first"  # noqa: S101
+        job, work = message.job, self.executor.chunks
+        if isinstance(message, frames.CutUp):
+            self.page.announce(job, [message.order.run])
+            reply: frames.FromWorker = frames.CutDone(job, work.cut(message.order))
+        else:
+            done = work.execute(
+                message.order,
+                message.hints,
+                lambda some: self.page.announce(job, [order.run for order in some]),
+                self.page.progress,
+            )
+            reply = frames.ChunkExecuted(job, done, resident_bytes())
+        self.page.announce(job, [])
+        return reply
 
     def _set_up(self, plan: Plan) -> frames.FromWorker:
         if plan.root not in sys.path:
