@@ -12,6 +12,14 @@ from starting import machine, start
 __all__ = ["machine", "start"]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what is covered, and what the record of it should say."""
+    for report in terminalreporter.stats.get("passed", []):
+        if "tests/faults" in report.nodeid:
+            for name, value in report.user_properties:
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {name} {value}")
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 24 MB of its own; it stays when one of its other mounts goes."""

@@ -31,7 +31,17 @@ DISKS = {"data": 96, "far": 32, "sinks": 64}
 SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN
 WITHOUT_FLUSH = 2  # FS_SHUTDOWN_FLAGS_NOLOGFLUSH
 OPTIONS = "commit=300,noauto_da_alloc"
-MAKE = ("mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0")
+MAKE = (
+    "mkfs.ext4",
+    "-q",
+    "-F",
+    "-b",
+    "4096",
+    "-i",
+    "4096",
+    "-E",
+    "lazy_itable_init=0,lazy_journal_init=0",
+)
 
 
 class CannotBeBuilt(Exception):
