@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
 def test_power_cuts_under_load_lose_and_double_nothing(
     machine: Machine, start: Callable[..., Program]
 ) -> None:
-    world = World(machine, files=750)
-    assert cut_under_load(world, start, cuts=5) == []
+    world = World(machine, files=480)
+    assert cut_under_load(world, start, cuts=4) == []
     assert finish(world, start) == []
 
 
