@@ -56,6 +56,8 @@ class Worker:
                 return
 
     def _answer(self, message: frames.ToWorker) -> frames.FromWorker:
+        if self.executor is not None:
+            self.executor.chunks.release()
         match message:
             case frames.Setup(plan):
                 return self._set_up(plan)
