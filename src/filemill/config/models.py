@@ -102,6 +102,8 @@ _TEXT_OR_LIST: dict[str, Any] = {
 Texts = Annotated[list[str], BeforeValidator(_one_or_many), WithJsonSchema(_TEXT_OR_LIST)]
 """One text, or a list of them."""
 Kept = Duration | Literal["forever"]
+LEAST_MEMORY = 256 << 20
+"""A worker with Polars holds some 110 MB before it has seen a file."""
 TagTest = Annotated[
     str, Field(description="Tags joined by `and`, `or`, `not` and parentheses; `*` at a tag's end.")
 ]
@@ -228,6 +230,21 @@ class Settings(_Strict):
     )
     workers: int | None = Field(
         None, ge=1, le=1024, description="Worker processes; as many as CPUs unless set."
+    )
+    worker_memory: Annotated[Size, Field(ge=LEAST_MEMORY)] | Literal["none"] | None = Field(
+        None,
+        description="Memory that a worker, and what its steps start, may hold; `none` for no limit. "
+        "Unless set, its share of three quarters of the machine's.",
+    )
+    max_work: Size = Field(
+        10 << 30,
+        ge=1 << 20,
+        description="Disk that a step may take in its work folder; never more than is left free beside it.",
+    )
+    worker_environment: Texts | None = Field(
+        None,
+        description="Globs of environment variables that steps see; unless set, all that the configuration does not "
+        "read as secrets.",
     )
     chunk_size: Size = Field(
         16 << 20,

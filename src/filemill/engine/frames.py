@@ -69,6 +69,8 @@ class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
     facts: tuple[Facts, ...]
     resident: int = 0
     """Bytes of memory the worker holds now: decides recycling."""
+    spent: bool = False
+    """Steps left so many threads, children or descriptors open that a new worker should take over."""
 
 
 class Executed(msgspec.Struct, frozen=True, tag="executed"):
@@ -77,6 +79,7 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
     job: int
     results: tuple[RunResult, ...]
     resident: int = 0
+    spent: bool = False
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):

@@ -49,7 +49,10 @@ def explain(file: FileRef, plan: Plan) -> Explanation:
 
 def _converse(folder: str, root: str, messages: list[frames.ToWorker]) -> frames.FromWorker:
     """Send the messages one by one to a fresh worker; the answer to the last."""
-    spawned = spawn(os.fsencode(os.path.join(folder, "page")), root)
+    # As below a data directory: the child's scratch folder is made beside the folder of pages.
+    pages = os.path.join(folder, "workers")
+    os.mkdir(pages)
+    spawned = spawn(os.fsencode(os.path.join(pages, "1.page")), root)
     spawned.connection.settimeout(TIMEOUT)
     reply: frames.FromWorker | None = None
     trouble = ""
