@@ -1,8 +1,8 @@
 """What a step may change of the worker's process, and what is put back before the next run.
 
 Put back, because another run would suffer: the folder, the mask of new files, environment, import path, locale, signal
-handlers, blocked signals and timers, soft limits, the standard streams, the garbage collector. What changes in a run
-that imports a module for the first time stays, since it is imported only once (a `load_dotenv()` at its top must last).
+handlers, blocked signals and timers, soft limits, the standard streams, the garbage collector. What a module of users
+sets when it is imported stays, since it is imported only once: a `load_dotenv()` at its top must last.
 
 Not put back, because nobody else could say what was meant: the state of modules, threads that a step left running,
 child processes in the worker's own session. They end with the worker; one that has gathered too many is `spent`.
@@ -46,7 +46,7 @@ _SIGNALS = tuple(
 
 
 class _Settings:
-    """What a module may set for good when it is imported."""
+    """What a module may set for good when it is imported; the rest of a process is put back in any case."""
 
     def __init__(self) -> None:
         self.environment = dict(os.environ)
@@ -55,7 +55,6 @@ class _Settings:
         self.handlers = {number: signal.getsignal(number) for number in _SIGNALS}
         self.limits = {which: resource.getrlimit(which) for which in _LIMITS}
         self.recursion = sys.getrecursionlimit()
-        self.modules = len(sys.modules)
 
 
 class Surroundings:
@@ -101,10 +100,7 @@ class Surroundings:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
         if not gc.isenabled():
             gc.enable()
-        if len(sys.modules) != self._settings.modules:
-            self._settings = _Settings()
-        else:
-            self._restore_settings()
+        self._restore_settings()
 
     @property
     def spent(self) -> bool:

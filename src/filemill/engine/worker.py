@@ -32,6 +32,7 @@ from filemill.model.errors import FilemillError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder
 from filemill.ports.registry import Registry
+from filemill.records.functions import ON_IMPORT
 from filemill.routing.explaining import explain
 from filemill.routing.inspection import Inspector
 
@@ -138,6 +139,7 @@ class Worker:
                 limit = plan.worker_memory
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         self.surroundings.adopt()
+        ON_IMPORT[:] = [self.surroundings.adopt]
         return frames.Ready(os.getpid(), plan.revision)
 
 
