@@ -177,8 +177,8 @@ def do_print(row):
 def do_daemon(row):
     code = "import os, time; open('daemon', 'a').write(f'{os.getpid()} '); time.sleep(600)"
     subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    twice = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}], start_new_session=True, env=dict())"
-    subprocess.run([sys.executable, "-c", twice])
+    start = f"subprocess.Popen([sys.executable, '-c', {code!r}], start_new_session=True, env=dict())"
+    subprocess.run([sys.executable, "-c", f"import subprocess, sys; {start}"])
     while len(open("daemon").read().split() if os.path.exists("daemon") else ()) < 2:
         time.sleep(0.01)
 
@@ -253,7 +253,8 @@ def ended(root: Path) -> dict[str, Ended]:
     try:
         rows = db.execute(
             "SELECT CAST(relative AS TEXT), run.state, run.attempt, (SELECT failure FROM attempt a"
-            " WHERE a.run = run.no AND failure IS NOT NULL ORDER BY fence DESC LIMIT 1) FROM file JOIN run ON run.file = file.no"
+            " WHERE a.run = run.no AND failure IS NOT NULL ORDER BY fence DESC LIMIT 1)"
+            " FROM file JOIN run ON run.file = file.no"
         ).fetchall()
     finally:
         db.close()

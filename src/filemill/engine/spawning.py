@@ -16,6 +16,8 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+BROKEN = 70
+"""Exit code of a worker that a step made unable to answer."""
 STOP_GRACE = 2.0
 """Seconds between TERM and KILL for a worker that must go."""
 _KEEPER_LIMIT = 10.0
@@ -122,6 +124,8 @@ def describe_exit(code: int | None) -> str:
     """An exit code in words: `killed by SIGSEGV`, `exit code 3`."""
     if code is None:
         return "closed its socket"
+    if code == BROKEN:
+        return f"exit code {code}: the step closed descriptors that are not its own"
     if code < 0:
         try:
             return f"killed by {signal.Signals(-code).name}"

@@ -51,6 +51,7 @@ class _Settings:
     def __init__(self) -> None:
         self.environment = dict(os.environ)
         self.path = list(sys.path)
+        self.scratch = tempfile.tempdir
         self.locale = locale.setlocale(locale.LC_ALL)
         self.handlers = {number: signal.getsignal(number) for number in _SIGNALS}
         self.limits = {which: resource.getrlimit(which) for which in _LIMITS}
@@ -122,7 +123,7 @@ class Surroundings:
             os.environ.clear()
             os.environ.update(was.environment)
             time.tzset()
-            tempfile.tempdir = None
+        tempfile.tempdir = was.scratch
         if sys.path != was.path:
             sys.path[:] = was.path
         if locale.setlocale(locale.LC_ALL) != was.locale:

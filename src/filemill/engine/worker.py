@@ -26,6 +26,7 @@ from filemill.engine.description import answer
 from filemill.engine.execution import Executor
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.processes import end_strays
+from filemill.engine.spawning import BROKEN
 from filemill.engine.surroundings import Surroundings, flush_by_line, out_of_reach
 from filemill.engine.work import empty, work_folder
 from filemill.model.errors import FilemillError
@@ -35,9 +36,6 @@ from filemill.ports.registry import Registry
 from filemill.records.functions import ON_IMPORT
 from filemill.routing.explaining import explain
 from filemill.routing.inspection import Inspector
-
-BROKEN = 70
-"""Exit code of a worker that a step made unable to answer."""
 
 
 class Worker:
@@ -108,8 +106,6 @@ class Worker:
     def _check(self) -> None:
         """End here, while the page still names the run, if a step made us unable to answer."""
         if not self.surroundings.is_whole():
-            with contextlib.suppress(OSError):
-                os.write(2, b"filemill: a step closed the worker's own descriptors\n")
             os._exit(BROKEN)
 
     def _clean(self) -> None:
@@ -161,8 +157,8 @@ def main(descriptor: int, page: bytes, keeper: int) -> int:
     # Scratch files of steps are made in a folder of this worker's own, where they are counted and removed.
     work = work_folder(page)
     os.makedirs(work, 0o700, exist_ok=True)
-    os.environ["TMPDIR"] = os.fsdecode(work)
-    tempfile.tempdir = None
+    # Said twice: what starts from here reads the variable, and `tempfile` would leave a full folder for `/tmp`.
+    os.environ["TMPDIR"] = tempfile.tempdir = os.fsdecode(work)
     connection = socket.socket(fileno=out_of_reach(descriptor))
     os.close(descriptor)
     empty(work)
