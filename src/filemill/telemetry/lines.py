@@ -238,7 +238,7 @@ def _unverified(lines: Lines, event: e.OutputUnverified) -> list[str]:
 
 def _lost(lines: Lines, event: e.WorkerLost) -> list[str]:
     held = f"; {plural(event.held, 'run')} affected" if event.held else ""
-    return lines.note(event, f"worker {event.worker} (pid {event.pid}) lost: {event.reason}{held}")
+    return lines.note(event, f"worker {event.worker} (pid {event.pid}) lost: {printable(event.reason)}{held}")
 
 
 def _missing(lines: Lines, event: e.SourceMissing) -> list[str]:
