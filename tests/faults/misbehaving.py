@@ -30,7 +30,7 @@ pipelines:
     steps:
       - read_lines
       - misstep.act:
-        timeout: 700ms
+        timeout: 2s
       - write: out
 sinks: {out: {folder: out}}
 """
@@ -176,9 +176,9 @@ def do_print(row):
 
 def do_daemon(row):
     code = "import os, time; open('daemon', 'a').write(f'{os.getpid()} '); time.sleep(600)"
-    subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    start = f"subprocess.Popen([sys.executable, '-c', {code!r}], start_new_session=True, env=dict())"
-    subprocess.run([sys.executable, "-c", f"import subprocess, sys; {start}"])
+    subprocess.Popen([sys.executable, "-ISc", code], start_new_session=True)
+    start = f"subprocess.Popen([sys.executable, '-ISc', {code!r}], start_new_session=True, env=dict())"
+    subprocess.run([sys.executable, "-ISc", f"import subprocess, sys; {start}"])
     while len(open("daemon").read().split() if os.path.exists("daemon") else ()) < 2:
         time.sleep(0.01)
 

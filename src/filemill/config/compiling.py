@@ -26,7 +26,7 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
     settings = draft.settings
     base = _layered(RetryPlan(), settings.defaults.retry)
     workers = settings.workers or cpus()
-    names = settings.worker_environment
+    names, memory = settings.worker_environment, settings.worker_memory
     return Plan(
         revision=revision,
         root=draft.root,
@@ -48,7 +48,7 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         workers=workers,
         chunk_size=settings.chunk_size,
         max_record=settings.max_record,
-        worker_memory=_memory(settings.worker_memory, workers),
+        worker_memory=memory_share(workers) if memory is None else memory,
         max_work=settings.max_work,
         worker_environment=None if names is None else tuple(names),
         secrets=tuple(sorted(secret_names(draft.tree))),
@@ -59,13 +59,6 @@ def memory_share(workers: int) -> int:
     """Bytes that each of so many workers may hold unless told otherwise: its share of three quarters of the memory."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return max(2 * LEAST_MEMORY, pages * size * 3 // 4 // workers)
-
-
-def _memory(said: int | str | None, workers: int) -> int:
-    """The limit of each worker in bytes; 0 for none."""
-    if said is None:
-        return memory_share(workers)
-    return said if isinstance(said, int) else 0
 
 
 def cpus() -> int:

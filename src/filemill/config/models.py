@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from filemill.model.plan import Tolerance
-from filemill.ports.units import Duration, LocalPath, Size, parse_size
+from filemill.ports.units import Duration, LocalPath, Size, format_size, parse_size
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")
 """Names of sources, sinks, pipelines and steps: they stand in paths, log lines and metrics."""
@@ -80,6 +80,15 @@ def _checked_tolerance(text: str) -> str:
 def _checked_size(text: str) -> str:
     parse_size_test(text)
     return text
+
+
+def _checked_memory(size: int) -> int:
+    if 0 < size < LEAST_MEMORY:
+        raise ValueError(
+            f"{format_size(size)} is too little for a worker: write at least {format_size(LEAST_MEMORY)}, "
+            "or 0 for no limit"
+        )
+    return size
 
 
 def _checked_zone(text: str) -> str:
@@ -231,9 +240,9 @@ class Settings(_Strict):
     workers: int | None = Field(
         None, ge=1, le=1024, description="Worker processes; as many as CPUs unless set."
     )
-    worker_memory: Annotated[Size, Field(ge=LEAST_MEMORY)] | Literal["none"] | None = Field(
+    worker_memory: Annotated[Size, AfterValidator(_checked_memory)] | None = Field(
         None,
-        description="Memory that a worker, and what its steps start, may hold; `none` for no limit. "
+        description="Memory that a worker, and what its steps start, may hold; 0 for no limit. "
         "Unless set, its share of three quarters of the machine's.",
     )
     max_work: Size = Field(

@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 
-from filemill.engine.processes import children_of
+from filemill.engine.processes import children_of, has_children
 
 OUT_OF_REACH = 1000
 """Lowest descriptor number of the socket and of the kept output: no `range(3, 256)` of a step meets them."""
@@ -108,7 +108,7 @@ class Surroundings:
         """Whether steps left so much behind that a new worker should take over."""
         if threading.active_count() > _MANY_THREADS:
             return True
-        if len(children_of(os.getpid())) > _MANY_CHILDREN:
+        if has_children() and len(children_of(os.getpid())) > _MANY_CHILDREN:
             return True
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
