@@ -62,13 +62,11 @@ class ChunkWork:
         self,
         order: RunOrder,
         hints: Hints,
-        announce: Callable[[list[RunOrder]], None],
         progress: Callable[[float], None],
     ) -> ChunkDone:
         """Work on one chunk. Raises nothing of the run's own; nothing stays staged where it failed."""
         assert order.chunk is not None, "a chunk's order says which one"  # noqa: S101
         began = time.perf_counter_ns()
-        announce([order])
         nothing = ChunkResult(order.run, order.fence, order.chunk.number)
         try:
             chain = self._chain(order.pipeline)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from filemill.durable import Durable
+from filemill.model.errors import TransientError
 from filemill.model.runs import RunOrder, StagedOutput
 from filemill.sinks.naming import publication_id
 
@@ -21,7 +22,10 @@ _WRITEBACK = 8 << 20
 """Bytes after which the kernel is asked to begin writing them out, so that the sync at the end is short."""
 _BESIDE = 1 << 20
 """Bytes from which hashing and writing are worth a thread: both leave the interpreter to others meanwhile."""
-_COPY_ELSEWHERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY}
+_COPY_ELSEWHERE = {
+    *(errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY),
+    errno.EIO,  # only reading and writing one after the other tell whose it is
+}
 _MEMORY = hasattr(os, "memfd_create")
 _PART_IN_MEMORY = 64 << 20
 """Bytes of one part; a chunk's outputs have about as many as the chunk, unless steps multiply records."""
@@ -239,7 +243,14 @@ def _writer() -> ThreadPoolExecutor:
 
 def _read_and_write(source: int, target: int, count: int) -> int:
     """What copy_file_range does, for file systems without it."""
-    data = memoryview(os.read(source, min(count, 1 << 20)))
+    try:
+        data = memoryview(os.read(source, min(count, 1 << 20)))
+    except OSError as error:
+        # Its own bytes cannot be read: that is this run's trouble, not the sink's disk's.
+        raise TransientError(
+            f"the file's content cannot be read: {error.strerror}",
+            help="look at the health of the data directory's disk (dmesg)",
+        ) from error
     written = 0
     while written < len(data):
         written += os.write(target, data[written:])
