@@ -4,7 +4,8 @@ Staged outputs wait in `<root>/.filemill/` (0700, same file system) under `<publ
 they get there. A consumer of the folder therefore sees nothing but the final rename. After a crash, three facts tell
 what happened to a publication whose (device, inode) the ledger knows:
 
-- the target has that inode: it is ours, published;
+- the target has that inode: it is ours, published (where the device's number is another one, as it may be after a
+  restart of the machine, the same inode with the same bytes is);
 - the staged file is there: not published yet, so rename it now;
 - neither: a consumer took it, or it is lost. Never written again blindly: UNVERIFIED.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -354,7 +356,20 @@ def _is_inode(path: bytes, publication: Publication) -> bool:
         if error.errno == errno.ENOTDIR:
             return False
         raise
-    return (status.st_dev, status.st_ino) == (publication.device, publication.inode)
+    if status.st_ino != publication.inode:
+        return False
+    if status.st_dev == publication.device:
+        return True
+    # Device numbers are given anew at each start of the machine; then only the bytes tell.
+    return stat.S_ISREG(status.st_mode) and _has_bytes(path, publication)
+
+
+def _has_bytes(path: bytes, publication: Publication) -> bool:
+    """Say whether the file's bytes are those that were staged."""
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size != publication.size:
+            return False
+        return hashlib.file_digest(file, "sha256").hexdigest() == publication.digest
 
 
 def _nearest(folder: bytes) -> bytes:
