@@ -23,6 +23,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import msgspec
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -35,7 +36,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from filemill.model.errors import UsageError
-from filemill.model.runs import Mark, Publication, RunOrder
+from filemill.model.runs import Mark, Publication, RunOrder, StagedOutput
 from filemill.ports.sink import Published, SinkContext, SinkSpec
 from filemill.sinks import naming
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from filemill.ports.sink import Joining, Stager
 
 _STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.[0-9]+)?\Z")
+_HELD = b"/proc/self/fd/"
 _PROBES = (b"probe-1", b"probe-2")
 
 
@@ -177,9 +179,23 @@ class FolderSink:
         joining = FolderJoining(self._durable, self._folder, fence, self._options.mode)
         return joining if mark is None or joining.go_on(mark) else None
 
+    def receive(self, part: StagedOutput) -> StagedOutput:
+        """Take a part over from its worker; one in the worker's memory is held open here from now on.
+
+        Raises:
+            OSError: the worker is gone.
+        """
+        if not part.staged.startswith(b"/proc/"):
+            return part
+        descriptor = os.open(part.staged, os.O_RDONLY | os.O_CLOEXEC)
+        return msgspec.structs.replace(part, staged=_HELD + b"%d" % descriptor)
+
     def forget(self, staged: Sequence[bytes]) -> None:
         """Remove staged parts; those that are gone are no error."""
         for path in staged:
+            if path.startswith(_HELD):
+                os.close(int(path.removeprefix(_HELD)))
+                continue
             with contextlib.suppress(FileNotFoundError):
                 self._durable.unlink(path)
 
