@@ -320,3 +320,18 @@ def test_with_another_number_a_taken_name_is_still_taken(root):
     one = staged(root)
     renumbered = msgspec.structs.replace(one, device=one.device + 1)
     assert sink.publish([renumbered]) == [Published.TAKEN]
+
+
+def test_a_part_that_cannot_be_removed_is_nobodys_fault_and_swept_later(root):
+    one = staged(root_made(root))
+    make_sink(root, fail="unlink:3:EIO").forget([one.staged])  # two unlinks prove the sink
+    assert os.path.exists(one.staged)
+    sink = make_sink(root)
+    assert sink.sweep(frozenset()) == 1
+    sink.forget([one.staged])
+    assert names(root) == []
+
+
+def root_made(root):
+    make_sink(root)
+    return root
