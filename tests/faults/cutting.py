@@ -24,7 +24,7 @@ from oracle import CONFIG, LEVELS, SINKS, content_of
 from program import Program, wait_for
 
 SOURCES = ("inbox", "far", "stay")
-CONVERGES = 30.0
+CONVERGES = 60.0
 PAUSE = 0.002
 """Seconds between two files, so that many small groups form."""
 
