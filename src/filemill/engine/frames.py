@@ -14,6 +14,7 @@ import msgspec
 from filemill.model.files import Facts, FileRef
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder, RunResult
+from filemill.model.trials import Trial, TrialOrder
 from filemill.ports.describe import Answers, Question
 from filemill.routing.explaining import Explanation
 
@@ -55,6 +56,13 @@ class Explain(msgspec.Struct, frozen=True, tag="explain"):
     file: FileRef
 
 
+class Try(msgspec.Struct, frozen=True, tag="try"):
+    """Server: take this file through its pipeline and tell what stands after each step."""
+
+    job: int
+    trial: TrialOrder
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """Worker: it serves the plan it was sent."""
 
@@ -93,6 +101,13 @@ class Explained(msgspec.Struct, frozen=True, tag="explained"):
     explanation: Explanation
 
 
+class Tried(msgspec.Struct, frozen=True, tag="tried"):
+    """Worker: the answer to a Try."""
+
+    job: int
+    trial: Trial
+
+
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
     """Worker: it could not set up or read a frame; it exits next."""
 
@@ -100,8 +115,8 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     help: str = ""
 
 
-ToWorker = Setup | Inspect | Execute | Ask | Explain
-FromWorker = Ready | Inspected | Executed | Answered | Explained | Broken
+ToWorker = Setup | Inspect | Execute | Ask | Explain | Try
+FromWorker = Ready | Inspected | Executed | Answered | Explained | Tried | Broken
 
 _ENCODER = msgspec.msgpack.Encoder()
 _TO_WORKER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToWorker)

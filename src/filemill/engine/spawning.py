@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import msgspec
 
@@ -25,8 +26,8 @@ class Spawned(msgspec.Struct):
     """Non-blocking read end of the pipe behind its stdout and stderr."""
 
 
-def spawn(page: bytes, root: str) -> Spawned:
-    """Start a worker in a process group of its own.
+def spawn(page: bytes, root: str, more: Mapping[str, str] | None = None) -> Spawned:
+    """Start a worker in a process group of its own; `more` is added to its environment.
 
     Called from the server's main thread only: a worker dies with the *thread* that started it.
     """
@@ -34,7 +35,9 @@ def spawn(page: bytes, root: str) -> Spawned:
     output, sink = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
     os.set_blocking(output, False)
     process = None
-    environment = os.environ | {"POLARS_MAX_THREADS": "1", "PYTHONUNBUFFERED": ""}
+    environment = (
+        os.environ | {"POLARS_MAX_THREADS": "1", "PYTHONUNBUFFERED": ""} | dict(more or {})
+    )
     try:
         process = subprocess.Popen(
             [

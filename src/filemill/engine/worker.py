@@ -22,8 +22,10 @@ from filemill.engine.announcing import Page
 from filemill.engine.description import answer
 from filemill.engine.execution import Executor
 from filemill.engine.garbage import collect_seldom
+from filemill.engine.trying import try_file
 from filemill.model.errors import FilemillError
 from filemill.model.plan import Plan
+from filemill.model.trials import TrialOrder
 from filemill.ports.registry import Registry
 from filemill.routing.explaining import explain
 from filemill.routing.inspection import Inspector
@@ -69,6 +71,8 @@ class Worker:
             case frames.Explain(job, file):
                 assert self.plan is not None, "Setup comes first"  # noqa: S101
                 return frames.Explained(job, explain(file, self.plan))
+            case frames.Try(job, trial):
+                return self._try(job, trial)
             case frames.Execute(job, orders):
                 assert self.executor is not None, "Setup comes first"  # noqa: S101
                 results = self.executor.execute(
@@ -78,6 +82,16 @@ class Worker:
                 )
                 self.page.announce(job, [])
                 return frames.Executed(job, tuple(results), resident_bytes())
+
+    def _try(self, job: int, trial: TrialOrder) -> frames.FromWorker:
+        assert self.plan is not None, "Setup comes first"  # noqa: S101
+
+        def progress(step: int, allowed: float) -> None:
+            # The step's number stands in the job's place: should this process die, it tells where.
+            self.page.announce(step, [])
+            self.page.progress(allowed)
+
+        return frames.Tried(job, try_file(trial, self.plan, self.registry, progress))
 
     def _set_up(self, plan: Plan) -> frames.FromWorker:
         if plan.root not in sys.path:

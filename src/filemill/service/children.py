@@ -49,7 +49,9 @@ def explain(file: FileRef, plan: Plan) -> Explanation:
 
 def _converse(folder: str, root: str, messages: list[frames.ToWorker]) -> frames.FromWorker:
     """Send the messages one by one to a fresh worker; the answer to the last."""
-    spawned = spawn(os.fsencode(os.path.join(folder, "page")), root)
+    # Asking leaves no trace, not even the compiled form of a module it imports.
+    more = {"PYTHONDONTWRITEBYTECODE": "1"}
+    spawned = spawn(os.fsencode(os.path.join(folder, "page")), root, more)
     spawned.connection.settimeout(TIMEOUT)
     reply: frames.FromWorker | None = None
     trouble = ""
