@@ -73,6 +73,8 @@ class Worker:
                 return frames.Explained(job, explain(file, self.plan))
             case frames.Try(job, trial):
                 return self._try(job, trial)
+            case frames.CutUp() | frames.ExecuteChunk():
+                return self._in_chunks(message)
             case frames.Execute(job, orders):
                 assert self.executor is not None, "Setup comes first"  # noqa: S101
                 results = self.executor.execute(
@@ -92,6 +94,23 @@ class Worker:
             self.page.progress(allowed)
 
         return frames.Tried(job, try_file(trial, self.plan, self.registry, progress))
+
+    def _in_chunks(self, message: frames.CutUp | frames.ExecuteChunk) -> frames.FromWorker:
+        assert self.executor is not None, "Setup comes first"  # noqa: S101
+        job, work = message.job, self.executor.chunks
+        if isinstance(message, frames.CutUp):
+            self.page.announce(job, [message.order.run])
+            reply: frames.FromWorker = frames.CutDone(job, work.cut(message.order))
+        else:
+            done = work.execute(
+                message.order,
+                message.hints,
+                lambda some: self.page.announce(job, [order.run for order in some]),
+                self.page.progress,
+            )
+            reply = frames.ChunkExecuted(job, done, resident_bytes())
+        self.page.announce(job, [])
+        return reply
 
     def _set_up(self, plan: Plan) -> frames.FromWorker:
         if plan.root not in sys.path:

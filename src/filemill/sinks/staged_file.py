@@ -28,6 +28,9 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 class StagedFile:
     """One output on its way: `name` is the wanted one, its bytes go to `<folder>/<publication>.<fence>`.
 
+    Of an order with a chunk it is a part of the output, at `<folder>/<publication>.<fence>.<chunk>`, without the
+    header, which goes before the first part only, and without a digest, which is taken when the parts are joined.
+
     What is added waits in memory until `flush` or `close`. Methods that touch the disk raise OSError.
     """
 
@@ -38,6 +41,7 @@ class StagedFile:
         "_folder",
         "_handed",
         "_known_digest",
+        "_part",
         "_path",
         "_pieces",
         "_publication",
@@ -62,7 +66,10 @@ class StagedFile:
         self._sink = sink
         self._folder = folder
         self._publication = publication_id(order.run, sink, name)
+        self._part = order.chunk is not None
         self._path = b"%s/%s.%d" % (folder, self._publication.encode(), order.fence)
+        if order.chunk is not None:
+            self._path += b".%d" % order.chunk.number
         self._descriptor = -1
         self._pieces: list[memoryview] = []
         self._size = 0
@@ -92,7 +99,7 @@ class StagedFile:
         waiting, self.waiting = self.waiting, 0
         if self._descriptor < 0:
             self._open(durable)
-            if self.header:
+            if self.header and not self._part:
                 pieces.insert(0, memoryview(self.header))
         if waiting < _BESIDE:
             self._write(pieces, durable)
@@ -107,7 +114,8 @@ class StagedFile:
 
     def _write(self, pieces: list[memoryview], durable: Durable) -> None:
         for piece in pieces:
-            self._digest.update(piece)
+            if not self._part:
+                self._digest.update(piece)
             self._size += len(piece)
         at = 0
         while at < len(pieces):
@@ -162,9 +170,10 @@ class StagedFile:
             device=status.st_dev,
             inode=status.st_ino,
             size=self._size,
-            digest=self._known_digest or self._digest.hexdigest(),
+            digest=self._known_digest or ("" if self._part else self._digest.hexdigest()),
             records=self.records,
             mode=collision,
+            header=self.header if self._part else b"",
         )
 
     def discard(self, durable: Durable) -> None:
