@@ -25,7 +25,6 @@ from filemill.engine.garbage import collect_seldom
 from filemill.engine.trying import try_file
 from filemill.model.errors import FilemillError
 from filemill.model.plan import Plan
-from filemill.model.trials import TrialOrder
 from filemill.ports.registry import Registry
 from filemill.routing.explaining import explain
 from filemill.routing.inspection import Inspector
@@ -68,11 +67,8 @@ class Worker:
                 self.page.announce(job, [])
                 facts = tuple(self.inspector.inspect(files))
                 return frames.Inspected(job, facts, resident_bytes())
-            case frames.Explain(job, file):
-                assert self.plan is not None, "Setup comes first"  # noqa: S101
-                return frames.Explained(job, explain(file, self.plan))
-            case frames.Try(job, trial):
-                return self._try(job, trial)
+            case frames.Explain() | frames.Try():
+                return self._look(message)
             case frames.CutUp() | frames.ExecuteChunk():
                 return self._in_chunks(message)
             case frames.Execute(job, orders):
@@ -85,15 +81,20 @@ class Worker:
                 self.page.announce(job, [])
                 return frames.Executed(job, tuple(results), resident_bytes())
 
-    def _try(self, job: int, trial: TrialOrder) -> frames.FromWorker:
+    def _look(self, message: frames.Explain | frames.Try) -> frames.FromWorker:
+        """Answer what would become of one file."""
         assert self.plan is not None, "Setup comes first"  # noqa: S101
+        if isinstance(message, frames.Explain):
+            return frames.Explained(message.job, explain(message.file, self.plan))
 
         def progress(step: int, allowed: float) -> None:
             # The step's number stands in the job's place: should this process die, it tells where.
             self.page.announce(step, [])
             self.page.progress(allowed)
 
-        return frames.Tried(job, try_file(trial, self.plan, self.registry, progress))
+        return frames.Tried(
+            message.job, try_file(message.trial, self.plan, self.registry, progress)
+        )
 
     def _in_chunks(self, message: frames.CutUp | frames.ExecuteChunk) -> frames.FromWorker:
         assert self.executor is not None, "Setup comes first"  # noqa: S101
