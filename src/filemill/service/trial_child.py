@@ -1,4 +1,4 @@
-"""The worker child of a trial: started for one pipeline, watched as a server watches its workers, then ended.
+"""The worker child of a trial: asked how a file is routed, or to try it; watched as a server watches its workers.
 
 What it prints is read while it works, so that a step that prints a lot is never held up, and a step that takes longer
 than its `timeout:` is ended here, too.
@@ -16,8 +16,10 @@ from filemill.engine import frames
 from filemill.engine.announcing import Page
 from filemill.engine.spawning import describe_exit, end_now, spawn
 from filemill.model.errors import SystemFault
+from filemill.model.files import FileRef
 from filemill.model.plan import Plan
 from filemill.model.trials import Trial, TrialOrder
+from filemill.routing.explaining import Explanation
 
 START_LIMIT = 60.0
 """Seconds a child may take to start, and to import users' modules before its first step."""
@@ -38,7 +40,7 @@ class ChildLost(Exception):
 
 
 class TrialChild:
-    """One child with one plan; `folder` is for its page and whatever its steps put into the temporary folder.
+    """One child; `folder`, made here, is for its page and whatever its steps put into the temporary folder.
 
     Raises:
         SystemFault: it does not start.
@@ -47,33 +49,59 @@ class TrialChild:
     def __init__(self, folder: str, plan: Plan) -> None:
         self._page = os.fsencode(os.path.join(folder, "page"))
         scratch = os.path.join(folder, "tmp")
-        os.mkdir(scratch)
+        os.makedirs(scratch)
         more = {"TMPDIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
         self._spawned = spawn(self._page, plan.root, more)
         self._printed = bytearray()
         self._ended = False
+        self.serve(plan)
+
+    def serve(self, plan: Plan) -> None:
+        """Have it serve this plan from here on.
+
+        Raises:
+            SystemFault: it cannot; it is ended.
+        """
         try:
             reply = self._ask(frames.Setup(plan))
         except ChildLost as lost:
-            self.end()
-            raise SystemFault(
-                f"a worker child did not start: {lost}", help=self.printed()[-2_000:]
-            ) from lost
+            raise self._fault("did not start", lost) from lost
         if isinstance(reply, frames.Broken):
             self.end()
             raise SystemFault(f"a worker child did not start: {reply.error}", help=reply.help)
 
+    def explain(self, file: FileRef) -> Explanation:
+        """Have it say how the file would be tagged and routed.
+
+        Raises:
+            SystemFault: it died over it.
+        """
+        try:
+            reply = self._ask(frames.Explain(1, file))
+        except ChildLost as lost:
+            raise self._fault("was lost while it looked at the file", lost) from lost
+        if isinstance(reply, frames.Broken):
+            self.end()
+            raise SystemFault(f"a worker child failed: {reply.error}", help=reply.help)
+        assert isinstance(reply, frames.Explained), "an Explain is answered by Explained"  # noqa: S101
+        return reply.explanation
+
     def take(self, order: TrialOrder) -> Trial:
-        """Have the file tried.
+        """Have the file tried; what is printed counts from here.
 
         Raises:
             ChildLost: it died over it, or a step took too long.
         """
+        self._printed.clear()
         reply = self._ask(frames.Try(1, order))
         if isinstance(reply, frames.Broken):
             raise ChildLost(reply.error, self._step_in_hand())
         assert isinstance(reply, frames.Tried), "a Try is answered by Tried"  # noqa: S101
         return reply.trial
+
+    def _fault(self, what: str, lost: ChildLost) -> SystemFault:
+        self.end()
+        return SystemFault(f"a worker child {what}: {lost}", help=self.printed()[-2_000:])
 
     def printed(self) -> str:
         """What it printed, the last of it."""

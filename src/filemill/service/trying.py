@@ -26,7 +26,6 @@ from filemill.ports.registry import Registry
 from filemill.ports.sink import Sink
 from filemill.routing.explaining import Explanation
 from filemill.service.building import build_sinks
-from filemill.service.children import explain
 from filemill.service.explaining import Arrival
 from filemill.service.trial_child import ChildLost, TrialChild
 
@@ -122,28 +121,36 @@ def try_file(
                 f"no such step: `{until}`",
                 help=_meant(until, steps, "steps: " + ", ".join(dict.fromkeys(steps))),
             )
-    told = explain(arrival.file, plan)
-    refused = arrival.refused or told.facts.refused
-    if told.facts.error:
-        return Attempts(told, refused, ())
-    matched = {each.name: each for each in told.pipelines}
-    wanted = [each for each in among if pipeline or each.name in told.runs()]
-    made = []
-    for each in wanted:
-        answer = matched[each.name]
-        if until and until not in [step.id for step in all_steps(each.steps)]:
-            why = f"it has no step `{until}`"
-            made.append(Attempted(each.name, answer.when, "skipped", answer.matches, why))
-            continue
-        cut = _until(each, until) if until else each
-        one = _Trial(told, plan, registry, cut)
-        tried = one.run(records=records, whole=whole)
-        made.append(
-            msgspec.structs.replace(
-                tried, when=answer.when, matches=answer.matches, why=answer.why, stopped=bool(until)
-            )
-        )
-    return Attempts(told, refused, tuple(made))
+    with tempfile.TemporaryDirectory(prefix="filemill-try-") as folder:
+        child = TrialChild(os.path.join(folder, "child"), plan)
+        try:
+            told = child.explain(arrival.file)
+            made: list[Attempted] = []
+            for each in among if not told.facts.error else ():
+                if not pipeline and each.name not in told.runs():
+                    continue
+                if until and until not in [step.id for step in all_steps(each.steps)]:
+                    made.append(_answer(Attempted(each.name, "", "skipped"), told, until))
+                    continue
+                below = os.path.join(folder, str(len(made)))
+                if any(one.trial is not None for one in made):
+                    child.end()
+                    child = TrialChild(os.path.join(below, "child"), plan)
+                one = _Trial(told, plan, registry, _until(each, until) if until else each)
+                tried = one.run(child, os.path.join(below, "sinks"), records=records, whole=whole)
+                made.append(_answer(tried, told, until))
+        finally:
+            child.end()
+    return Attempts(told, arrival.refused or told.facts.refused, tuple(made))
+
+
+def _answer(tried: Attempted, told: Explanation, until: str) -> Attempted:
+    """The attempt with what routing said of its pipeline."""
+    routed = next(each for each in told.pipelines if each.name == tried.pipeline)
+    why = f"it has no step `{until}`" if tried.state == "skipped" else routed.why
+    return msgspec.structs.replace(
+        tried, when=routed.when, matches=routed.matches, why=why, stopped=bool(until)
+    )
 
 
 class _Trial:
@@ -165,44 +172,40 @@ class _Trial:
         )
         self._order = RunOrder(_RUN, file, pipeline.name, plan.revision, attempt=1, fence=1)
 
-    def run(self, *, records: int, whole: bool) -> Attempted:
-        """The result; its folder is gone when this returns."""
-        with tempfile.TemporaryDirectory(prefix="filemill-try-") as folder:
-            plan = self._redirected(folder)
-            child = TrialChild(folder, plan)
-            try:
-                trial = child.take(TrialOrder(self._order, records, whole))
-            except ChildLost as lost:
-                trial = self._after_death(lost)
-            finally:
-                child.end()
-            failure = trial.result.failure
-            if failure is not None and failure.kind is FailureKind.SYSTEM:
-                raise SystemFault(failure.message, help=failure.help)
-            state, attempts = self._state(trial.result)
-            sinks = build_sinks(self._plan, self._registry, _NO_SYNC)
-            outputs = tuple(self._would_be(output, sinks) for output in trial.result.outputs)
-            return Attempted(
-                pipeline=self._pipeline.name,
-                when="",
-                state="dead" if any(output.taken == "fails" for output in outputs) else state,
-                trial=trial,
-                outputs=outputs,
-                printed=child.printed(),
-                attempts=attempts,
-            )
+    def run(self, child: TrialChild, folder: str, *, records: int, whole: bool) -> Attempted:
+        """The result; outputs are made below `folder`."""
+        child.serve(self._redirected(folder))
+        try:
+            trial = child.take(TrialOrder(self._order, records, whole))
+        except ChildLost as lost:
+            trial = self._after_death(lost)
+        child.end()
+        failure = trial.result.failure
+        if failure is not None and failure.kind is FailureKind.SYSTEM:
+            raise SystemFault(failure.message, help=failure.help)
+        state, attempts = self._state(trial.result)
+        sinks = build_sinks(self._plan, self._registry, _NO_SYNC)
+        outputs = tuple(self._would_be(output, sinks) for output in trial.result.outputs)
+        return Attempted(
+            pipeline=self._pipeline.name,
+            when="",
+            state="dead" if any(output.taken == "fails" for output in outputs) else state,
+            trial=trial,
+            outputs=outputs,
+            printed=child.printed(),
+            attempts=attempts,
+        )
 
     def _redirected(self, folder: str) -> Plan:
         """The plan of this pipeline alone, every sink a folder below the trial's own."""
-        root = os.path.join(folder, "sinks")
-        os.mkdir(root)
+        os.makedirs(folder)
         plan = msgspec.structs.replace(
             self._plan,
             data=os.path.join(folder, "data"),
             durability="process",
             pipelines=(self._pipeline,),
             sources=(),
-            sinks=redirected(self._plan.sinks, root),
+            sinks=redirected(self._plan.sinks, folder),
         )
         for sink in build_sinks(plan, self._registry, _NO_SYNC).values():
             sink.prepare()
