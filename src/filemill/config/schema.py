@@ -67,6 +67,9 @@ class _Schema:
         properties["sources"] = _names("source", properties["sources"])
         properties["sinks"] = _names("sink", properties["sinks"])
         properties["pipelines"] = _names("pipeline", properties["pipelines"])
+        python = {"type": "string", "pattern": _PATH, "description": "A pipeline in Python."}
+        either = {"anyOf": [properties["pipelines"]["additionalProperties"], python]}
+        properties["pipelines"]["additionalProperties"] = either
         rule = {"$ref": "#/$defs/tag"}
         properties["tags"] = {
             "type": ["object", "null"],

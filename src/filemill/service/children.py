@@ -27,7 +27,7 @@ def describe(question: Question) -> Answers:
     Raises:
         SystemFault: the child died or took over a minute; its output is the help.
     """
-    if not (question.steps or question.expressions or question.taggers or question.patterns):
+    if question == Question(question.root):
         return Answers()
     with tempfile.TemporaryDirectory(prefix="filemill-") as folder:
         reply = _converse(folder, question.root, [frames.Ask(1, question)])
