@@ -73,7 +73,10 @@ def _head(output: Output, file: FileHistory) -> None:
     output.print(
         f"{name}  {mark_of(output, summary.state)} {state}  {output.paint('dim', summary.file)}"
     )
-    facts = [size(summary.size), file.media, f"from {summary.source}: {printable(file.path)}"]
+    found = f"from {summary.source}"
+    if file.parent is None:  # a child was only ever staged where its path says
+        found += f": {printable(file.path)}"
+    facts = [size(summary.size), file.media, found]
     output.print("  " + "  ".join(fact for fact in facts if fact))
     if file.digest:
         output.print(f"  sha256 {file.digest}")

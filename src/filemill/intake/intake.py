@@ -141,7 +141,9 @@ class Intake:
         )
         self._sweeping = asyncio.create_task(self._sweep(listed))
         left = [self._located(ref) for ref in recovered.uninspected]
-        return await self._screen(left + [self._claimer.file_ref(claim) for claim in whole])
+        taken = [self._claimer.file_ref(claim) for claim in whole if claim.parent is None]
+        children = [self._claimer.file_ref(claim) for claim in whole if claim.parent is not None]
+        return await self._screen(left + taken) + children
 
     async def start(self) -> None:
         """Begin to take files. Idempotent."""
@@ -358,7 +360,12 @@ class Intake:
         reasons: dict[str, str] = {}
         for ref in refs:
             settings = self._sources.get(ref.source)
-            if settings is not None and (why := refusal(settings, ref.relative, ref.size)):
+            # A source's limits are about what it takes, not about what a step makes of that.
+            if (
+                settings is not None
+                and not ref.depth
+                and (why := refusal(settings, ref.relative, ref.size))
+            ):
                 reasons[ref.file] = why
         await self._claimer.reject(reasons.items())
         for ref in refs:

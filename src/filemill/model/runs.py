@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from filemill.model.errors import FailureKind
-from filemill.model.files import FileRef
+from filemill.model.files import FileRef, Identity
 
 
 class ChunkRange(msgspec.Struct, frozen=True):
@@ -82,6 +82,24 @@ class StagedOutput(msgspec.Struct, frozen=True):
     """What a taken name does: `suffix`, `replace` or `fail`."""
 
 
+MAX_DEPTH = 8
+"""A child of a child... at most so deep: whatever emits in a circle ends there."""
+
+
+class StagedChild(msgspec.Struct, frozen=True):
+    """One file that a run emits, written and synced in `<data>/children`, not yet a file of its own."""
+
+    file: str
+    """Its id: H(run, what the run calls it), the same for every attempt, so that it becomes a file once."""
+    staged: bytes
+    """Absolute path of its bytes."""
+    relative: bytes
+    """Its parent's path below the source, `/`, and its own name."""
+    identity: Identity
+    tags: tuple[str, ...] = ()
+    """Tags that its step gives it, beside those that its source gave the file it comes of."""
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Why a run did not finish, for the engine (`kind`) and for a person (the rest)."""
 
@@ -120,6 +138,8 @@ class RunResult(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     hold: str = ""
     """A person's message when a step asked to hold the run."""
+    children: tuple[StagedChild, ...] = ()
+    """Files it emits; they count with the outputs, as all of it or nothing."""
 
 
 class Publication(msgspec.Struct, frozen=True):
