@@ -2,7 +2,8 @@
 
 What an encoding is, is found in this order: a byte order mark; the zero bytes of UTF-16 and UTF-32 without one; UTF-8,
 if all of the file is; the first of the candidates in which all of the file can be read; the best guess of
-charset-normalizer over the file's beginning. Only the guess can be wrong, and even then no byte is dropped.
+charset-normalizer over the file's beginning. Only the guess can be wrong, and even then no byte is dropped. Nothing is
+guessed where the file is UTF-8 up to some byte: then that byte is the error.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from filemill.model.errors import PermanentError
 PIECE = 1 << 20
 SAMPLE = 256 << 10
 """Bytes from which zero bytes are counted and guesses are made."""
+_PROOF = 6
+"""Bytes beyond ASCII that are UTF-8 by no accident: three characters."""
+_BEYOND = bytes(range(128, 256))
 _MARKS = (
     # Longest first: a UTF-32 mark begins with a UTF-16 one.
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -38,6 +42,9 @@ Reopen = Callable[[], Iterator[bytes]]
 
 class Undecodable(PermanentError):
     """A byte that its encoding does not know, or a file whose encoding nobody can tell."""
+
+    beyond = 0
+    """Bytes beyond ASCII that did decode, of the piece with the wrong one."""
 
 
 def canonical(name: str) -> str:
@@ -92,9 +99,15 @@ def find(reopen: Reopen, head: bytes, candidates: Sequence[str]) -> tuple[str, i
     if found[0]:
         return found
     wide = _by_zeros(head)
+    mixed: Undecodable | None = None
     for encoding in (*([wide] if wide else []), "utf-8", *candidates):
-        if _fits(reopen, encoding):
+        wrong, beyond_ascii = _try(reopen, encoding)
+        if wrong is None:
             return encoding, 0
+        if encoding == "utf-8" and beyond_ascii >= _PROOF:
+            mixed = wrong
+    if mixed is not None:
+        raise mixed
     from charset_normalizer import from_bytes  # noqa: PLC0415 -- half a second to import
 
     best = from_bytes(head).best()
@@ -132,10 +145,12 @@ def _decoded(
         wrong = error.object[error.start : error.end][:4]
         place = at - waiting + error.start
         what = "the file ends within a character" if final else error.reason
-        raise Undecodable(
+        undecodable = Undecodable(
             f"byte {place:,} is not {encoding}: {what} ({wrong.hex(' ')})",
             help="declare the encoding it has: `transcode: {from: ...}`; or it holds text of several",
-        ) from None
+        )
+        undecodable.beyond = _beyond_ascii(error.object[: error.start])
+        raise undecodable from None
     try:
         return text.encode()
     except UnicodeEncodeError as error:
@@ -146,13 +161,19 @@ def _decoded(
         ) from None
 
 
-def _fits(reopen: Reopen, encoding: str) -> bool:
+def _try(reopen: Reopen, encoding: str) -> tuple[Undecodable | None, int]:
+    """What is wrong with reading the file so, if anything, and how much beyond ASCII was read before."""
+    beyond = 0
     try:
-        for _ in decode(reopen, encoding):
-            pass
-    except Undecodable:
-        return False
-    return True
+        for text in decode(reopen, encoding):
+            beyond += _beyond_ascii(text)
+    except Undecodable as error:
+        return error, beyond + error.beyond
+    return None, beyond
+
+
+def _beyond_ascii(data: bytes) -> int:
+    return len(data) - len(data.translate(None, _BEYOND))
 
 
 def _by_zeros(head: bytes) -> str:
