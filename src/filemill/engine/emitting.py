@@ -63,9 +63,13 @@ class Children:
         file = child_id(order.run, key)
         staged = b"%b/%b.%d" % (self._folder, file.encode(), order.fence)
         self._durable.make_directory(self._folder, 0o700)
-        with contextlib.suppress(FileNotFoundError):
-            self._durable.unlink(staged)  # of an interrupted try of the same attempt
-        self._durable.rename(path, staged)
+        try:
+            self._durable.rename(path, staged)
+        except (
+            FileExistsError
+        ):  # left by an interrupted try of the same attempt; nobody knows of it
+            self._durable.unlink(staged)
+            self._durable.rename(path, staged)
         self._note(order, file, staged, name, tags)
 
     def take(
