@@ -13,8 +13,8 @@ import boxes
 import pytest
 
 # The actions of the world of boxes: from ... to about.
-SERVER, WORKER = 116, 30
-WALKS = [("server.*", "kill", SERVER, 31), ("worker.*", "kill", WORKER, 13)]
+SERVER, WORKER = 116, 26
+WALKS = [("server.*", "kill", SERVER, 41), ("worker.*", "kill", WORKER, 13)]
 HEEDLESS = """
 import sys
 from filemill.intake.recovery import Found, Recovery
@@ -44,8 +44,8 @@ def test_each_child_is_one_file_after_any_kill(
     assert struck, "no fault struck: does the world of boxes still do anything?"
 
 
-KILL_BEFORE_THE_FIRST_CHILD_IS_MOVED = "server.rename:2:kill"
-"""The first rename takes the archive into content; the next ones its children, which are rows already."""
+MOVING_A_CHILD = "server.rename:4:kill"
+"""Two renames prove the sinks, the third takes the archive into content, the next its children, rows already."""
 
 
 @pytest.mark.crash
@@ -53,6 +53,5 @@ KILL_BEFORE_THE_FIRST_CHILD_IS_MOVED = "server.rename:2:kill"
 def test_the_judge_sees_a_recovery_that_takes_children_for_vanished(tmp_path: Path) -> None:
     """The negative control: the very moment at which a child is a row and still where it was staged."""
     with pytest.raises(AssertionError, match=r"acme/feed\.zip/a\.csv: 0 files"):
-        boxes.strike(tmp_path / "red", KILL_BEFORE_THE_FIRST_CHILD_IS_MOVED, entry=("-c", HEEDLESS))
-    struck = boxes.strike(tmp_path / "green", KILL_BEFORE_THE_FIRST_CHILD_IS_MOVED)
-    assert struck.fired
+        boxes.strike(tmp_path / "red", MOVING_A_CHILD, entry=("-c", HEEDLESS))
+    assert boxes.strike(tmp_path / "green", MOVING_A_CHILD).fired
