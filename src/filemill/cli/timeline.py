@@ -108,7 +108,10 @@ def _when(entry: Entry) -> tuple[int, int]:
 def _entries(output: Output, file: FileHistory, verbose: bool) -> Iterator[Entry]:
     summary = file.summary
     how = "moved" if file.how == "rename" else "copied, the original stays"
-    yield Entry(summary.arrived_ns, "", "seen", f"settled in {summary.source}; {how}", order=0)
+    if file.parent is None:
+        yield Entry(summary.arrived_ns, "", "seen", f"settled in {summary.source}; {how}", order=0)
+    else:
+        yield Entry(summary.arrived_ns, "", "made", f"emitted from {short(file.parent)}", order=0)
     if file.ingested_ns:
         yield Entry(
             file.ingested_ns, "done", "acknowledged", "content and row are durable", order=1

@@ -136,6 +136,7 @@ class Adoption:
             source=claim.source,
             arrived_ns=claim.claimed_ns,
             tags=claim.tags,
+            depth=claim.depth,
         )
 
 

@@ -55,6 +55,7 @@ def _walk(source: int, folder: str, limits: Limits) -> int:
             *(sys.executable, "-P", "-m", "filemill.envelopes.walking"),
             str(source),
             msgspec.json.encode(limits).decode(),
+            str(os.getpid()),
         ],
         cwd=folder,
         env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},

@@ -1,4 +1,4 @@
-"""The process that walks one archive: `python -m filemill.envelopes.walking FD LIMITS`.
+"""The process that walks one archive: `python -m filemill.envelopes.walking FD LIMITS PARENT`.
 
 It limits itself before it looks at a byte (time on a CPU, memory, size and number of files, no further process),
 writes each entry to a file in its working folder that is named by a number, and lists them in `MANIFEST`. It never
@@ -173,6 +173,8 @@ def main(arguments: list[str]) -> int:
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(arguments[2]):
+        return 1  # whoever wanted it is gone already
     limits = msgspec.json.decode(arguments[1], type=Limits)
     limit(limits)
     manifest = _walked(int(arguments[0]), limits)

@@ -141,9 +141,7 @@ class Intake:
         )
         self._sweeping = asyncio.create_task(self._sweep(listed))
         left = [self._located(ref) for ref in recovered.uninspected]
-        taken = [self._claimer.file_ref(claim) for claim in whole if claim.parent is None]
-        children = [self._claimer.file_ref(claim) for claim in whole if claim.parent is not None]
-        return await self._screen(left + taken) + children
+        return await self._screen(left + [self._claimer.file_ref(claim) for claim in whole])
 
     async def start(self) -> None:
         """Begin to take files. Idempotent."""

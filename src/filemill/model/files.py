@@ -35,6 +35,9 @@ class Claim(msgspec.Struct, frozen=True):
     """`rename` moves the inode into content, `copy` leaves the original in place."""
     priority: int = 0
     parent: str | None = None
+    """The file that it was emitted from, if it was."""
+    depth: int = 0
+    """How many files it was emitted through."""
     after: str = "archive"
     """`archive`, `delete` or `keep`: what becomes of the bytes when every run is done."""
     again: bool = False

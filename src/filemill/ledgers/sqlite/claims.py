@@ -276,6 +276,7 @@ def _claim(row: _LeftRow) -> Claim:
         how=row.how,
         priority=row.priority,
         parent=row.parent,
+        depth=row.depth,
         after=row.after,
     )
 

@@ -105,7 +105,12 @@ FROM (SELECT * FROM file WHERE disposed_ns IS NULL AND state = ?1 ORDER BY no) A
 -- name: find_claims
 -- The rows in CLAIMING of the files with these ids.
 SELECT json_group_array(json_array(file.id, source, hex(path), hex(relative), device, inode, size, mtime_ns,
-                                   content, claimed_ns, given, how, priority, parent, after, 0))
+                                   content, claimed_ns, given, how, priority, parent, after,
+                                   (WITH RECURSIVE above (parent, depth) AS (
+                                      SELECT file.parent, 0 UNION ALL
+                                      SELECT up.parent, above.depth + 1
+                                      FROM above JOIN file AS up ON up.id = above.parent
+                                    ) SELECT max(depth) FROM above)))
 FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value
 WHERE file.state = 'claiming';
 

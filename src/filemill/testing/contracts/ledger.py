@@ -228,6 +228,7 @@ class LedgerContract:
             claimed_ns=journey.clock.wall_ns(),
             tags=("from:inbox", "partner:x", "part"),
             parent=file,
+            depth=1,
             after="delete",
         )
         assert second.tags == ("from:inbox", "partner:x"), "a rule's tags are not inherited"
@@ -276,6 +277,7 @@ class LedgerContract:
             (claim,) = await ledger.claims([child.file])
             assert claim.tags == ("from:inbox", f"depth:{depth}")
             assert (claim.parent, claim.after) == (order.file.file, "archive")
+            assert claim.depth == depth
             await ledger.ingest([child.file], journey.clock.wall_ns())
             await ledger.route([journey.routing(child.file, "orders")])
             (order,) = await journey.lease()
