@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from milling import Mill, balanced, route, step
 
+from filemill.durable import Durable, Failpoints
 from filemill.model.errors import FailureKind
 from filemill.model.plan import Tolerance
 from filemill.model.runs import MAX_DEPTH, RunOrder
@@ -266,3 +267,16 @@ def test_a_route_behind_an_emitted_file(mill: Mill) -> None:
     (result,), outputs = mill.run(steps, mill.order("a.bin", b"\0\1", tags=["keep"]))
     assert outputs["a.bin"]["out"] == b"\0\1"
     assert [child.relative for child in result.children] == [b"a.bin/a.bin"]
+
+
+@pytest.mark.parametrize("action", ["rename", "sync_file"])
+def test_a_full_disk_under_the_children_is_the_machines_trouble(mill: Mill, action: str) -> None:
+    executor = mill.executor([step("unpack")])
+    failing = Failpoints("worker", f"{action}:1:ENOSPC")
+    executor._sinks._durable = Durable(failing)
+    (result,) = executor.execute([mill.order("a.zip", zipped(a=b"1", b=b"2"))], lambda _: None)
+    assert failing.counts[action]
+    assert result.failure is not None
+    assert result.failure.kind is FailureKind.SYSTEM
+    assert "free some space" in result.failure.help
+    assert staged_children(mill) == []

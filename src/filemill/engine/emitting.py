@@ -14,10 +14,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from filemill.durable import Durable
-from filemill.model.errors import PermanentError
+from filemill.model.errors import PermanentError, SystemFault
 from filemill.model.files import Identity
 from filemill.model.runs import MAX_DEPTH, RunOrder, StagedChild, StagedOutput
 
@@ -57,19 +57,20 @@ class Children:
 
         Raises:
             PermanentError: the file is a child of a child of a child... already.
+            SystemFault: the disk is full or failing.
         """
         order = self._orders[at]
         check_depth(order)
         file = child_id(order.run, key)
         staged = b"%b/%b.%d" % (self._folder, file.encode(), order.fence)
-        self._durable.make_directory(self._folder, 0o700)
-        try:
-            self._durable.rename(path, staged)
-        except (
-            FileExistsError
-        ):  # left by an interrupted try of the same attempt; nobody knows of it
-            self._durable.unlink(staged)
-            self._durable.rename(path, staged)
+        with _faults():
+            self._durable.make_directory(self._folder, 0o700)
+            try:
+                self._durable.rename(path, staged)
+            except FileExistsError:
+                # Left by an interrupted try of the same attempt; nobody knows of it.
+                self._durable.unlink(staged)
+                self._durable.rename(path, staged)
         self._note(order, file, staged, name, tags)
 
     def take(
@@ -102,19 +103,20 @@ class Children:
         """Sync all of them as one group; each run's children, in the order in which they were emitted.
 
         Raises:
-            OSError: none of them may be counted.
+            SystemFault: the disk is full or a sync failed: none of them may be counted.
         """
         paths = [staged for some in self._staged.values() for _, staged, _, _ in some]
         own = [path for path in paths if os.path.dirname(path) == self._folder]
-        if own:
-            self._durable.sync_group(own, [self._folder])
-        return {
-            run: tuple(
-                StagedChild(file, staged, relative, _identity(staged), tags)
-                for file, staged, relative, tags in some
-            )
-            for run, some in self._staged.items()
-        }
+        with _faults():
+            if own:
+                self._durable.sync_group(own, [self._folder])
+            return {
+                run: tuple(
+                    StagedChild(file, staged, relative, _identity(staged), tags)
+                    for file, staged, relative, tags in some
+                )
+                for run, some in self._staged.items()
+            }
 
     def _note(
         self, order: RunOrder, file: str, staged: bytes, name: bytes, tags: Sequence[str]
@@ -134,6 +136,18 @@ def check_depth(order: RunOrder) -> None:
             f"this file was emitted through {order.file.depth} others: children end at depth {MAX_DEPTH}",
             help="its pipeline, or one behind it, takes what it emits: give children a tag and exclude it in `when:`",
         )
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """Whatever goes wrong with the children's folder is the machine's trouble, not the file's."""
+    try:
+        yield
+    except OSError as error:
+        raise SystemFault(
+            f"staging emitted files in the data directory failed: {error}",
+            help="free some space, or look at its disk; work goes on by itself, and no attempt is spent meanwhile",
+        ) from error
 
 
 def _identity(path: bytes) -> Identity:

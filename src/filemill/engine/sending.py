@@ -135,9 +135,8 @@ class Sends:
 
         `tags` are those that the step of each hidden sink gives its children.
         """
-        with self._staging("children"):
-            self.children.take(outputs, tags)
-            return self.children.finish()
+        self.children.take(outputs, tags)
+        return self.children.finish()
 
     def abort(self) -> None:
         """Remove everything staged."""
