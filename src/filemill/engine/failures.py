@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import os
+import tempfile
 
 from polars.exceptions import PanicException
 
 from filemill.engine.chain import StepTrouble
-from filemill.engine.counting import RunBook
-from filemill.model.errors import FailureKind, FilemillError, Reject, SystemFault, TransientError
+from filemill.engine.work import measure
+from filemill.model.errors import (
+    CrashError,
+    FailureKind,
+    FilemillError,
+    Reject,
+    SystemFault,
+    TransientError,
+)
 from filemill.model.fingerprint import fingerprint
-from filemill.model.plan import Tolerance
 from filemill.model.runs import Failure
 from filemill.records.functions import user_traceback
 
-FAILS: tuple[type[BaseException], ...] = (Exception, SystemExit, PanicException)
-"""What a run can end by: a step that calls `sys.exit` or makes Polars panic fails like any other."""
+FAILS: tuple[type[BaseException], ...] = (
+    *(Exception, SystemExit, PanicException),
+    *(KeyboardInterrupt, GeneratorExit, asyncio.CancelledError),
+)
+"""What a run can end by: a step that calls `sys.exit` or makes Polars panic fails like any other.
+
+No signal raises any of these here: Ctrl-C is the server's, so they come from the step's own code.
+"""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_LITTLE = 32 << 20
+"""Bytes: where less is free on the data directory's disk, a step that found no room is not to blame for it."""
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
@@ -23,10 +41,11 @@ def failure_of(error: BaseException, pipeline: str, step: str) -> Failure:
     """What went wrong at `step`, classified by the error's class."""
     if isinstance(error, StepTrouble):
         step, error = error.step, error.cause
+    raised, error = error, _machines(error)
     message = error.message if isinstance(error, FilemillError) else str(error)
-    name = type(error).__name__
+    name = type(raised).__name__
     traceback = (
-        "" if isinstance(error, FilemillError) and not error.__cause__ else user_traceback(error)
+        "" if isinstance(raised, FilemillError) and not raised.__cause__ else user_traceback(raised)
     )
     group = error.fingerprint if isinstance(error, Reject) else None
     return Failure(
@@ -45,13 +64,37 @@ def kind_of(error: BaseException) -> FailureKind:
     """What the engine does about it: an OSError with an errno, a time-out or a connection may mend itself."""
     if isinstance(error, FilemillError):
         return error.kind
-    if isinstance(error, MemoryError):
-        return FailureKind.CRASH
     if isinstance(error, TimeoutError | ConnectionError):
         return FailureKind.TRANSIENT
     if isinstance(error, OSError) and error.errno is not None:
         return FailureKind.TRANSIENT
     return FailureKind.PERMANENT
+
+
+def _machines(error: BaseException) -> BaseException:
+    """The error, or in its place what it says of the machine: no memory, no disk."""
+    if isinstance(error, MemoryError):
+        return CrashError(
+            f"out of memory{f': {error}' if str(error) else ''}",
+            help="`worker_memory` says how much a worker may hold: raise it, or let the step hold less at once",
+        )
+    if isinstance(error, SystemFault):
+        return error
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if not isinstance(cause, OSError) or cause.errno not in _NO_ROOM:
+        return error
+    used, free = measure(os.fsencode(tempfile.gettempdir()), _LITTLE)
+    if free >= _LITTLE:
+        return error  # another disk than ours, or it is over already
+    if used > min(_LITTLE, free):
+        return CrashError(
+            "the step filled the disk: what it wrote is in its work folder",
+            help="let it write less, or give the data directory a bigger disk",
+        )
+    return SystemFault(
+        f"no space left for the work folders of steps: {cause.strerror}",
+        help="free some space; work goes on by itself, and no attempt is spent meanwhile",
+    )
 
 
 def disk_fault(error: OSError, sink: str) -> SystemFault | None:
@@ -61,32 +104,4 @@ def disk_fault(error: OSError, sink: str) -> SystemFault | None:
     return SystemFault(
         f"sink `{sink}`: {error.strerror or error}",
         help="make room on the disk, or look at its health; work goes on by itself then",
-    )
-
-
-def over_tolerance(
-    book: RunBook, records: int, pipeline: str, tolerance: Tolerance
-) -> Failure | None:
-    """The failure of a run with more bad records than its pipeline tolerates, or None."""
-    if not book.bad_total or tolerance.allows(book.bad_total, records):
-        return None
-    step = max(book.bad_by_step, key=lambda name: book.bad_by_step[name])
-    first = book.first_of(step)
-    allowed = f"{tolerance.count}" if tolerance.share is None else f"{tolerance.share:.4%}"
-    allowed = allowed if tolerance.share is None else allowed.rstrip("0%").rstrip(".") + "%"
-    head = (
-        f"{book.bad_total:,} of {records:,} record{'s' if records != 1 else ''} "
-        f"{'are' if book.bad_total != 1 else 'is'} bad (tolerance {allowed})"
-    )
-    where = f"; the first, on line {first.line}: {first.message}" if first else ""
-    error = first.error if first else "BadRecords"
-    return Failure(
-        kind=FailureKind.PERMANENT,
-        step=step,
-        error="BadRecords",
-        message=head + where,
-        help="mend the records and drop the file again, or let the pipeline's `tolerance:` allow some",
-        traceback=book.traceback.get(step, ""),
-        # Grouped by what is wrong with the first record, not by how many there are.
-        fingerprint=fingerprint(pipeline, step, error, first.message if first else ""),
     )

@@ -20,7 +20,7 @@ from typing import Protocol
 import msgspec
 
 from filemill.model.files import Claim, Facts, FileRef
-from filemill.model.runs import Failure, Publication, RunOrder, RunResult
+from filemill.model.runs import ChunkRange, Failure, Publication, RunOrder, RunResult
 
 
 class Routing(msgspec.Struct, frozen=True):
@@ -88,6 +88,18 @@ class Stage(msgspec.Struct, frozen=True):
     """The content reference that the bytes of each of the result's children will have."""
 
 
+class Checkpoint(msgspec.Struct, frozen=True):
+    """One chunk of a running run is done: all chunks up to it are joined to `staged`."""
+
+    run: str
+    fence: int
+    chunk: ChunkRange
+    staged: tuple[bytes, ...]
+    """Absolute paths of the outputs as far as they are joined: a sink's `sweep` must spare them."""
+    state: bytes
+    """The engine's own: whatever it needs to go on from here."""
+
+
 class Recovered(msgspec.Struct, frozen=True):
     """What a former server left behind; everything here is this server's now."""
 
@@ -106,7 +118,9 @@ class Recovered(msgspec.Struct, frozen=True):
     undisposed: tuple[str, ...]
     """Files all of whose runs are done and whose `after:` is not yet applied."""
     kept_staged: tuple[bytes, ...] = ()
-    """Staged files of dead runs, which wait to be redriven: a sink's `sweep` must spare them."""
+    """Staged files of dead runs, which wait to be redriven, and those that checkpoints name: a sink's `sweep` must
+    spare them.
+    """
 
 
 class Disposal(msgspec.Struct, frozen=True):
@@ -174,8 +188,10 @@ class Ledger(Protocol):
         """For each sha256 known already, the id of the first file that had it."""
         ...
 
-    async def lease(self, limit: int, at_ns: int, revision: int) -> list[RunOrder]:
-        """QUEUED, or RETRYING and due -> RUNNING, oldest first within the highest priority.
+    async def lease(
+        self, limit: int, at_ns: int, revision: int, due_ns: int | None = None
+    ) -> list[RunOrder]:
+        """QUEUED, or RETRYING and due (at `due_ns`, else now) -> RUNNING, oldest first within the highest priority.
 
         Counts the attempt *before* it runs and raises the fence. Content paths in the orders are filled in by
         the caller's content store. `revision` is that of the current plan; orders carry the run's own.
@@ -193,6 +209,21 @@ class Ledger(Protocol):
         it is staged), unless its id is known already. It has its parent's source and priority, the tags that the source
         gave to the first of its forebears, then its own; `after` is `archive` if its parent's is, else `delete`.
         """
+        ...
+
+    async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> list[bool]:
+        """Note that chunks of RUNNING runs are done, under the same fence.
+
+        They go when their run is staged, or ends dead or held; they stay while it waits to be tried again.
+        """
+        ...
+
+    async def checkpoints(self, run: str) -> list[Checkpoint]:
+        """A run's checkpoints, by chunk number."""
+        ...
+
+    async def forget_checkpoints(self, runs: Sequence[str]) -> None:
+        """Forget what these runs' chunks did: they begin anew."""
         ...
 
     async def rename_output(self, publication: str, name: bytes) -> None:

@@ -134,11 +134,19 @@ def _finished(lines: Lines, event: e.RunFinished) -> list[str]:
     return [lines.head(event, lines.marks.done, "wait" if event.bad else "good", *text)]
 
 
+def _progressed(lines: Lines, event: e.RunProgressed) -> list[str]:
+    share = f"{100 * event.done // event.chunks}%, {event.done} of {event.chunks} chunks"
+    so_far = f"goes on at {share}" if event.resumed else share
+    text = (printable(event.relative), event.pipeline, so_far)
+    return [lines.head(event, lines.marks.again if event.resumed else " ", "dim", *text)]
+
+
 def _why(event: e.RunFailed) -> str:
     if event.kind == "permanent":
         return "permanent, not retried"
     if event.kind == "crash":
-        return f"its worker died, {plural(event.attempt, 'try', 'tries')}"
+        what = "its worker died" if event.error == "WorkerDied" else "a crash"
+        return f"{what}, {plural(event.attempt, 'try', 'tries')}"
     if event.kind == "interrupted":
         return "interrupted too often"
     return f"{event.kind}, {plural(event.attempt, 'try', 'tries')}"
@@ -240,7 +248,9 @@ def _unverified(lines: Lines, event: e.OutputUnverified) -> list[str]:
 
 def _lost(lines: Lines, event: e.WorkerLost) -> list[str]:
     held = f"; {plural(event.held, 'run')} affected" if event.held else ""
-    return lines.note(event, f"worker {event.worker} (pid {event.pid}) lost: {event.reason}{held}")
+    return lines.note(
+        event, f"worker {event.worker} (pid {event.pid}) lost: {printable(event.reason)}{held}"
+    )
 
 
 def _missing(lines: Lines, event: e.SourceMissing) -> list[str]:
@@ -306,6 +316,7 @@ def _quiet(lines: Lines, event: e.Event, *parts: str) -> list[str]:
 
 _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.RunFinished: _finished,
+    e.RunProgressed: _progressed,
     e.RunFailed: _failed,
     e.FileHeld: _held,
     e.RunHeld: _run_held,

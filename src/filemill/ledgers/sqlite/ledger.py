@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import claims, recovering, runs
+from filemill.ledgers.sqlite import chunks, claims, recovering, runs
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.files import Claim
 from filemill.model.runs import RunOrder
 from filemill.ports.clock import Clock, SystemClock
-from filemill.ports.ledger import Disposal, Fail, Finish, Recovered, Routing, Stage
+from filemill.ports.ledger import Checkpoint, Disposal, Fail, Finish, Recovered, Routing, Stage
 
 
 class SqliteLedger:
@@ -90,10 +90,13 @@ class SqliteLedger:
         """The first file that had each digest."""
         return await self._writer.ask(lambda tx: claims.find_digests(tx, digests))
 
-    async def lease(self, limit: int, at_ns: int, revision: int) -> list[RunOrder]:
+    async def lease(
+        self, limit: int, at_ns: int, revision: int, due_ns: int | None = None
+    ) -> list[RunOrder]:
         """QUEUED, or RETRYING and due -> RUNNING; consecutive orders share their pipeline where priorities allow."""
         del revision  # every run carries its own; here it decides nothing
-        return await self._writer.ask(lambda tx: runs.lease(tx, limit, at_ns))
+        due = at_ns if due_ns is None else due_ns
+        return await self._writer.ask(lambda tx: runs.lease(tx, limit, at_ns, due))
 
     async def next_due(self) -> int | None:
         """When the earliest RETRYING run is due."""
@@ -102,6 +105,18 @@ class SqliteLedger:
     async def stage(self, stages: Sequence[Stage]) -> list[bool]:
         """RUNNING -> PUBLISHING."""
         return await self._writer.ask(lambda tx: runs.stage(tx, stages))
+
+    async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> list[bool]:
+        """Note that chunks of RUNNING runs are done."""
+        return await self._writer.ask(lambda tx: chunks.checkpoint(tx, checkpoints))
+
+    async def checkpoints(self, run: str) -> list[Checkpoint]:
+        """A run's checkpoints, by chunk number."""
+        return await self._writer.ask(lambda tx: chunks.checkpoints(tx, run))
+
+    async def forget_checkpoints(self, runs_: Sequence[str]) -> None:
+        """Forget what these runs' chunks did."""
+        await self._writer.ask(lambda tx: chunks.forget_checkpoints(tx, runs_))
 
     async def rename_output(self, publication: str, name: bytes) -> None:
         """Fix another target name before the rename."""

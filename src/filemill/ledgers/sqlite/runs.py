@@ -34,6 +34,8 @@ _MOVES = frozenset(
 
 States are strings, so a row's text is found as it is.
 """
+_ENDS = frozenset({RunState.DEAD, RunState.HELD})
+"""Where a running run may end without being tried again by itself."""
 
 
 class _OrderRow(msgspec.Struct, array_like=True, gc=False):
@@ -63,11 +65,11 @@ _WAITING = msgspec.json.Decoder(list[tuple[int, int, int, str]])
 _TEXTS = msgspec.json.Decoder(list[str])
 
 
-def lease(tx: Transaction, limit: int, at_ns: int) -> list[RunOrder]:
+def lease(tx: Transaction, limit: int, at_ns: int, due_ns: int) -> list[RunOrder]:
     """QUEUED, or RETRYING and due -> RUNNING; neighbours of one priority are grouped by pipeline."""
     if limit <= 0:
         return []
-    waiting = tx.read(SQL["queued"], _WAITING, limit) + _due(tx, limit, at_ns)
+    waiting = tx.read(SQL["queued"], _WAITING, limit) + _due(tx, limit, due_ns)
     if not waiting:
         return []
     waiting.sort(key=lambda row: (-row[1], row[2], row[0]))
@@ -121,6 +123,7 @@ def stage(tx: Transaction, stages: Sequence[Stage]) -> list[bool]:
     )
     _publish_later(tx, moved)
     add_children(tx, [(row.no, each) for row, each in moved if each.result.children])
+    _forget_chunks(tx, [row for row, s in moved if s.result.chunks])
     note_attempts(
         tx, [(row, s.result, s.at_ns, str(RunState.PUBLISHING), None) for row, s in moved]
     )
@@ -189,6 +192,7 @@ def fail(tx: Transaction, fails: Sequence[Fail]) -> list[bool]:
                 size=row.size,
             )
     _expect(tx.many(SQL["fail"], changes), changes)
+    _forget_chunks(tx, [row for row, f in moved if f.state in _ENDS])
     note_attempts(tx, [(row, f.result, f.at_ns, f.state, f) for row, f in moved])
     return answers
 
@@ -300,6 +304,12 @@ def _fail_row(row: RunRow, each: Fail, after: RunState) -> tuple[Any, ...]:
         plain(failure.message if failure else result.hold),
         each.input,
     )
+
+
+def _forget_chunks(tx: Transaction, rows: Sequence[RunRow]) -> None:
+    """What their chunks did counts no more: their outputs are staged, or they begin anew if they ever run again."""
+    if rows:
+        tx.run(SQL["drop_chunks"], numbers(row.no for row in rows))
 
 
 def _expect(changed: int, rows: Sequence[Any]) -> None:
