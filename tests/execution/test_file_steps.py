@@ -251,6 +251,9 @@ def test_a_child_too_deep_is_a_permanent_error(mill: Mill) -> None:
     assert failure is not None
     assert (failure.kind, failure.step) == (FailureKind.PERMANENT, "emit")
     assert "when" in failure.help
+    guarded = [step("read_csv"), step("emit", guard="nothing"), WRITE]
+    (result,), _ = mill.run(guarded, orders[1])
+    assert result.failure is None, "too deep to emit, not to be worked on"
 
 
 def test_a_run_that_fails_emits_nothing(mill: Mill) -> None:
