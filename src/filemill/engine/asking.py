@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from filemill.engine.chain import Node
-from filemill.engine.counting import DETAILED, counts_of
+from filemill.engine.counting import counts_of
+from filemill.engine.tolerating import DETAILED
 from filemill.model.plan import StepPlan
 from filemill.model.runs import BadRecord, RunOrder
 from filemill.records.batch import Batch
@@ -90,6 +91,10 @@ class Context:
     def note_layout(self, order: int, layout: Layout) -> None:
         """For a reader: how one file is laid out; before its records, and also if it has none."""
         self._attempt.note_layout(order, layout)
+
+    def note_range(self, order: int, lines: int, types: Mapping[str, str]) -> None:
+        """For a reader at the end of a chunk: how many lines it had, and the types its columns have."""
+        self._attempt.note_range(order, lines, types)
 
     def drop(self, batch: Batch) -> None:
         """Count these records as dropped on purpose."""

@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from filemill.engine.asking import Context
 from filemill.engine.chain import Chain, Node
-from filemill.engine.counting import Counts, RunBook, StepBook, counts_of
+from filemill.engine.counting import Counts, StepBook, counts_of
 from filemill.engine.sending import Sends, Sinks
+from filemill.engine.tolerating import RunBook
 from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder
@@ -46,6 +47,10 @@ class Attempt:
         self.books = [StepBook(len(orders)) for _ in chain.all_nodes]
         self.runs = [RunBook() for _ in orders]
         self.records = [0] * len(orders)
+        self.lines = 0
+        """Of a chunk: how many lines it had."""
+        self.types: dict[str, str] = {}
+        """Of a chunk: the types its columns have."""
         self.branch_groups: dict[tuple[Node, ...], tuple[tuple[str, ...], str]] = {}
         self.sends = Sends(sinks, self.orders, hints, self._stand)
         self._steps: dict[int, Any] = {}
@@ -70,6 +75,11 @@ class Attempt:
                 self._read(node, number + 1)
                 return
             self._whole_files(node)
+
+    def cut(self) -> list[int]:
+        """Where the chunks of the only order's file end, as its reader says."""
+        ends: list[int] = self._open(self.chain.nodes[0]).cut()
+        return ends
 
     def close(self) -> None:
         """End what is still running for these steps; called once, whatever happened."""
@@ -121,6 +131,23 @@ class Attempt:
         self._layouts[file] = layout
         if layout.columns or layout.format != "csv":
             self._expect(file)  # a file of no bytes has no header to follow from
+
+    def note_range(self, order: int, lines: int, types: Mapping[str, str]) -> None:
+        """Take in what the reader of a chunk knows at its end; a chunk is read alone."""
+        del order
+        self.lines, self.types = lines, dict(types)
+
+    def learned(self) -> Hints:
+        """What the next chunk of the file has to know: types of its columns, and columns that functions made."""
+        nodes = self.chain.all_nodes
+        columns = {
+            nodes[index].plan.id: {0: names} for index, names in self._made.get(0, {}).items()
+        }
+        return Hints(types={0: self.types} if self.types else {}, columns=columns)
+
+    def layout_of(self, file: int) -> Layout:
+        """How a file is laid out, once its reader has noted it."""
+        return self._layouts[file]
 
     def _expect(self, file: int) -> None:
         headers = self.chain.headers.of(self._layouts[file], self._made.get(file, {}))

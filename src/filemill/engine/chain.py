@@ -9,7 +9,9 @@ from filemill.engine.headers import Headers
 from filemill.model.errors import FilemillError, PermanentError
 from filemill.model.plan import PipelinePlan, StepPlan
 from filemill.ports.registry import Registry
+from filemill.ports.step import Grain, Scope
 from filemill.records.expressions import Expression
+from filemill.records.functions import load
 
 
 class StepTrouble(PermanentError):
@@ -62,6 +64,18 @@ class Node:
         self.branches = tuple(
             tuple(Node(step, registry, index) for step in route.steps) for route in plan.routes
         )
+
+    def scope(self) -> Scope:
+        """What one call of the step may depend on; a user's function says it by its grain."""
+        if not self.dynamic:
+            scope: Scope = self.component.spec.scope
+            return scope
+        grain = load(self.plan.uses).grain
+        return Scope.FILE if grain in (Grain.STREAM, Grain.FILE) else Scope.RECORD
+
+    def counts_records(self) -> bool:
+        """Whether the step sees a record's number in its file."""
+        return self.dynamic and load(self.plan.uses).takes_context
 
     def after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns of a record that had these and went through this step, as far as the options tell."""

@@ -6,11 +6,8 @@ outside; what it added and filtered follows from these unless it did both to one
 
 from __future__ import annotations
 
-from filemill.model.runs import BadRecord, StepCount
+from filemill.model.runs import StepCount
 from filemill.records.batch import Batch
-
-DETAILED = 1_000
-"""Bad records of one run that are kept in detail; all are counted."""
 
 Counts = list[tuple[int, int]]
 """(order index, number of records) in the order of a batch."""
@@ -54,21 +51,3 @@ class StepBook:
                 )
             )
         return made
-
-
-class RunBook:
-    """One run's bad records and what was read of it."""
-
-    __slots__ = ("bad", "bad_by_step", "bad_total", "blank", "traceback")
-
-    def __init__(self) -> None:
-        self.bad: list[BadRecord] = []
-        self.bad_total = 0
-        self.bad_by_step: dict[str, int] = {}
-        self.blank = 0
-        self.traceback: dict[str, str] = {}
-        """The first traceback of each step's bad records."""
-
-    def first_of(self, step: str) -> BadRecord | None:
-        """The first bad record of that step, in the file's order, among those kept."""
-        return min((b for b in self.bad if b.step == step), key=lambda b: b.record, default=None)

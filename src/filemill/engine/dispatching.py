@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from filemill.engine import frames
+from filemill.engine.chunking import Chunked, ChunkedRuns
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
 from filemill.engine.supervisor import WorkerDied, WorkerPool
@@ -22,9 +23,11 @@ from filemill.model.errors import FailureKind, SystemFault
 from filemill.model.events import Emit
 from filemill.model.plan import PipelinePlan, Plan
 from filemill.model.runs import Failure, Publication, RunOrder, RunResult, StagedOutput
+from filemill.model.states import RunState
 from filemill.ports.clock import Clock, Steady
 from filemill.ports.content import Content
 from filemill.ports.ledger import Ledger
+from filemill.ports.sink import Sink
 
 GROUP = 256
 GROUP_BYTES = 32 << 20
@@ -46,6 +49,7 @@ class Dispatcher:
         content: Content,
         pool: WorkerPool,
         publisher: Publisher,
+        sinks: Mapping[str, Sink],
         clock: Clock,
         emit: Emit,
         trouble: Trouble,
@@ -74,6 +78,16 @@ class Dispatcher:
         self._loop: asyncio.Task[None] | None = None
         self._draining = False
         self._pausing = 0
+        self._chunked = ChunkedRuns(
+            plan=plan,
+            ledger=ledger,
+            pool=pool,
+            sinks=sinks,
+            trouble=trouble,
+            clock=clock,
+            emit=emit,
+            stopping=lambda: self._draining,
+        )
         self.crashed: BaseException | None = None
 
     def wake(self) -> None:
@@ -140,7 +154,8 @@ class Dispatcher:
                 if due is None:
                     return SLOWEST_POLL
                 return min(SLOWEST_POLL, max(0.0, (due - self._steady.ns()) / 1e9))
-            for batch in batches([self._with_path(order) for order in leased]):
+            placed = [self._with_path(order) for order in leased]
+            for batch in batches(placed, self._plan.chunk_size):
                 job = asyncio.create_task(self._execute(batch), name="execute")
                 self._jobs.add(job)
                 job.add_done_callback(self._job_done)
@@ -160,6 +175,11 @@ class Dispatcher:
         if pipeline is None:
             await self._verdicts.record([self._verdicts.homeless(order) for order in batch])
             return
+        if self._chunked.wants(batch):
+            chunked = await self._chunked.run(batch[0], pipeline, longest_step(pipeline))
+            if chunked is not None:
+                await self._settle_chunked(batch[0], chunked, pipeline)
+                return
         try:
             reply, output = await self._pool.run(
                 lambda job: frames.Execute(job, batch), longest_step(pipeline)
@@ -168,12 +188,39 @@ class Dispatcher:
             await self._verdicts.record(self._verdicts.after_death(batch, died, pipeline))
             return
         except SystemFault as fault:
-            await self._verdicts.record([self._verdicts.unstarted(o, fault) for o in batch])
-            await self._pause("workers", fault)
+            await self._give_back(batch, fault)
             return
         self._trouble.over("workers")
         assert isinstance(reply, frames.Executed), "an Execute is answered by Executed"  # noqa: S101
         await self._settle(batch, reply.results, output, pipeline)
+
+    async def _give_back(self, batch: Sequence[RunOrder], fault: SystemFault) -> None:
+        await self._verdicts.record([self._verdicts.unstarted(order, fault) for order in batch])
+        await self._pause("workers", fault)
+
+    async def _settle_chunked(
+        self, order: RunOrder, chunked: Chunked, pipeline: PipelinePlan
+    ) -> None:
+        """As for any job; what is joined of a run that ends here goes, unless it is on its way out."""
+        verdicts: list[Verdict] = []
+        if chunked.died is not None:
+            verdicts = self._verdicts.after_death([order], chunked.died, pipeline)
+        elif chunked.stopped:
+            verdicts = [self._verdicts.unfinished(order)]
+        elif chunked.result is not None:
+            self._trouble.over("workers")
+            verdicts = await self._settle([order], [chunked.result], chunked.output, pipeline)
+            if not verdicts and not chunked.result.hold:
+                return
+            if chunked.result.hold or verdicts[0].decision.state == RunState.DEAD:
+                await asyncio.to_thread(chunked.joint.abort)
+            return
+        elif chunked.fault is not None:
+            await self._give_back([order], chunked.fault)
+            return
+        await self._verdicts.record(verdicts)
+        if verdicts[0].decision.state == RunState.DEAD:
+            await asyncio.to_thread(chunked.joint.abort)
 
     async def _settle(
         self,
@@ -181,8 +228,8 @@ class Dispatcher:
         results: Sequence[RunResult],
         output: str,
         pipeline: PipelinePlan,
-    ) -> None:
-        """Hand what is staged to the publisher and what failed to the ledger."""
+    ) -> list[Verdict]:
+        """Hand what is staged to the publisher and what failed to the ledger; answers what became of the latter."""
         staged = []
         failed: list[Verdict] = []
         held: list[tuple[RunOrder, RunResult]] = []
@@ -206,6 +253,7 @@ class Dispatcher:
             await self._pause("stage", SystemFault(fault.message, help=fault.help))
         elif staged:
             self._trouble.over("stage")
+        return failed
 
     async def _pause(self, what: str, fault: SystemFault) -> None:
         """Lease nothing for a while; what failed is queued again and spent no attempt."""
@@ -217,8 +265,11 @@ class Dispatcher:
             self.wake()
 
 
-def batches(orders: Iterable[RunOrder]) -> Iterator[tuple[RunOrder, ...]]:
-    """Cut leased runs into jobs: one pipeline and revision each, at most 32 MiB, a solo run by itself."""
+def batches(orders: Iterable[RunOrder], big: int = GROUP_BYTES) -> Iterator[tuple[RunOrder, ...]]:
+    """Cut leased runs into jobs: one pipeline and revision each, at most 32 MiB; alone go solo runs and big files.
+
+    A file is big if it has more bytes than `big`.
+    """
     group: list[RunOrder] = []
     size = 0
     for order in orders:
@@ -226,6 +277,7 @@ def batches(orders: Iterable[RunOrder]) -> Iterator[tuple[RunOrder, ...]]:
             group
             and not order.solo
             and not group[0].solo
+            and max(order.file.size, group[0].file.size) <= big
             and group[0].pipeline == order.pipeline
             and group[0].revision == order.revision
             and size + order.file.size <= GROUP_BYTES

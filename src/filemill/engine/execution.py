@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from filemill.durable import Durable
 from filemill.engine.attempt import Attempt
 from filemill.engine.chain import Chain
-from filemill.engine.failures import FAILS, failure_of, over_tolerance
+from filemill.engine.chunk_work import ChunkWork
+from filemill.engine.failures import FAILS, failure_of
 from filemill.engine.sending import Sinks
+from filemill.engine.tolerating import over_tolerance
 from filemill.model.errors import FailureKind, PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import BadRecord, Failure, RunOrder, RunResult
@@ -37,6 +39,8 @@ class Executor:
         self._registry = registry
         self._chains: dict[str, Chain] = {}
         self._sinks = Sinks(plan, registry, durable)
+        self.chunks = ChunkWork(plan, self._chain, self._sinks)
+        """Pieces of big files, under the same plan."""
 
     def execute(
         self,

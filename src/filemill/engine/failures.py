@@ -10,7 +10,6 @@ import tempfile
 from polars.exceptions import PanicException
 
 from filemill.engine.chain import StepTrouble
-from filemill.engine.counting import RunBook
 from filemill.engine.work import measure
 from filemill.model.errors import (
     CrashError,
@@ -21,7 +20,6 @@ from filemill.model.errors import (
     TransientError,
 )
 from filemill.model.fingerprint import fingerprint
-from filemill.model.plan import Tolerance
 from filemill.model.runs import Failure
 from filemill.records.functions import user_traceback
 
@@ -106,32 +104,4 @@ def disk_fault(error: OSError, sink: str) -> SystemFault | None:
     return SystemFault(
         f"sink `{sink}`: {error.strerror or error}",
         help="make room on the disk, or look at its health; work goes on by itself then",
-    )
-
-
-def over_tolerance(
-    book: RunBook, records: int, pipeline: str, tolerance: Tolerance
-) -> Failure | None:
-    """The failure of a run with more bad records than its pipeline tolerates, or None."""
-    if not book.bad_total or tolerance.allows(book.bad_total, records):
-        return None
-    step = max(book.bad_by_step, key=lambda name: book.bad_by_step[name])
-    first = book.first_of(step)
-    allowed = f"{tolerance.count}" if tolerance.share is None else f"{tolerance.share:.4%}"
-    allowed = allowed if tolerance.share is None else allowed.rstrip("0%").rstrip(".") + "%"
-    head = (
-        f"{book.bad_total:,} of {records:,} record{'s' if records != 1 else ''} "
-        f"{'are' if book.bad_total != 1 else 'is'} bad (tolerance {allowed})"
-    )
-    where = f"; the first, on line {first.line}: {first.message}" if first else ""
-    error = first.error if first else "BadRecords"
-    return Failure(
-        kind=FailureKind.PERMANENT,
-        step=step,
-        error="BadRecords",
-        message=head + where,
-        help="mend the records and drop the file again, or let the pipeline's `tolerance:` allow some",
-        traceback=book.traceback.get(step, ""),
-        # Grouped by what is wrong with the first record, not by how many there are.
-        fingerprint=fingerprint(pipeline, step, error, first.message if first else ""),
     )

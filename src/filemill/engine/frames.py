@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 import msgspec
 
+from filemill.engine.chunks import ChunkDone, Cut
 from filemill.model.files import Facts, FileRef
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder, RunResult
 from filemill.ports.describe import Answers, Question
+from filemill.records.layout import Hints
 from filemill.routing.explaining import Explanation
 
 _LENGTH = struct.Struct(">I")
@@ -39,6 +41,21 @@ class Execute(msgspec.Struct, frozen=True, tag="execute"):
 
     job: int
     orders: tuple[RunOrder, ...]
+
+
+class CutUp(msgspec.Struct, frozen=True, tag="cut"):
+    """Server: say where the chunks of this big file end."""
+
+    job: int
+    order: RunOrder
+
+
+class ExecuteChunk(msgspec.Struct, frozen=True, tag="chunk"):
+    """Server: work on the chunk that the order names, knowing what earlier chunks found out."""
+
+    job: int
+    order: RunOrder
+    hints: Hints
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -82,6 +99,22 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
     spent: bool = False
 
 
+class CutDone(msgspec.Struct, frozen=True, tag="cut_done"):
+    """Worker: how a file is cut."""
+
+    job: int
+    cut: Cut
+
+
+class ChunkExecuted(msgspec.Struct, frozen=True, tag="chunk_executed"):
+    """Worker: what a chunk came to."""
+
+    job: int
+    done: ChunkDone
+    resident: int = 0
+    spent: bool = False
+
+
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
     """Worker: answers to an Ask."""
 
@@ -103,8 +136,8 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     help: str = ""
 
 
-ToWorker = Setup | Inspect | Execute | Ask | Explain
-FromWorker = Ready | Inspected | Executed | Answered | Explained | Broken
+ToWorker = Setup | Inspect | Execute | CutUp | ExecuteChunk | Ask | Explain
+FromWorker = Ready | Inspected | Executed | CutDone | ChunkExecuted | Answered | Explained | Broken
 
 _ENCODER = msgspec.msgpack.Encoder()
 _TO_WORKER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToWorker)

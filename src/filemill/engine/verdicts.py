@@ -89,6 +89,13 @@ class Verdicts:
                 verdicts.append(_given_back(order, failure, solo=order.solo or group))
         return verdicts
 
+    def unfinished(self, order: RunOrder) -> Verdict:
+        """The server drains in the middle of a big file: queued again at no cost, and what is done is kept."""
+        failure = Failure(
+            FailureKind.INTERRUPTED, "worker", "Interrupted", "the server was stopped meanwhile"
+        )
+        return _given_back(order, failure, solo=order.solo)
+
     def unstarted(self, order: RunOrder, fault: SystemFault) -> Verdict:
         """No worker could be started: queued again, at no cost."""
         name = type(fault).__name__

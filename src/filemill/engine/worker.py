@@ -69,11 +69,13 @@ class Worker:
             self.connection.sendall(frames.pack(reply))
             if isinstance(reply, frames.Broken):
                 return
-            if isinstance(message, frames.Execute):
+            if isinstance(message, frames.Execute | frames.CutUp | frames.ExecuteChunk):
                 # Only now: until the answer is out, whoever broke the worker has to be on the page.
                 self.page.announce(message.job, [])
 
     def _answer(self, message: frames.ToWorker) -> frames.FromWorker:
+        if self.executor is not None:
+            self.executor.chunks.release()
         match message:
             case frames.Setup(plan):
                 return self._set_up(plan)
@@ -88,6 +90,8 @@ class Worker:
             case frames.Explain(job, file):
                 assert self.plan is not None, "Setup comes first"  # noqa: S101
                 return frames.Explained(job, explain(file, self.plan))
+            case frames.CutUp() | frames.ExecuteChunk():
+                return self._in_chunks(message)
             case frames.Execute(job, orders):
                 assert self.executor is not None, "Setup comes first"  # noqa: S101
                 results = self.executor.execute(
@@ -117,6 +121,23 @@ class Worker:
                 stream.flush()
         self.surroundings.restore()
         empty(self.work)
+
+    def _in_chunks(self, message: frames.CutUp | frames.ExecuteChunk) -> frames.FromWorker:
+        assert self.executor is not None, "Setup comes first"  # noqa: S101
+        job, work = message.job, self.executor.chunks
+        if isinstance(message, frames.CutUp):
+            self._begin(job, [message.order])
+            cut = work.cut(message.order)
+            self._clean()
+            return frames.CutDone(job, cut)
+        done = work.execute(
+            message.order,
+            message.hints,
+            lambda some: self._begin(job, some),
+            self.page.progress,
+        )
+        self._clean()
+        return frames.ChunkExecuted(job, done, resident_bytes(), self.surroundings.spent)
 
     def _set_up(self, plan: Plan) -> frames.FromWorker:
         if plan.root not in sys.path:

@@ -68,6 +68,10 @@ class CsvReader(RecordReader):
         """Blank lines, then the header: its columns, the separator, the line ending."""
         return self.headers.head(block, final=final)
 
+    def quote_of(self, layout: Layout) -> bytes | None:
+        """What quotes a cell."""
+        return layout.dialect.quote.encode() if layout.dialect.quote is not None else None
+
     def parse(
         self, block: bytes, pieces: Sequence[Piece], layout: Layout, *, final: bool
     ) -> Parsed:

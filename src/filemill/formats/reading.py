@@ -4,6 +4,10 @@ One batch per chunk of a big file, read in sequence, the unfinished record carri
 bounded by `chunk_size` and `max_record`, whatever the file's size. Many small files make one block that is split
 natively once, because what costs there is the overhead per frame, not the bytes.
 
+A big file can also be read one chunk at a time, by whoever is idle: `cut` says where chunks may end, an order's `chunk`
+which bytes are asked for. A chunk begins where a record does if the one before it ended where a record does, and that
+is proven by reading it; so a wrong guess of `cut` is always noticed (`Drifted`).
+
 What a reader answers never depends on the chunk size or on the company a file is read in.
 """
 
@@ -18,16 +22,19 @@ import msgspec
 import polars as pl
 
 from filemill.formats.ahead import Notes, ahead
+from filemill.formats.cutting import cut_lines, cut_quoted
 from filemill.formats.opening import finished, read_whole, refuse_foreign
 from filemill.formats.placing import Piece, Placed, sanitize
-from filemill.model.runs import BadRecord, RunOrder
+from filemill.model.runs import BadRecord, ChunkRange, RunOrder
 from filemill.records.batch import Batch
-from filemill.records.layout import UNKNOWN, Hints, Layout, Restart, widen
+from filemill.records.layout import UNKNOWN, Drifted, Hints, Layout, Restart, widen
 
 SMALL = 128 << 10
 """Files up to this size are read in groups."""
 GROUP = 512
 _PEEK = 4096
+_HEAD = 64 << 10
+"""Bytes in which a file's head is looked for first."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -48,6 +55,8 @@ class ReadRequest:
     count_records: Callable[[int, int], None]
     note_layout: Callable[[int, Layout], None] = lambda _order, _layout: None
     """Told once a file, before its records and also if it has none: how it is laid out."""
+    note_range: Callable[[int, int, Mapping[str, str]], None] = lambda _order, _lines, _types: None
+    """Told at the end of a chunk: how many lines it had, and the types its columns have."""
     needs: frozenset[str] | None = frozenset()
     named: frozenset[str] = frozenset()
     types: Mapping[str, str] = field(default_factory=dict)
@@ -104,12 +113,13 @@ class RecordReader(ABC):
         Raises:
             PermanentError: a file as a whole cannot be read: not UTF-8 text, or a header that is wrong.
             Restart: a later chunk widened an inferred type.
+            Drifted: a chunk that was asked for does not end where a record does.
             OSError: the file could not be read.
         """
         group: list[tuple[Layout, Piece, bytes]] = []
         size = 0
         for index, order in enumerate(self.request.orders):
-            if order.file.size > min(SMALL, self.request.chunk_size):
+            if order.file.size > min(SMALL, self.request.chunk_size) or order.chunk is not None:
                 yield from self._flush(group)
                 group, size = [], 0
                 yield from self._read_big(index, order)
@@ -124,6 +134,25 @@ class RecordReader(ABC):
             group.append(member)
             size += len(member[2])
         yield from self._flush(group)
+
+    def cut(self) -> list[int]:
+        """Where the chunks of the request's only order end, the file's size last; its layout is noted."""
+        (order,) = self.request.orders
+        descriptor = os.open(order.file.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            head, mark = self._head_of(descriptor)
+            self.request.note_layout(0, head.layout)
+            begins, size = mark + head.used, order.file.size
+            quote = self.quote_of(head.layout)
+            if quote is None:
+                return cut_lines(descriptor, begins, size, self.request.chunk_size)
+            return cut_quoted(descriptor, begins, size, self.request.chunk_size, quote)
+        finally:
+            os.close(descriptor)
+
+    def quote_of(self, layout: Layout) -> bytes | None:  # noqa: ARG002 -- for formats that have one
+        """The character between two of which a line ending is no record's end."""
+        return None
 
     @abstractmethod
     def head(self, block: bytes, *, final: bool) -> Head | None:
@@ -176,9 +205,9 @@ class RecordReader(ABC):
         yield from self._deliver(parsed.placed, layout, alone=len(group) == 1)
 
     def _read_big(self, index: int, order: RunOrder) -> Iterator[Batch]:
-        """One file in chunks; one of several chunks is read ahead."""
+        """One file in chunks, or one chunk of it; a file of several chunks is read ahead."""
         self._begin(index)
-        if order.file.size <= self.request.chunk_size:
+        if order.file.size <= self.request.chunk_size or order.chunk is not None:
             yield from self._read_opened(index, order)
             return
         told, notes = self.request, Notes()
@@ -197,44 +226,77 @@ class RecordReader(ABC):
     def _read_opened(self, index: int, order: RunOrder) -> Generator[Batch, None, None]:
         descriptor = os.open(order.file.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            yield from self._read_chunks(index, descriptor)
+            head, mark = self._head_of(descriptor)
+            self.request.note_layout(index, head.layout)
+            chunk = order.chunk
+            if chunk is not None and chunk.number > 0:
+                yield from self._read_later_chunk(index, descriptor, head.layout, order, chunk)
+                return
+            if head.blank:
+                self.request.count_blank(index, head.blank)
+            cursor = _Cursor(mark + head.used, 1 + head.lines)
+            end = None if chunk is None or chunk.end >= order.file.size else chunk.end
+            yield from self._read_to(index, descriptor, cursor, head.layout, end)
+            if chunk is not None:
+                self.request.note_range(index, cursor.line - 1, self._types)
         finally:
             os.close(descriptor)
+
+    def _read_later_chunk(
+        self, index: int, descriptor: int, layout: Layout, order: RunOrder, chunk: ChunkRange
+    ) -> Iterator[Batch]:
+        """A chunk whose types are those that the chunks before it have; another one is a wider one."""
+        self._settled = set(self._types)
+        cursor = _Cursor(chunk.start, chunk.first_line, chunk.first_record)
+        end = None if chunk.end >= order.file.size else chunk.end
+        yield from self._read_to(index, descriptor, cursor, layout, end)
+        self.request.note_range(index, cursor.line - chunk.first_line, self._types)
+
+    def _head_of(self, descriptor: int) -> tuple[Head, int]:
+        """What the start of a file says, and how many bytes its mark has."""
+        peek = os.pread(descriptor, _PEEK, 0)
+        refuse_foreign(peek)
+        mark = len(_BOM) if peek.startswith(_BOM) else 0
+        size = _HEAD
+        while True:
+            block = os.pread(descriptor, size, mark)
+            head = self.head(block, final=False)
+            if head is None and len(block) < size:
+                head = self.head(block, final=True)
+                if head is None:
+                    raise AssertionError("a whole file always has a head")
+            if head is not None:
+                return head, mark
+            size *= 4
 
     def _begin(self, index: int) -> None:
         """Forget the last file's types; begin with those an earlier reading of this one widened."""
         self._types = dict(self.request.hints.types.get(index, {}))
         self._settled = set()
 
-    def _read_chunks(self, index: int, descriptor: int) -> Iterator[Batch]:
-        peek = os.pread(descriptor, _PEEK, 0)
-        refuse_foreign(peek)
-        cursor = _Cursor(position=len(_BOM) if peek.startswith(_BOM) else 0)
-        head: Head | None = None
+    def _read_to(
+        self, index: int, descriptor: int, cursor: _Cursor, layout: Layout, end: int | None
+    ) -> Iterator[Batch]:
+        """The records from the cursor to `end`, where one has to end, or to the end of the file."""
         final = False
         while not final:
-            # What the last chunk left is read again: that is cheaper than joining it to the next.
+            # What the last block left is read again: that is cheaper than joining it to the next.
             size = cursor.carry + self.request.chunk_size
+            if end is not None:
+                size = min(size, end - cursor.position)
             block = os.pread(descriptor, size, cursor.position)
             final = len(block) == cursor.carry
             cursor.carry = 0
-            if head is None:
-                head = self.head(block, final=final)
-                if head is None:
-                    cursor.carry = len(block)
-                    continue
-                self.request.note_layout(index, head.layout)
-                if head.blank:
-                    self.request.count_blank(index, head.blank)
-                block = block[head.used :]
-                cursor.position += head.used
-                cursor.line += head.lines
+            if final and end is not None:
+                if block or cursor.skip is not None:
+                    raise Drifted
+                return
             if final and block:
-                block = finished(block, head.layout)
+                block = finished(block, layout)
             if cursor.skip is not None:
                 block = self._pass_skipped(index, cursor, cursor.skip, block, final=final)
             if block:
-                yield from self._take(index, cursor, block, head.layout, final=final)
+                yield from self._take(index, cursor, block, layout, final=final)
 
     def _take(
         self, index: int, cursor: _Cursor, block: bytes, layout: Layout, *, final: bool

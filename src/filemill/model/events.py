@@ -101,6 +101,18 @@ class FileDisposed(Event, frozen=True):
     how: str
 
 
+class RunProgressed(Event, frozen=True):
+    """A big file is so far: `done` of `chunks` are joined. `resumed`: that is where this attempt begins."""
+
+    run: str
+    file: str
+    relative: bytes
+    pipeline: str
+    done: int
+    chunks: int
+    resumed: bool = False
+
+
 class RunFinished(Event, frozen=True):
     """All outputs published. `outputs` is (sink, records, target name) of each."""
 

@@ -9,13 +9,17 @@ from filemill.model.files import FileRef
 
 
 class ChunkRange(msgspec.Struct, frozen=True):
-    """One record-aligned piece of a big file: chunk `number` of bytes `start` to `end` (exclusive)."""
+    """One record-aligned piece of a big file: chunk `number` of bytes `start` to `end` (exclusive).
+
+    The first one begins at byte 0, before a mark and a header. Where chunks are worked on beside one another nobody
+    knows yet how many records and lines came before: then both counts begin at 1 in each.
+    """
 
     number: int
     start: int
     end: int
-    first_record: int
-    first_line: int
+    first_record: int = 1
+    first_line: int = 1
 
 
 class RunOrder(msgspec.Struct, frozen=True):
@@ -80,6 +84,8 @@ class StagedOutput(msgspec.Struct, frozen=True):
     records: int
     mode: str = "suffix"
     """What a taken name does: `suffix`, `replace` or `fail`."""
+    header: bytes = b""
+    """Of a chunk's part: what stands before the first part of the output; not among the part's bytes."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -120,6 +126,48 @@ class RunResult(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     hold: str = ""
     """A person's message when a step asked to hold the run."""
+    chunks: int = 0
+    """How many chunks the file was worked on in; 0: as a whole."""
+
+
+class ChunkResult(msgspec.Struct, frozen=True):
+    """One chunk's end as a worker reports it; its outputs are parts, not synced, that wait to be joined in order.
+
+    Numbers of records and lines count from the chunk's `first_record` and `first_line`.
+    """
+
+    run: str
+    fence: int
+    number: int
+    parts: tuple[StagedOutput, ...] = ()
+    steps: tuple[StepCount, ...] = ()
+    bad: tuple[BadRecord, ...] = ()
+    bad_total: int = 0
+    bad_by_step: dict[str, int] = msgspec.field(default_factory=dict)
+    tracebacks: dict[str, str] = msgspec.field(default_factory=dict)
+    """By step: the first bad record's."""
+    records: int = 0
+    blank: int = 0
+    lines: int = 0
+    """Physical lines it has, a header's among them."""
+    took_ns: int = 0
+    failure: Failure | None = None
+    hold: str = ""
+    drifted: bool = False
+    """It does not end where a record does: the file was cut in the wrong place and must be read in sequence."""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """How far one output has been joined of a run's chunks: its first `size` bytes, of which `digest` is the sha256."""
+
+    publication: str
+    sink: str
+    name: bytes
+    staged: bytes
+    size: int
+    digest: str
+    records: int
+    mode: str
 
 
 class Publication(msgspec.Struct, frozen=True):

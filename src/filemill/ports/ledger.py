@@ -20,7 +20,7 @@ from typing import Protocol
 import msgspec
 
 from filemill.model.files import Claim, Facts, FileRef
-from filemill.model.runs import Failure, Publication, RunOrder, RunResult
+from filemill.model.runs import ChunkRange, Failure, Publication, RunOrder, RunResult
 
 
 class Routing(msgspec.Struct, frozen=True):
@@ -86,6 +86,18 @@ class Stage(msgspec.Struct, frozen=True):
     at_ns: int
 
 
+class Checkpoint(msgspec.Struct, frozen=True):
+    """One chunk of a running run is done: all chunks up to it are joined to `staged`."""
+
+    run: str
+    fence: int
+    chunk: ChunkRange
+    staged: tuple[bytes, ...]
+    """Absolute paths of the outputs as far as they are joined: a sink's `sweep` must spare them."""
+    state: bytes
+    """The engine's own: whatever it needs to go on from here."""
+
+
 class Recovered(msgspec.Struct, frozen=True):
     """What a former server left behind; everything here is this server's now."""
 
@@ -104,7 +116,9 @@ class Recovered(msgspec.Struct, frozen=True):
     undisposed: tuple[str, ...]
     """Files all of whose runs are done and whose `after:` is not yet applied."""
     kept_staged: tuple[bytes, ...] = ()
-    """Staged files of dead runs, which wait to be redriven: a sink's `sweep` must spare them."""
+    """Staged files of dead runs, which wait to be redriven, and those that checkpoints name: a sink's `sweep` must
+    spare them.
+    """
 
 
 class Disposal(msgspec.Struct, frozen=True):
@@ -184,6 +198,21 @@ class Ledger(Protocol):
 
     async def stage(self, stages: Sequence[Stage]) -> list[bool]:
         """RUNNING -> PUBLISHING under the same fence: publications, attempt and bad records recorded."""
+        ...
+
+    async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> list[bool]:
+        """Note that chunks of RUNNING runs are done, under the same fence.
+
+        They go when their run is staged, or ends dead or held; they stay while it waits to be tried again.
+        """
+        ...
+
+    async def checkpoints(self, run: str) -> list[Checkpoint]:
+        """A run's checkpoints, by chunk number."""
+        ...
+
+    async def forget_checkpoints(self, runs: Sequence[str]) -> None:
+        """Forget what these runs' chunks did: they begin anew."""
         ...
 
     async def rename_output(self, publication: str, name: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import msgspec
 from pydantic import BaseModel
 
-from filemill.model.runs import Publication, RunOrder, StagedOutput
+from filemill.model.runs import Mark, Publication, RunOrder, StagedOutput
 
 if TYPE_CHECKING:
     from filemill.durable import Durable
@@ -53,6 +53,9 @@ class Stager(Protocol):
     `expect` comes before a run's records and may come again; `write` and `write_file` may be called any number of
     times in record order; `finish` once, or `abort`. Nothing is visible to a consumer, ever. A run that never got a
     record yields no output (unless `empty: write`).
+
+    An order with a `chunk` yields parts: staged beside the output they will be joined to, without its header, and not
+    synced.
     """
 
     def expect(self, order: int, layout: Layout, *, more: bool) -> None:
@@ -83,8 +86,43 @@ class Stager(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Of parts, after `finish`: the server has received them. Idempotent."""
+        ...
+
     def abort(self) -> None:
         """Remove everything staged. Idempotent; never raises."""
+        ...
+
+
+class Joining(Protocol):
+    """The server's half for one run whose file is worked on in chunks: parts become one output, in order.
+
+    Used by one thread at a time. What is joined is durable only after `finish`.
+    """
+
+    def append(self, part: StagedOutput) -> None:
+        """Join the next part; the first one's header goes before it. The part itself stays.
+
+        Raises:
+            OSError: the part is gone, or the disk is full or failing: nothing of the part counts.
+        """
+        ...
+
+    def mark(self) -> Mark | None:
+        """How far it is, to go on from there after a crash; None before the first part."""
+        ...
+
+    def finish(self) -> StagedOutput | None:
+        """Sync it and answer with what the ledger will know of it; None if no part came."""
+        ...
+
+    def leave(self) -> None:
+        """Let go of it as it is; what is marked can be taken up again. Idempotent."""
+        ...
+
+    def abort(self) -> None:
+        """Remove what was joined, also after `leave`. Idempotent; never raises."""
         ...
 
 
@@ -108,6 +146,29 @@ class Sink(Protocol):
         self, orders: Sequence[RunOrder], headers: Mapping[int, tuple[str, ...]] | None = None
     ) -> Stager:
         """A worker's stager for these runs. `headers`: by order, columns that an earlier try found out too late."""
+        ...
+
+    def joins(self, read_as: str, *, more: bool) -> bool:
+        """Say whether an output can be joined from parts that were encoded apart from one another.
+
+        `read_as` is the reader's format; `more`: only the records tell which columns there are.
+        """
+        ...
+
+    def joining(self, fence: int, mark: Mark | None = None) -> Joining | None:
+        """Join one run's parts; with a mark, go on from there. None: the marked bytes are not there any more."""
+        ...
+
+    def receive(self, part: StagedOutput) -> StagedOutput:
+        """Take a part over from its worker, as soon as that has answered; the part to be joined or forgotten.
+
+        Raises:
+            OSError: the part is gone, with its worker.
+        """
+        ...
+
+    def forget(self, staged: Sequence[bytes]) -> None:
+        """Remove received parts, each once; those that are gone are no error."""
         ...
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -159,6 +159,10 @@ class StepContext(Protocol):
         """For a reader: how one file is laid out; before its records, and also if it has none."""
         ...
 
+    def note_range(self, order: int, lines: int, types: Mapping[str, str]) -> None:
+        """For a reader at the end of a chunk: how many lines it had, and the types its columns have."""
+        ...
+
     def drop(self, batch: Batch) -> None:
         """Count these records as dropped on purpose; for a step that answers with no batch (`route`)."""
         ...
@@ -200,6 +204,18 @@ class Reader(Step, Protocol):
 
     def read(self) -> Iterator[Batch]:
         """Batches of the context's orders: consecutive records of one file, or many small files at once."""
+        ...
+
+
+@runtime_checkable
+class Cuts(Reader, Protocol):
+    """A reader whose files can be read in chunks, in any order. An order's `chunk` says which bytes are asked for."""
+
+    def cut(self) -> list[int]:
+        """Where the chunks of the context's only order end, the file's size last; its layout is noted.
+
+        A cut may be a guess, if `read` raises `Drifted` where the records do not bear it out.
+        """
         ...
 
 

@@ -98,6 +98,13 @@ class Restart(Exception):
         self.hints = hints
 
 
+class Drifted(Exception):
+    """A chunk does not end where a record does: it was cut by a guess that the records do not bear out.
+
+    Raised by a reader; the file is then read in sequence, which is always right.
+    """
+
+
 def widen(one: str, other: str) -> str:
     """The narrowest type that takes the values of both."""
     if other in (one, UNKNOWN):

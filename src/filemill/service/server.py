@@ -221,6 +221,7 @@ class Server:
             content=self.content,
             pool=self.pool,
             publisher=self.publisher,
+            sinks=self.sinks,
             clock=clock,
             emit=emit,
             trouble=self.trouble,

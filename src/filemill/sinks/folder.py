@@ -13,6 +13,7 @@ A name that belongs to another inode is never replaced, unless the sink says `co
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -20,6 +21,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import msgspec
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -32,14 +34,15 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from filemill.model.errors import UsageError
-from filemill.model.runs import Publication, RunOrder
+from filemill.model.runs import Mark, Publication, RunOrder, StagedOutput
 from filemill.ports.sink import Published, SinkContext, SinkSpec
 from filemill.sinks import naming
 
 if TYPE_CHECKING:
-    from filemill.ports.sink import Stager
+    from filemill.ports.sink import Joining, Stager
 
-_STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+\Z")
+_STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.[0-9]+)?\Z")
+_HELD = b"/proc/self/fd/"
 _PROBES = (b"probe-1", b"probe-2")
 
 
@@ -158,7 +161,41 @@ class FolderSink:
         )
         return FolderStager(staging, self._durable, orders, headers or {})
 
+    def joins(self, read_as: str, *, more: bool) -> bool:
+        """Say whether an output can be joined from parts that were encoded apart from one another."""
+        if self._options.as_ == "received":
+            return True
+        wanted = self._options.format or read_as
+        return wanted in ("lines", "jsonl") or (wanted == "csv" and not more)
+
     # -- the server's half ------------------------------------------------------------------------
+
+    def joining(self, fence: int, mark: Mark | None = None) -> Joining | None:
+        """Join one run's parts; with a mark, go on from there. None: the marked bytes are not there any more."""
+        from filemill.sinks.joining import FolderJoining  # noqa: PLC0415 -- big files only
+
+        joining = FolderJoining(self._durable, self._folder, fence, self._options.mode)
+        return joining if mark is None or joining.go_on(mark) else None
+
+    def receive(self, part: StagedOutput) -> StagedOutput:
+        """Take a part over from its worker; one in the worker's memory is held open here from now on.
+
+        Raises:
+            OSError: the worker is gone.
+        """
+        if not part.staged.startswith(b"/proc/"):
+            return part
+        descriptor = os.open(part.staged, os.O_RDONLY | os.O_CLOEXEC)
+        return msgspec.structs.replace(part, staged=_HELD + b"%d" % descriptor)
+
+    def forget(self, staged: Sequence[bytes]) -> None:
+        """Remove staged parts; those that are gone are no error."""
+        for path in staged:
+            if path.startswith(_HELD):
+                os.close(int(path.removeprefix(_HELD)))
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                self._durable.unlink(path)
 
     def prepare(self) -> None:
         """Make the folder and its staging folder, and prove that renaming never replaces here.

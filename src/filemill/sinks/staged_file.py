@@ -26,11 +26,19 @@ _COPY_ELSEWHERE = {
     *(errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY),
     errno.EIO,  # only reading and writing one after the other tell whose it is
 }
+_MEMORY = hasattr(os, "memfd_create")
+_PART_IN_MEMORY = 64 << 20
+"""Bytes of one part; a chunk's outputs have about as many as the chunk, unless steps multiply records."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class StagedFile:
     """One output on its way: `name` is the wanted one, its bytes go to `<folder>/<publication>.<fence>`.
+
+    Of an order with a chunk it is a part of the output, without the header, which goes before the first part only, and
+    without a digest, which is taken when the parts are joined. A part is in this process's memory, where the server
+    can open it until it is released: writing it to a disk would cost as much as making it. One that is too large for
+    that is at `<folder>/<publication>.<fence>.<chunk>`.
 
     What is added waits in memory until `flush` or `close`. Methods that touch the disk raise OSError.
     """
@@ -41,7 +49,9 @@ class StagedFile:
         "_digest",
         "_folder",
         "_handed",
+        "_in_memory",
         "_known_digest",
+        "_part",
         "_path",
         "_pieces",
         "_publication",
@@ -66,7 +76,11 @@ class StagedFile:
         self._sink = sink
         self._folder = folder
         self._publication = publication_id(order.run, sink, name)
+        self._part = order.chunk is not None
+        self._in_memory = self._part and _MEMORY
         self._path = b"%s/%s.%d" % (folder, self._publication.encode(), order.fence)
+        if order.chunk is not None:
+            self._path += b".%d" % order.chunk.number
         self._descriptor = -1
         self._pieces: list[memoryview] = []
         self._size = 0
@@ -78,6 +92,8 @@ class StagedFile:
     @property
     def path(self) -> bytes:
         """Where it is staged."""
+        if self._in_memory:
+            return b"/proc/%d/fd/%d" % (os.getpid(), self._descriptor)
         return self._path
 
     def add(self, piece: memoryview, records: int) -> None:
@@ -94,9 +110,11 @@ class StagedFile:
         self._settle()
         pieces, self._pieces = self._pieces, []
         waiting, self.waiting = self.waiting, 0
+        if self._in_memory and self._size + waiting > _PART_IN_MEMORY:
+            self._to_disk(durable)
         if self._descriptor < 0:
             self._open(durable)
-            if self.header:
+            if self.header and not self._part:
                 pieces.insert(0, memoryview(self.header))
         if waiting < _BESIDE:
             self._write(pieces, durable)
@@ -111,7 +129,8 @@ class StagedFile:
 
     def _write(self, pieces: list[memoryview], durable: Durable) -> None:
         for piece in pieces:
-            self._digest.update(piece)
+            if not self._part:
+                self._digest.update(piece)
             self._size += len(piece)
         at = 0
         while at < len(pieces):
@@ -121,7 +140,7 @@ class StagedFile:
                 at += 1
             if written:
                 pieces[at] = pieces[at][written:]
-        if self._size - self._handed >= _WRITEBACK:
+        if not self._part and self._size - self._handed >= _WRITEBACK:
             durable.begin_writeback(self._descriptor, self._handed, self._size - self._handed)
             self._handed = self._size
 
@@ -156,33 +175,54 @@ class StagedFile:
         if mode is not None:
             os.fchmod(self._descriptor, mode)
         status = os.fstat(self._descriptor)
-        descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
+        if not self._in_memory:
+            self.release()
         return StagedOutput(
             publication=self._publication,
             sink=self._sink,
             name=self.name,
-            staged=self._path,
+            staged=self.path,
             device=status.st_dev,
             inode=status.st_ino,
             size=self._size,
-            digest=self._known_digest or self._digest.hexdigest(),
+            digest=self._known_digest or ("" if self._part else self._digest.hexdigest()),
             records=self.records,
             mode=collision,
+            header=self.header if self._part else b"",
         )
+
+    def release(self) -> None:
+        """Close it: a part in memory is gone then, unless somebody has opened it. Idempotent."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
 
     def discard(self, durable: Durable) -> None:
         """Remove it, if it was made. Never raises: what stays is swept at the next start."""
         with contextlib.suppress(OSError):
             self._settle()
         with contextlib.suppress(OSError):
-            if self._descriptor >= 0:
-                descriptor, self._descriptor = self._descriptor, -1
-                os.close(descriptor)
-        with contextlib.suppress(OSError):
-            durable.unlink(self._path)
+            self.release()
+        if not self._in_memory:
+            with contextlib.suppress(OSError):
+                durable.unlink(self._path)
+
+    def _to_disk(self, durable: Durable) -> None:
+        """Go on in a file what was begun in memory."""
+        memory, self._descriptor, self._in_memory = self._descriptor, -1, False
+        self._open(durable)
+        if memory >= 0:
+            try:
+                os.lseek(memory, 0, os.SEEK_SET)
+                while _read_and_write(memory, self._descriptor, _COPY):
+                    pass
+            finally:
+                os.close(memory)
 
     def _open(self, durable: Durable) -> None:
+        if self._in_memory:
+            self._descriptor = os.memfd_create("filemill part")
+            return
         try:
             self._descriptor = os.open(self._path, _FLAGS, 0o666)
         except (

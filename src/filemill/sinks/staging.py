@@ -87,6 +87,7 @@ class FolderStager:
         self._sheets: dict[int, Sheet] = {}
         self._dropped: set[int] = set()
         self._waiting = 0
+        self._in_parts = any(order.chunk is not None for order in orders)
 
     def expect(self, order: int, layout: Layout, *, more: bool) -> None:
         """Say which columns a run's csv output has (those of `layout`), with records and without.
@@ -183,13 +184,18 @@ class FolderStager:
                         self._durable, self._staging.collision, self._staging.mode
                     )
                     staged[self._orders[index].run] = [output]
-                if staged:
+                if staged and not self._in_parts:
                     paths = [output.staged for (output,) in staged.values()]
                     self._durable.sync_group(paths, [self._staging.folder])
         except SystemFault:
             self.abort()
             raise
         return staged
+
+    def release(self) -> None:
+        """Let go of parts in memory, which the server has taken over."""
+        for output in self._outputs.values():
+            output.release()
 
     def abort(self) -> None:
         """Remove everything staged, also after `finish` (when another sink of the run failed). Never raises."""

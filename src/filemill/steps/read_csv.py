@@ -11,6 +11,7 @@ from filemill.ports.step import Form, StepContext, StepSpec, Uses
 from filemill.steps.reading import TYPES_HELP, ColumnType, request_of
 
 if TYPE_CHECKING:
+    from filemill.formats.csv import CsvReader
     from filemill.records.batch import Batch
 
 
@@ -70,14 +71,20 @@ class ReadCsv:
 
     def read(self) -> Iterator[Batch]:
         """Batches of rows."""
+        yield from self._reader().read()
+
+    def cut(self) -> list[int]:
+        """Where its chunks end: at rows, as far as counting quotes tells."""
+        return self._reader().cut()
+
+    def _reader(self) -> CsvReader:
         from filemill.formats.csv import CsvReader  # noqa: PLC0415 -- keeps Polars out of `check`
 
         options = self.options
-        reader = CsvReader(
+        return CsvReader(
             request_of(self.context, options.types),
             separator=options.separator,
             quote=None if options.quoting == "none" else options.quote,
             header=options.header,
             columns=options.columns,
         )
-        yield from reader.read()

@@ -11,6 +11,7 @@ from filemill.ports.step import Form, StepContext, StepSpec, Uses
 from filemill.steps.reading import TYPES_HELP, ColumnType, request_of
 
 if TYPE_CHECKING:
+    from filemill.formats.jsonl import JsonlReader
     from filemill.records.batch import Batch
 
 
@@ -44,6 +45,13 @@ class ReadJsonl:
 
     def read(self) -> Iterator[Batch]:
         """Batches of objects."""
+        yield from self._reader().read()
+
+    def cut(self) -> list[int]:
+        """Where its chunks end: behind a line."""
+        return self._reader().cut()
+
+    def _reader(self) -> JsonlReader:
         from filemill.formats.jsonl import JsonlReader  # noqa: PLC0415 -- keeps Polars out of `check`
 
-        yield from JsonlReader(request_of(self.context, self.options.types)).read()
+        return JsonlReader(request_of(self.context, self.options.types))

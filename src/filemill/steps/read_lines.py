@@ -11,6 +11,7 @@ from filemill.ports.step import Form, StepContext, StepSpec, Uses
 from filemill.steps.reading import request_of
 
 if TYPE_CHECKING:
+    from filemill.formats.lines import LinesReader
     from filemill.records.batch import Batch
 
 
@@ -47,7 +48,13 @@ class ReadLines:
 
     def read(self) -> Iterator[Batch]:
         """Batches of lines."""
+        yield from self._reader().read()
+
+    def cut(self) -> list[int]:
+        """Where its chunks end: behind a line."""
+        return self._reader().cut()
+
+    def _reader(self) -> LinesReader:
         from filemill.formats.lines import LinesReader  # noqa: PLC0415 -- keeps Polars out of `check`
 
-        reader = LinesReader(request_of(self.context), keep_blank=self.options.keep_blank)
-        yield from reader.read()
+        return LinesReader(request_of(self.context), keep_blank=self.options.keep_blank)

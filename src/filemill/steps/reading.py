@@ -27,6 +27,7 @@ def request_of(context: StepContext, types: Mapping[str, str] | None = None) -> 
         count_blank=context.count_blank,
         count_records=context.count_records,
         note_layout=context.note_layout,
+        note_range=context.note_range,
         needs=context.needs,
         named=context.named,
         types=types or {},

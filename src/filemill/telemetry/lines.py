@@ -132,6 +132,13 @@ def _finished(lines: Lines, event: e.RunFinished) -> list[str]:
     return [lines.head(event, lines.marks.done, "wait" if event.bad else "good", *text)]
 
 
+def _progressed(lines: Lines, event: e.RunProgressed) -> list[str]:
+    share = f"{100 * event.done // event.chunks}%, {event.done} of {event.chunks} chunks"
+    so_far = f"goes on at {share}" if event.resumed else share
+    text = (printable(event.relative), event.pipeline, so_far)
+    return [lines.head(event, lines.marks.again if event.resumed else " ", "dim", *text)]
+
+
 def _why(event: e.RunFailed) -> str:
     if event.kind == "permanent":
         return "permanent, not retried"
@@ -307,6 +314,7 @@ def _quiet(lines: Lines, event: e.Event, *parts: str) -> list[str]:
 
 _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.RunFinished: _finished,
+    e.RunProgressed: _progressed,
     e.RunFailed: _failed,
     e.FileHeld: _held,
     e.RunHeld: _run_held,

@@ -10,6 +10,7 @@ from filemill.model.files import Claim, Facts, Identity, TagHit
 from filemill.model.fingerprint import fingerprint
 from filemill.model.runs import (
     BadRecord,
+    ChunkRange,
     Failure,
     RunOrder,
     RunResult,
@@ -17,7 +18,7 @@ from filemill.model.runs import (
     StepCount,
 )
 from filemill.ports.clock import Clock, Ids
-from filemill.ports.ledger import Fail, Finish, Ledger, NewRun, Routing, Stage
+from filemill.ports.ledger import Checkpoint, Fail, Finish, Ledger, NewRun, Routing, Stage
 
 
 class Journey:
@@ -53,6 +54,12 @@ class Journey:
             how=how,
             after=after,
         )
+
+    def checkpoint(self, order: RunOrder, number: int) -> Checkpoint:
+        """One chunk of a running run that is done."""
+        chunk = ChunkRange(number, number * 50, number * 50 + 50)
+        staged = (b"/srv/out/.filemill/%s.%d" % (order.run.encode(), number),)
+        return Checkpoint(order.run, order.fence, chunk, staged, b"state %d" % number)
 
     async def claimed(self, *claims: Claim) -> list[str]:
         """Files in CLAIMING."""

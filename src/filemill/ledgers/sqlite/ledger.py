@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import claims, recovering, runs
+from filemill.ledgers.sqlite import chunks, claims, recovering, runs
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.files import Claim
 from filemill.model.runs import RunOrder
 from filemill.ports.clock import Clock, SystemClock
-from filemill.ports.ledger import Disposal, Fail, Finish, Recovered, Routing, Stage
+from filemill.ports.ledger import Checkpoint, Disposal, Fail, Finish, Recovered, Routing, Stage
 
 
 class SqliteLedger:
@@ -101,6 +101,18 @@ class SqliteLedger:
     async def stage(self, stages: Sequence[Stage]) -> list[bool]:
         """RUNNING -> PUBLISHING."""
         return await self._writer.ask(lambda tx: runs.stage(tx, stages))
+
+    async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> list[bool]:
+        """Note that chunks of RUNNING runs are done."""
+        return await self._writer.ask(lambda tx: chunks.checkpoint(tx, checkpoints))
+
+    async def checkpoints(self, run: str) -> list[Checkpoint]:
+        """A run's checkpoints, by chunk number."""
+        return await self._writer.ask(lambda tx: chunks.checkpoints(tx, run))
+
+    async def forget_checkpoints(self, runs_: Sequence[str]) -> None:
+        """Forget what these runs' chunks did."""
+        await self._writer.ask(lambda tx: chunks.forget_checkpoints(tx, runs_))
 
     async def rename_output(self, publication: str, name: bytes) -> None:
         """Fix another target name before the rename."""

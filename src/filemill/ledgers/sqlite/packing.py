@@ -48,10 +48,18 @@ class PackedAttempt(msgspec.Struct, array_like=True, frozen=True):
     hold: str = ""
 
 
+class PackedCheckpoint(msgspec.Struct, array_like=True, frozen=True):
+    """What a chunk's row keeps: paths of the outputs as far as they are joined, and the engine's own state."""
+
+    staged: tuple[bytes, ...]
+    state: bytes
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _FACTS = msgspec.msgpack.Decoder(PackedFacts)
 _ATTEMPT = msgspec.msgpack.Decoder(PackedAttempt)
 _FAILURE = msgspec.msgpack.Decoder(Failure)
+_CHECKPOINT = msgspec.msgpack.Decoder(PackedCheckpoint)
 _tuple = msgspec.structs.astuple
 
 
@@ -86,6 +94,16 @@ def unpack_attempt(packed: bytes) -> tuple[PackedAttempt, tuple[StepCount, ...]]
     """An attempt's counts, and those of its steps."""
     attempt = _ATTEMPT.decode(packed)
     return attempt, tuple(StepCount(*step) for step in attempt.steps)
+
+
+def pack_checkpoint(staged: tuple[bytes, ...], state: bytes) -> bytes:
+    """A chunk's checkpoint."""
+    return _encode(PackedCheckpoint(staged, state))
+
+
+def unpack_checkpoint(packed: bytes) -> PackedCheckpoint:
+    """The inverse of `pack_checkpoint`."""
+    return _CHECKPOINT.decode(packed)
 
 
 def pack_failure(failure: Failure | None) -> bytes | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from filemill.ledgers.sqlite import claims
+from filemill.ledgers.sqlite import chunks, claims
 from filemill.ledgers.sqlite.attempts import SQL, note_attempt
 from filemill.ledgers.sqlite.packing import pack_attempt, pack_failure, unsigned
 from filemill.ledgers.sqlite.runs import orders
@@ -67,7 +67,10 @@ def recover(
         publishing_runs=publishing,
         interrupted=interrupted,
         undisposed=claims.left_undisposed(tx),
-        kept_staged=tuple(each.staged for each in _staged(tx, RunState.DEAD)),
+        kept_staged=(
+            *(each.staged for each in _staged(tx, RunState.DEAD)),
+            *chunks.kept_paths(tx),
+        ),
     )
 
 
@@ -106,6 +109,7 @@ def _give_up(tx: Transaction, run: _Running, at_ns: int) -> None:
         fingerprint=group,
     )
     tx.run(SQL["give_up"], run.no, at_ns, group, failure.error, message)
+    tx.run(SQL["drop_chunks"], numbers([run.no]))
     nothing = pack_attempt(RunResult("", run.fence))
     note_attempt(
         tx,

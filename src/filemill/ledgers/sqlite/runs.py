@@ -33,6 +33,8 @@ _MOVES = frozenset(
 
 States are strings, so a row's text is found as it is.
 """
+_ENDS = frozenset({RunState.DEAD, RunState.HELD})
+"""Where a running run may end without being tried again by itself."""
 
 
 class _OrderRow(msgspec.Struct, array_like=True, gc=False):
@@ -118,6 +120,7 @@ def stage(tx: Transaction, stages: Sequence[Stage]) -> list[bool]:
         moved,
     )
     _publish_later(tx, moved)
+    _forget_chunks(tx, [row for row, s in moved if s.result.chunks])
     note_attempts(
         tx, [(row, s.result, s.at_ns, str(RunState.PUBLISHING), None) for row, s in moved]
     )
@@ -186,6 +189,7 @@ def fail(tx: Transaction, fails: Sequence[Fail]) -> list[bool]:
                 size=row.size,
             )
     _expect(tx.many(SQL["fail"], changes), changes)
+    _forget_chunks(tx, [row for row, f in moved if f.state in _ENDS])
     note_attempts(tx, [(row, f.result, f.at_ns, f.state, f) for row, f in moved])
     return answers
 
@@ -296,6 +300,12 @@ def _fail_row(row: RunRow, each: Fail, after: RunState) -> tuple[Any, ...]:
         plain(failure.message if failure else result.hold),
         each.input,
     )
+
+
+def _forget_chunks(tx: Transaction, rows: Sequence[RunRow]) -> None:
+    """What their chunks did counts no more: their outputs are staged, or they begin anew if they ever run again."""
+    if rows:
+        tx.run(SQL["drop_chunks"], numbers(row.no for row in rows))
 
 
 def _expect(changed: int, rows: Sequence[Any]) -> None:

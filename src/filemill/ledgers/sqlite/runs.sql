@@ -81,6 +81,27 @@ DELETE FROM reject WHERE run IN (SELECT value FROM carray(?1));
 INSERT INTO reject (run, number, step, record, line, start, end, error, message)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: add_chunks
+-- Record chunks that are done; one done again takes the place of the earlier one.
+INSERT OR REPLACE INTO chunk (run, number, fence, state, start, end, first_record, first_line, checkpoint)
+VALUES (?, ?, ?, 'done', ?, ?, ?, ?, ?);
+
+-- name: chunks_of
+-- The chunks of one run that are done, in the file's order.
+SELECT json_group_array(json_array(number, fence, start, end, first_record, first_line, hex(checkpoint))) FROM (
+  SELECT chunk.number, chunk.fence, start, end, first_record, first_line, checkpoint
+  FROM run CROSS JOIN chunk ON chunk.run = run.no WHERE run.id = ?1 ORDER BY chunk.number
+);
+
+-- name: drop_chunks
+-- Forget the chunks of these runs.
+DELETE FROM chunk WHERE run IN (SELECT value FROM carray(?1));
+
+-- name: left_chunks
+-- The last chunk that is done of each run that is not at an end.
+SELECT json_group_array(hex(checkpoint)) FROM chunk
+WHERE (run, number) IN (SELECT run, max(number) FROM chunk GROUP BY run);
+
 -- name: rename_output
 -- Fix another name for an output before it is made visible.
 UPDATE publication SET name = ?2 WHERE id = ?1 AND state = 'staged';

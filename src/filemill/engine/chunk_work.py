@@ -1,0 +1,143 @@
+"""One chunk of a big file in a worker: the same steps as for a whole file, on the bytes that the chunk's order names.
+
+Its outputs are parts that the server joins in order. A chunk decides nothing about its file: whether there are too
+many bad records is judged when all of them are known.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from filemill.engine.attempt import Attempt
+from filemill.engine.chain import Chain
+from filemill.engine.chunks import ChunkDone, Cut
+from filemill.engine.failures import FAILS, failure_of
+from filemill.engine.sending import Sends, Sinks
+from filemill.model.plan import Plan
+from filemill.model.runs import ChunkResult, Failure, RunOrder
+from filemill.ports.step import Scope
+from filemill.records.layout import Drifted, Hints, Restart
+
+
+class ChunkWork:
+    """Cuts big files and works on their chunks, under one plan."""
+
+    def __init__(self, plan: Plan, chains: Callable[[str], Chain], sinks: Sinks) -> None:
+        self._plan = plan
+        self._chain = chains
+        self._sinks = sinks
+        self._answered: Sends | None = None
+        """Of the last chunk: its parts may be in this worker's memory."""
+
+    def release(self) -> None:
+        """Let go of the last chunk's parts: whoever sends the next job has received them."""
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered.release()
+
+    def cut(self, order: RunOrder) -> Cut:
+        """Where the chunks of this order's file end. Whatever is wrong with the file is left to its reader to say."""
+        try:
+            chain = self._chain(order.pipeline)
+            why = _why_whole(chain)
+            if why:
+                return Cut(whole=why)
+            attempt = Attempt(
+                self._plan, chain, [order], sinks=self._sinks, hints=Hints(), progress=_unwatched
+            )
+            try:
+                ends = attempt.cut()
+                why = self._why_unjoined(chain, attempt)
+            finally:
+                attempt.close()
+        except FAILS as error:  # a file or pipeline that cannot be read fails as a whole one
+            return Cut(whole=f"{type(error).__name__}: {error}")
+        ordered = any(node.counts_records() for node in chain.all_nodes)
+        return Cut(whole=why) if why else Cut(tuple(ends), ordered=ordered)
+
+    def execute(
+        self,
+        order: RunOrder,
+        hints: Hints,
+        announce: Callable[[list[RunOrder]], None],
+        progress: Callable[[float], None],
+    ) -> ChunkDone:
+        """Work on one chunk. Raises nothing of the run's own; nothing stays staged where it failed."""
+        assert order.chunk is not None, "a chunk's order says which one"  # noqa: S101
+        began = time.perf_counter_ns()
+        announce([order])
+        nothing = ChunkResult(order.run, order.fence, order.chunk.number)
+        try:
+            chain = self._chain(order.pipeline)
+            attempt = Attempt(
+                self._plan, chain, [order], sinks=self._sinks, hints=hints, progress=progress
+            )
+        except FAILS as error:  # the pipeline does not even compile
+            return ChunkDone(_failed(nothing, failure_of(error, order.pipeline, "")))
+        try:
+            attempt.run()
+            attempt.sends.open(chain.sinks)
+            parts = attempt.sends.finish().get(order.run, [])
+        except Restart as restart:
+            attempt.sends.abort()
+            return ChunkDone(nothing, restart=restart.hints)
+        except Drifted:
+            attempt.sends.abort()
+            return ChunkDone(msgspec.structs.replace(nothing, drifted=True))
+        except FAILS as error:  # users' code: every class is an answer
+            attempt.sends.abort()
+            return ChunkDone(_failed(nothing, failure_of(error, order.pipeline, attempt.at)))
+        except BaseException:
+            attempt.sends.abort()
+            raise
+        finally:
+            attempt.close()
+        self._answered = attempt.sends
+        book = attempt.runs[0]
+        result = msgspec.structs.replace(
+            nothing,
+            parts=tuple(parts),
+            steps=tuple(
+                attempt.books[node.index].counts(node.plan.id)[0] for node in chain.all_nodes
+            ),
+            bad=tuple(sorted(book.bad, key=lambda bad: bad.record)),
+            bad_total=book.bad_total,
+            bad_by_step=book.bad_by_step,
+            tracebacks=book.traceback,
+            records=attempt.records[0],
+            blank=book.blank,
+            lines=attempt.lines,
+            took_ns=time.perf_counter_ns() - began,
+        )
+        return ChunkDone(result, attempt.learned())
+
+    def _why_unjoined(self, chain: Chain, attempt: Attempt) -> str:
+        layout = attempt.layout_of(0)
+        headers = chain.headers.of(layout, {})
+        for name in chain.sinks:
+            header = headers.get(name)
+            more = header is not None and header.more
+            if not self._sinks.get(name).joins(layout.read_as, more=more):
+                return f"outputs of sink `{name}` are not joined from parts"
+        return ""
+
+
+def _why_whole(chain: Chain) -> str:
+    first = chain.nodes[0]
+    if not first.reads or not hasattr(first.component, "cut"):
+        return f"step `{first.plan.id}` does not read chunks"
+    for node in chain.all_nodes:
+        if node.scope() is Scope.FILE:
+            return f"step `{node.plan.id}` sees the whole file"
+    return ""
+
+
+def _failed(result: ChunkResult, failure: Failure) -> ChunkResult:
+    return msgspec.structs.replace(result, failure=failure)
+
+
+def _unwatched(allowed: float) -> None:
+    """A cut takes no step's time."""

@@ -1,0 +1,361 @@
+"""Big files in chunks: cut, worked on by every idle worker, joined in order, and checkpointed one by one.
+
+A file over `chunk_size` is one run as any other: one lease, one attempt, one set of outputs. Within the attempt
+
+1. a worker says where the chunks end (`Cut`), or that this pipeline must see the file whole;
+2. the first chunk goes alone, because what it finds out (types, columns) is what the others must know;
+3. the others go to whoever is idle; their outputs are parts, in memory where that is possible;
+4. parts are joined to the staged outputs in the order of the file, and each chunk that is joined is a checkpoint in the
+   ledger: how long each output is, its digest so far, the counts;
+5. the joined outputs are synced once, and go the way of all staged outputs.
+
+What comes out is what reading the file in sequence gives. A chunk that was done under hints which an earlier one has
+since widened is done again; one that finds a wider type sends everybody back to the start (nothing is published yet);
+one that does not end where a record ends (`drifted`) makes the file be read whole.
+
+After a crash, a retry or a restart the run goes on behind its last checkpoint if the plan is the same and the joined
+bytes are what their digest says (nothing was synced, so a power cut may have taken them), else from the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from filemill.engine import frames
+from filemill.engine.chunks import ChunkDone, Cut
+from filemill.engine.joint import Joint, State
+from filemill.engine.supervisor import WorkerDied, WorkerPool
+from filemill.engine.trouble import Trouble, advice
+from filemill.model.errors import SystemFault
+from filemill.model.events import Emit, RunProgressed
+from filemill.model.plan import PipelinePlan, Plan
+from filemill.model.runs import ChunkRange, ChunkResult, RunOrder, RunResult
+from filemill.ports.clock import Clock
+from filemill.ports.ledger import Checkpoint, Ledger
+from filemill.ports.sink import Sink
+from filemill.records.layout import Hints
+
+SAY_EVERY = 10.0
+"""Seconds between two words of how far a big file is."""
+_Answer = TypeVar("_Answer")
+_STATE = msgspec.msgpack.Decoder(State)
+_PACK = msgspec.msgpack.Encoder().encode
+
+
+class Chunked(msgspec.Struct):
+    """How a chunked run ended: with a result, or with whatever kept it from one.
+
+    Where it has no outputs, what is joined so far still lies in `joint`: it goes with a run that is dead.
+    """
+
+    joint: Joint
+    result: RunResult | None = None
+    output: str = ""
+    """What the failed chunk's step printed."""
+    died: WorkerDied | None = None
+    fault: SystemFault | None = None
+    stopped: bool = False
+    """The server is draining: what is done is kept, the rest waits for the next start."""
+
+
+class _Came(msgspec.Struct):
+    """A chunk that came back from its worker."""
+
+    done: ChunkDone
+    given: Hints
+    """What it was given to know."""
+    output: str
+
+    @property
+    def failed(self) -> bool:
+        """It ends the run."""
+        return self.done.result.failure is not None or bool(self.done.result.hold)
+
+
+class _Whole(Exception):
+    """The file has to be worked on whole."""
+
+
+class ChunkedRuns:
+    """Runs big files, any number at once. `stopping` says whether no new chunk may begin."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        ledger: Ledger,
+        pool: WorkerPool,
+        sinks: Mapping[str, Sink],
+        trouble: Trouble,
+        clock: Clock,
+        emit: Emit,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.plan = plan
+        self.ledger = ledger
+        self.pool = pool
+        self.sinks = sinks
+        self.trouble = trouble
+        self.clock = clock
+        self.emit = emit
+        self.stopping = stopping
+
+    def wants(self, orders: Sequence[RunOrder]) -> bool:
+        """Whether this job is one big file."""
+        return len(orders) == 1 and orders[0].file.size > self.plan.chunk_size
+
+    async def run(self, order: RunOrder, pipeline: PipelinePlan, patience: float) -> Chunked | None:
+        """Work on one big file; None: it has to be worked on whole.
+
+        `patience` is the longest a worker may go without a sign of progress, in seconds.
+        """
+        joint = Joint(order, self.sinks)
+        try:
+            cut = await self._cut(order, patience)
+            if len(cut.ends) < 2:
+                await _drop_left(self, joint)
+                return None
+            return await _Run(self, joint, pipeline, cut, patience=patience).go()
+        except _Whole:
+            return None
+        except WorkerDied as died:
+            return Chunked(joint, died=died)
+        except SystemFault as fault:
+            return Chunked(joint, fault=fault)
+
+    async def _cut(self, order: RunOrder, patience: float) -> Cut:
+        reply, _ = await self.pool.run(lambda job: frames.CutUp(job, order), patience)
+        assert isinstance(reply, frames.CutDone), "a CutUp is answered by CutDone"  # noqa: S101
+        return reply.cut
+
+
+async def _drop_left(runs: ChunkedRuns, joint: Joint) -> None:
+    """Forget what earlier attempts at this run did: it begins anew."""
+    run = joint.order.run
+    kept = await runs.trouble.insist("ledger", lambda: runs.ledger.checkpoints(run))
+    if kept:
+        await runs.trouble.insist("ledger", lambda: runs.ledger.forget_checkpoints([run]))
+        await asyncio.to_thread(joint.drop, _STATE.decode(kept[-1].state))
+
+
+class _Run:
+    """One chunked run in the doing. `_next` is the chunk to be joined next, `_sent` the one to be begun next."""
+
+    def __init__(
+        self,
+        runs: ChunkedRuns,
+        joint: Joint,
+        pipeline: PipelinePlan,
+        cut: Cut,
+        *,
+        patience: float,
+    ) -> None:
+        self._runs = runs
+        self._order = joint.order
+        self._pipeline = pipeline
+        self._ordered = cut.ordered
+        self._patience = patience
+        starts = (0, *cut.ends[:-1])
+        self._chunks = [
+            ChunkRange(number, start, end)
+            for number, (start, end) in enumerate(zip(starts, cut.ends, strict=True))
+        ]
+        workers = runs.pool.limits.workers
+        self._at_once = workers + 1 if workers > 1 else 1
+        """One more than workers, so that none waits for a message."""
+        self._ahead = self._at_once + 1
+        """How far a chunk may be ahead of the one that is joined next: bounds the parts in memory."""
+        self._said = runs.clock.monotonic()
+        self._hints = Hints()
+        self._next = 0
+        self._sent = 0
+        self._working: dict[asyncio.Task[_Came], int] = {}
+        self._came: dict[int, _Came] = {}
+        self._joint = joint
+
+    async def go(self) -> Chunked:
+        """Take up what is there, work, join.
+
+        Raises:
+            WorkerDied: a worker was lost over a chunk.
+            SystemFault: the machine's own; what is done is kept.
+            _Whole: the file has to be worked on whole.
+        """
+        await self._take_up()
+        try:
+            while self._next < len(self._chunks):
+                self._send()
+                if not self._working:
+                    return Chunked(self._joint, stopped=True)
+                await asyncio.wait(self._working, return_when=asyncio.FIRST_COMPLETED)
+                for task in [task for task in self._working if task.done()]:
+                    self._came[self._working.pop(task)] = task.result()
+                ended = await self._join_all()
+                if ended is not None:
+                    return ended
+            result = await self._on_disk(
+                self._joint.finish, len(self._chunks), self._pipeline.tolerance
+            )
+            return Chunked(self._joint, result)
+        except asyncio.CancelledError:
+            for task in self._working:
+                task.cancel()
+            raise
+        finally:
+            await self._settle_workers()
+            await asyncio.to_thread(self._joint.leave)
+
+    async def _take_up(self) -> None:
+        """Go on behind the last checkpoint, if it still holds."""
+        runs, order = self._runs, self._order
+        kept = await runs.trouble.insist("ledger", lambda: runs.ledger.checkpoints(order.run))
+        if not kept:
+            return
+        state = _STATE.decode(kept[-1].state)
+        ranges = [(each.chunk.number, each.chunk.start, each.chunk.end) for each in kept]
+        mine = [(each.number, each.start, each.end) for each in self._chunks[: len(kept)]]
+        same = (state.revision, state.chunk_size) == (runs.plan.revision, runs.plan.chunk_size)
+        if same and ranges == mine and await self._on_disk(self._joint.take_up, state):
+            self._hints = state.hints
+            self._next = self._sent = len(kept)
+            self._say(resumed=True)
+            return
+        await _drop_left(runs, self._joint)
+
+    async def _start_over(self, hints: Hints) -> None:
+        """Begin anew with what was found out; nothing of this run is published yet."""
+        await self._settle_workers()
+        await asyncio.to_thread(self._joint.abort)
+        runs, order = self._runs, self._order
+        await runs.trouble.insist("ledger", lambda: runs.ledger.forget_checkpoints([order.run]))
+        self._hints = hints
+        self._next = self._sent = 0
+
+    def _send(self) -> None:
+        """Begin as many chunks as may run now."""
+        while (
+            self._sent < len(self._chunks)
+            and len(self._working) < self._at_once
+            and self._sent - self._next < self._ahead
+            and not self._runs.stopping()
+            and not any(came.failed for came in self._came.values())
+        ):
+            alone = self._ordered or self._next == 0
+            if alone and self._sent > self._next:
+                return
+            self._begin(self._sent)
+            self._sent += 1
+
+    def _begin(self, number: int) -> None:
+        chunk = self._chunks[number]
+        if self._ordered:
+            books = self._joint.books
+            counts = {"first_record": books.records + 1, "first_line": books.lines + 1}
+            chunk = self._chunks[number] = msgspec.structs.replace(chunk, **counts)
+        order = msgspec.structs.replace(self._order, chunk=chunk)
+        task = asyncio.create_task(self._work(order, self._hints), name="chunk")
+        self._working[task] = number
+
+    async def _work(self, order: RunOrder, hints: Hints) -> _Came:
+        reply, output = await self._runs.pool.run(
+            lambda job: frames.ExecuteChunk(job, order, hints), self._patience
+        )
+        assert isinstance(reply, frames.ChunkExecuted), "an ExecuteChunk is answered so"  # noqa: S101
+        # At once, in the same turn of the loop: with its next job the worker lets go of what it holds in memory.
+        try:
+            result = self._joint.receive(reply.done.result)
+        except OSError as error:
+            raise SystemFault(
+                f"what a worker made of a chunk was gone: {error}", help=advice(error)
+            ) from error
+        return _Came(msgspec.structs.replace(reply.done, result=result), hints, output)
+
+    async def _join_all(self) -> Chunked | None:
+        """Join what is next, as far as it came; how the run ended, if it did."""
+        while self._next in self._came:
+            came = self._came.pop(self._next)
+            done = came.done
+            if came.given != self._hints:
+                await asyncio.to_thread(self._joint.forget, [done.result])
+                self._begin(self._next)
+                break
+            if done.result.drifted:
+                await self._start_over(Hints())
+                raise _Whole
+            if done.restart is not None:
+                wider = self._hints.merge(done.restart)
+                await self._start_over(wider)
+                if wider == came.given:
+                    raise _Whole  # whatever it wants, reading it whole is sure to end
+                break
+            if came.failed:
+                return Chunked(self._joint, self._unfinished(done.result), came.output)
+            if not await self._join(done):
+                return Chunked(self._joint, stopped=True)
+        return None
+
+    async def _join(self, done: ChunkDone) -> bool:
+        """Join the next chunk and commit that it is done, then its parts may go; False: the run is no longer ours."""
+        chunk, kept = self._chunks[self._next], [True]
+        await self._on_disk(self._joint.append, chunk, done.result)
+        self._hints = self._hints.merge(done.learned)
+        self._next += 1
+        if self._next < len(self._chunks):
+            runs, plan = self._runs, self._runs.plan
+            marks = self._joint.marks()
+            state = State(plan.revision, plan.chunk_size, self._hints, marks, self._joint.books)
+            staged = tuple(mark.staged for mark in marks)
+            order = self._order
+            checkpoint = Checkpoint(order.run, order.fence, chunk, staged, _PACK(state))
+            kept = await runs.trouble.insist("ledger", lambda: runs.ledger.checkpoint([checkpoint]))
+        await asyncio.to_thread(self._joint.forget, [done.result])
+        if self._runs.clock.monotonic() - self._said >= SAY_EVERY:
+            self._say()
+        return all(kept)
+
+    def _say(self, *, resumed: bool = False) -> None:
+        """Tell how far it is: once where it goes on, and then now and again."""
+        clock, order = self._runs.clock, self._order
+        self._said = clock.monotonic()
+        self._runs.emit(
+            RunProgressed(
+                at_ns=clock.wall_ns(),
+                run=order.run,
+                file=order.file.file,
+                relative=order.file.relative,
+                pipeline=order.pipeline,
+                done=self._next,
+                chunks=len(self._chunks),
+                resumed=resumed,
+            )
+        )
+
+    def _unfinished(self, result: ChunkResult) -> RunResult:
+        """The result of a run one of whose chunks failed, or asked to be held."""
+        return RunResult(
+            self._order.run,
+            self._order.fence,
+            failure=result.failure,
+            hold=result.hold,
+            chunks=len(self._chunks),
+        )
+
+    async def _settle_workers(self) -> None:
+        """Wait for the chunks that workers hold; what they did counts no more."""
+        working, self._working = self._working, {}
+        answers = await asyncio.gather(*working, return_exceptions=True)
+        left = [*self._came.values(), *(each for each in answers if isinstance(each, _Came))]
+        self._came.clear()
+        await asyncio.to_thread(self._joint.forget, [each.done.result for each in left])
+
+    async def _on_disk(self, work: Callable[..., _Answer], *values: object) -> _Answer:
+        """Do something with staged files in a thread; what goes wrong there is the machine's trouble."""
+        try:
+            return await asyncio.to_thread(work, *values)
+        except OSError as error:
+            message = f"joining the chunks of a big file failed: {error}"
+            raise SystemFault(message, help=advice(error)) from error

@@ -1,0 +1,27 @@
+"""What server and workers say to one another of a big file's chunks. No Polars here: the server imports it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from filemill.model.runs import ChunkResult
+from filemill.records.layout import Hints
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """How a file is cut. Fewer than two ends: it is to be worked on whole, as if there were no chunks."""
+
+    ends: tuple[int, ...] = ()
+    ordered: bool = False
+    """One chunk after the other: a step sees the number of a record in its file."""
+    whole: str = ""
+    """Why it is not cut, for who looks at a trace."""
+
+
+class ChunkDone(msgspec.Struct, frozen=True):
+    """What a chunk came to, and what the chunks behind it have to know."""
+
+    result: ChunkResult
+    learned: Hints = Hints()
+    restart: Hints | None = None
+    """All chunks have to be done again with these."""

@@ -1,0 +1,157 @@
+"""Joining the parts of a big file's chunks to one staged output, in the server: it only moves bytes.
+
+The joined file lies where a whole one would be staged, `<root>/.filemill/<publication>.<fence>`, and grows part by
+part. Nothing is synced on the way: a mark holds the digest of what was joined, so that what a power cut took is noticed
+when the file is taken up again; the one sync at the end makes it durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+
+from filemill.durable import Durable
+from filemill.model.runs import Mark, StagedOutput
+
+_PIECE = 1 << 20
+_WRITEBACK = 8 << 20
+"""Bytes after which the kernel is asked to begin writing them out, so that the sync at the end is short."""
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class FolderJoining:
+    """One output in the joining. See `ports.sink.Joining`."""
+
+    def __init__(self, durable: Durable, folder: bytes, fence: int, mode: int | None) -> None:
+        self._durable = durable
+        self._folder = folder
+        self._fence = fence
+        self._mode = mode
+        self._descriptor = -1
+        self._first: Mark | StagedOutput | None = None
+        self._path = b""
+        self._size = 0
+        self._records = 0
+        self._handed = 0
+        self._digest = hashlib.sha256()
+
+    def go_on(self, mark: Mark) -> bool:
+        """Take up what was joined before; False, and nothing of it is left, if its bytes are not there."""
+        self._first, self._path, self._records = mark, mark.staged, mark.records
+        try:
+            self._descriptor = os.open(mark.staged, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        while self._size < mark.size:
+            data = os.pread(self._descriptor, min(_PIECE, mark.size - self._size), self._size)
+            if not data:
+                break
+            self._digest.update(data)
+            self._size += len(data)
+        if self._size != mark.size or self._digest.hexdigest() != mark.digest:
+            self.abort()
+            return False
+        self._durable.truncate(mark.staged, mark.size)
+        self._handed = self._size
+        return True
+
+    def append(self, part: StagedOutput) -> None:
+        """Join the next part; the first one's header goes before it. The part itself stays."""
+        source = os.open(part.staged, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            first, size, digest = self._first, self._size, self._digest.copy()
+            try:
+                if self._first is None:
+                    self._begin(part)
+                    self._write(part.header)
+                while data := os.read(source, _PIECE):
+                    self._write(data)
+            except OSError:
+                # Half a part must not stand before the next try of it.
+                self._first, self._size, self._digest = first, size, digest
+                raise
+        finally:
+            os.close(source)
+        self._records += part.records
+        if self._size - self._handed >= _WRITEBACK:
+            self._durable.begin_writeback(self._descriptor, self._handed, self._size - self._handed)
+            self._handed = self._size
+
+    def mark(self) -> Mark | None:
+        """How far it is, to go on from there after a crash; None before the first part."""
+        first = self._first
+        if first is None:
+            return None
+        digest = self._digest.hexdigest()
+        return Mark(
+            first.publication,
+            first.sink,
+            first.name,
+            self._path,
+            self._size,
+            digest,
+            self._records,
+            first.mode,
+        )
+
+    def finish(self) -> StagedOutput | None:
+        """Sync it and answer with what the ledger will know of it; None if no part came."""
+        first = self._first
+        if first is None:
+            return None
+        os.ftruncate(self._descriptor, self._size)
+        if self._mode is not None:
+            os.fchmod(self._descriptor, self._mode)
+        self._durable.sync_file(self._descriptor)
+        self._durable.sync_directory(self._folder)
+        status = os.fstat(self._descriptor)
+        self._close()
+        self._first = None
+        return StagedOutput(
+            publication=first.publication,
+            sink=first.sink,
+            name=first.name,
+            staged=self._path,
+            device=status.st_dev,
+            inode=status.st_ino,
+            size=self._size,
+            digest=self._digest.hexdigest(),
+            records=self._records,
+            mode=first.mode,
+        )
+
+    def leave(self) -> None:
+        """Let go of it as it is; what is marked can be taken up again. Idempotent."""
+        self._close()
+
+    def abort(self) -> None:
+        """Remove what was joined, also after `leave`. Idempotent; never raises: what stays is swept at a start."""
+        self._close()
+        if self._path:
+            with contextlib.suppress(OSError):
+                self._durable.unlink(self._path)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+    def _begin(self, part: StagedOutput) -> None:
+        self._path = b"%s/%s.%d" % (self._folder, part.publication.encode(), self._fence)
+        self._close()
+        try:
+            self._descriptor = os.open(self._path, _FLAGS, 0o666)
+        except FileNotFoundError:  # somebody removed the staging folder
+            self._durable.make_directory(self._folder, 0o700)
+            self._descriptor = os.open(self._path, _FLAGS, 0o666)
+        os.ftruncate(self._descriptor, 0)
+        self._first = part
+
+    def _write(self, data: bytes) -> None:
+        self._digest.update(data)
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._descriptor, view, self._size)
+            self._size += written
+            view = view[written:]
