@@ -225,7 +225,7 @@ def make_project(root: Path, files: Mapping[str, str], config: str = CONFIG) -> 
         (root / "inbox" / name).write_text(f"{line}\n")
 
 
-def once(root: Path, *, code: int, timeout: float = 100, **environ: str) -> str:
+def once(root: Path, *, code: int, timeout: float = 200, **environ: str) -> str:
     """`filemill run --once`, with this exit code; answers what it said."""
     done = subprocess.run(
         [sys.executable, "-m", "filemill", "run", "--once"],

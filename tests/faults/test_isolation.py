@@ -12,7 +12,7 @@ import pytest
 from misbehaving import CONFIG, ended, make_project, once
 from program import wait_for
 
-pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(240)]
 
 GUILTY = {
     "raise": ("permanent", "raised"),
