@@ -183,6 +183,23 @@ def test_the_architecture_names_real_things():
     assert checked > 30
 
 
+def test_every_fault_has_a_test_that_exists():
+    rows = 0
+    for line in (ROOT / "docs" / "faults.md").read_text().splitlines():
+        if not line.startswith("| ") or line.startswith("| fault"):
+            continue
+        rows += 1
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line)
+        assert named, line
+        assert line.count("tests/") == len(named), line
+        for path, name in named:
+            # A contract's tests are where the contract is.
+            homes = [ROOT / path, *(ROOT / "src/filemill/testing/contracts").glob("*.py")]
+            assert (ROOT / path).exists(), path
+            assert any(f"def {name}(" in home.read_text() for home in homes), f"{path}::{name}"
+    assert rows > 45
+
+
 def test_the_readme_is_one_screen():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 80
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 
+import msgspec
 import pytest
 from inotify_simple import INotify, flags
 
@@ -41,7 +43,7 @@ def staged(root, name=b"a.csv", *, run="r1", data=b"data", mode="suffix", fence=
         device=status.st_dev,
         inode=status.st_ino,
         size=len(data),
-        digest="",
+        digest=hashlib.sha256(data).hexdigest(),
         records=0,
         mode=mode,
         state="staged",
@@ -287,3 +289,34 @@ def test_a_root_that_is_a_file_is_refused(root):
     root.write_bytes(b"")
     with pytest.raises(UsageError, match="cannot be used"):
         make_sink(root)
+
+
+@pytest.mark.parametrize("when", ["before the rename", "after it"])
+def test_a_disk_that_got_another_number_still_has_what_was_staged_on_it(root, when):
+    """As after a restart of the machine: what is published is not called lost, what is staged is published."""
+    sink = make_sink(root)
+    one = staged(root)
+    if when == "after it":
+        sink.publish([one])
+    renumbered = msgspec.structs.replace(one, device=one.device + 1)
+    assert sink.publish([renumbered]) == [Published.YES]
+    assert names(root) == ["a.csv"]
+
+
+def test_with_another_number_the_bytes_decide_whose_a_name_is(root):
+    sink = make_sink(root)
+    one = staged(root)
+    sink.publish([one])
+    (root / "a.csv").write_bytes(b"DATA")  # same inode, same size: another disk's file
+    renumbered = msgspec.structs.replace(one, device=one.device + 1)
+    with pytest.raises(OSError, match="not mounted"):
+        sink.publish([renumbered])
+    assert (root / "a.csv").read_bytes() == b"DATA"
+
+
+def test_with_another_number_a_taken_name_is_still_taken(root):
+    sink = make_sink(root)
+    (root / "a.csv").write_bytes(b"somebody else's")
+    one = staged(root)
+    renumbered = msgspec.structs.replace(one, device=one.device + 1)
+    assert sink.publish([renumbered]) == [Published.TAKEN]

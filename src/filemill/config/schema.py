@@ -38,6 +38,7 @@ _SINKS = {
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
 }
 _DOTTED = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 
 
 def schema(registry: Registry | None = None) -> dict[str, Any]:

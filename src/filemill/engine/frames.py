@@ -94,6 +94,8 @@ class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
     facts: tuple[Facts, ...]
     resident: int = 0
     """Bytes of memory the worker holds now: decides recycling."""
+    spent: bool = False
+    """Steps left so many threads, children or descriptors open that a new worker should take over."""
 
 
 class Executed(msgspec.Struct, frozen=True, tag="executed"):
@@ -102,6 +104,7 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
     job: int
     results: tuple[RunResult, ...]
     resident: int = 0
+    spent: bool = False
 
 
 class CutDone(msgspec.Struct, frozen=True, tag="cut_done"):
@@ -117,6 +120,7 @@ class ChunkExecuted(msgspec.Struct, frozen=True, tag="chunk_executed"):
     job: int
     done: ChunkDone
     resident: int = 0
+    spent: bool = False
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):

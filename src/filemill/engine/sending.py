@@ -110,6 +110,11 @@ class Sends:
                     outputs.setdefault(run, []).extend(staged)
         return outputs
 
+    def release(self) -> None:
+        """Let go of parts that the server has received."""
+        for stager in self._stagers.values():
+            stager.release()
+
     def abort(self) -> None:
         """Remove everything staged."""
         for stager in self._stagers.values():

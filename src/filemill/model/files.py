@@ -13,6 +13,13 @@ class Identity(msgspec.Struct, frozen=True):
     size: int
     mtime_ns: int
 
+    def is_version(self, other: Identity) -> bool:
+        """Say whether both are the same version of one file, whatever number its device had.
+
+        Device numbers are given anew at each start of the machine: what the ledger noted before may name another.
+        """
+        return (self.inode, self.size, self.mtime_ns) == (other.inode, other.size, other.mtime_ns)
+
 
 class Claim(msgspec.Struct, frozen=True):
     """A settled file about to be taken into content."""

@@ -40,6 +40,10 @@ class Question(msgspec.Struct, frozen=True):
     taggers: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     """Regular expressions of tag rules' `content`."""
+    environment: tuple[str, ...] | None = None
+    """As a plan's `worker_environment`: users' modules see at import what they will see at work."""
+    secrets: tuple[str, ...] = ()
+    """As a plan's `secrets`."""
     pipelines: tuple[str, ...] = ()
     """Dotted paths of pipelines written in Python."""
 

@@ -182,8 +182,10 @@ class Ledger(Protocol):
         """For each sha256 known already, the id of the first file that had it."""
         ...
 
-    async def lease(self, limit: int, at_ns: int, revision: int) -> list[RunOrder]:
-        """QUEUED, or RETRYING and due -> RUNNING, oldest first within the highest priority.
+    async def lease(
+        self, limit: int, at_ns: int, revision: int, due_ns: int | None = None
+    ) -> list[RunOrder]:
+        """QUEUED, or RETRYING and due (at `due_ns`, else now) -> RUNNING, oldest first within the highest priority.
 
         Counts the attempt *before* it runs and raises the fence. Content paths in the orders are filled in by
         the caller's content store. `revision` is that of the current plan; orders carry the run's own.

@@ -217,9 +217,14 @@ def _offers(module: types.ModuleType, name: str) -> str:
     return f"functions of `{name}`: {', '.join(own)}" if own else f"`{name}` defines no functions"
 
 
+ON_IMPORT: list[Callable[[], None]] = []
+"""Called when a module of users was imported for the first time: what it set then is there to stay."""
+
+
 def _import(module: str, path: str, what: str) -> types.ModuleType:
+    known = module in sys.modules
     try:
-        return importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(error.name + ".")):
             raise FunctionError(
@@ -235,6 +240,10 @@ def _import(module: str, path: str, what: str) -> types.ModuleType:
             f"`{module}` cannot be imported: {type(error).__name__}: {error} ({user_line(error)})",
             help="run it by itself to see the whole error: python -c 'import " + module + "'",
         ) from error
+    if not known:
+        for note in ON_IMPORT:
+            note()
+    return imported
 
 
 def _signature(function: Callable[..., Any], path: str) -> inspect.Signature:

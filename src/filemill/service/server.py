@@ -106,7 +106,7 @@ class Server:
         self._keep_ingested = not watch
         self._fatal = asyncio.get_running_loop().create_future()
         data = self.plan.data
-        os.makedirs(data, 0o700, exist_ok=True)
+        self._durable.make_directory(os.fsencode(data), 0o700)
         lock = InstanceLock(data)
         lock.acquire()
         self._closing.callback(lock.release)

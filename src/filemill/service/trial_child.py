@@ -14,7 +14,7 @@ import time
 
 from filemill.engine import frames
 from filemill.engine.announcing import Page
-from filemill.engine.spawning import describe_exit, end_now, spawn
+from filemill.engine.spawning import describe_exit, end_now, environment_for, spawn
 from filemill.model.errors import SystemFault
 from filemill.model.files import FileRef
 from filemill.model.plan import Plan
@@ -40,18 +40,20 @@ class ChildLost(Exception):
 
 
 class TrialChild:
-    """One child; `folder`, made here, is for its page and whatever its steps put into the temporary folder.
+    """One child; `folder` is for its page and whatever its steps put into the temporary folder.
 
     Raises:
         SystemFault: it does not start.
     """
 
     def __init__(self, folder: str, plan: Plan) -> None:
-        self._page = os.fsencode(os.path.join(folder, "page"))
-        scratch = os.path.join(folder, "tmp")
-        os.makedirs(scratch)
-        more = {"TMPDIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
-        self._spawned = spawn(self._page, plan.root, more)
+        # As below a data directory: the child's scratch folder is made beside the folder of pages.
+        pages = os.path.join(folder, "workers")
+        os.makedirs(pages)
+        self._page = os.fsencode(os.path.join(pages, "1.page"))
+        environment = environment_for(os.environ, plan.worker_environment, plan.secrets)
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        self._spawned = spawn(self._page, plan.root, environment)
         self._printed = bytearray()
         self._ended = False
         self.serve(plan)

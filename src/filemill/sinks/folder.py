@@ -4,7 +4,8 @@ Staged outputs wait in `<root>/.filemill/` (0700, same file system) under `<publ
 they get there. A consumer of the folder therefore sees nothing but the final rename. After a crash, three facts tell
 what happened to a publication whose (device, inode) the ledger knows:
 
-- the target has that inode: it is ours, published;
+- the target has that inode: it is ours, published (where the device's number is another one, as it may be after a
+  restart of the machine, the same inode with the same bytes is);
 - the staged file is there: not published yet, so rename it now;
 - neither: a consumer took it, or it is lost. Never written again blindly: UNVERIFIED.
 
@@ -15,12 +16,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import msgspec
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -33,7 +36,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from filemill.model.errors import UsageError
-from filemill.model.runs import Mark, Publication, RunOrder
+from filemill.model.runs import Mark, Publication, RunOrder, StagedOutput
 from filemill.ports.sink import Published, SinkContext, SinkSpec
 from filemill.sinks import naming
 
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from filemill.ports.sink import Joining, Stager
 
 _STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.[0-9]+)?\Z")
+_HELD = b"/proc/self/fd/"
 _PROBES = (b"probe-1", b"probe-2")
 
 
@@ -175,9 +179,23 @@ class FolderSink:
         joining = FolderJoining(self._durable, self._folder, fence, self._options.mode)
         return joining if mark is None or joining.go_on(mark) else None
 
+    def receive(self, part: StagedOutput) -> StagedOutput:
+        """Take a part over from its worker; one in the worker's memory is held open here from now on.
+
+        Raises:
+            OSError: the worker is gone.
+        """
+        if not part.staged.startswith(b"/proc/"):
+            return part
+        descriptor = os.open(part.staged, os.O_RDONLY | os.O_CLOEXEC)
+        return msgspec.structs.replace(part, staged=_HELD + b"%d" % descriptor)
+
     def forget(self, staged: Sequence[bytes]) -> None:
         """Remove staged parts; those that are gone are no error."""
         for path in staged:
+            if path.startswith(_HELD):
+                os.close(int(path.removeprefix(_HELD)))
+                continue
             with contextlib.suppress(FileNotFoundError):
                 self._durable.unlink(path)
 
@@ -338,7 +356,20 @@ def _is_inode(path: bytes, publication: Publication) -> bool:
         if error.errno == errno.ENOTDIR:
             return False
         raise
-    return (status.st_dev, status.st_ino) == (publication.device, publication.inode)
+    if status.st_ino != publication.inode:
+        return False
+    if status.st_dev == publication.device:
+        return True
+    # Device numbers are given anew at each start of the machine; then only the bytes tell.
+    return stat.S_ISREG(status.st_mode) and _has_bytes(path, publication)
+
+
+def _has_bytes(path: bytes, publication: Publication) -> bool:
+    """Say whether the file's bytes are those that were staged."""
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size != publication.size:
+            return False
+        return hashlib.file_digest(file, "sha256").hexdigest() == publication.digest
 
 
 def _nearest(folder: bytes) -> bytes:

@@ -143,7 +143,8 @@ def _why(event: e.RunFailed) -> str:
     if event.kind == "permanent":
         return "permanent, not retried"
     if event.kind == "crash":
-        return f"its worker died, {plural(event.attempt, 'try', 'tries')}"
+        what = "its worker died" if event.error == "WorkerDied" else "a crash"
+        return f"{what}, {plural(event.attempt, 'try', 'tries')}"
     if event.kind == "interrupted":
         return "interrupted too often"
     return f"{event.kind}, {plural(event.attempt, 'try', 'tries')}"
@@ -245,7 +246,9 @@ def _unverified(lines: Lines, event: e.OutputUnverified) -> list[str]:
 
 def _lost(lines: Lines, event: e.WorkerLost) -> list[str]:
     held = f"; {plural(event.held, 'run')} affected" if event.held else ""
-    return lines.note(event, f"worker {event.worker} (pid {event.pid}) lost: {event.reason}{held}")
+    return lines.note(
+        event, f"worker {event.worker} (pid {event.pid}) lost: {printable(event.reason)}{held}"
+    )
 
 
 def _missing(lines: Lines, event: e.SourceMissing) -> list[str]:

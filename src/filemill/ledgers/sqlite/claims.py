@@ -260,7 +260,6 @@ def _known(tx: Transaction, claims: Sequence[Claim]) -> list[int]:
                     index,
                     claim.source,
                     claim.relative,
-                    signed(version.device),
                     signed(version.inode),
                     version.size,
                     version.mtime_ns,

@@ -5,12 +5,13 @@ SELECT EXISTS (
 );
 
 -- name: known_copied
--- Which of these versions of a path are known already and still in place.
-WITH given (i, source, relative, device, inode, size, mtime_ns) AS (VALUES (?, ?, ?, ?, ?, ?, ?))
+-- Which of these versions of a path are known already and still in place. Not by device: its number may be another
+-- one after a restart of the machine, and every file that was kept would be taken once more.
+WITH given (i, source, relative, inode, size, mtime_ns) AS (VALUES (?, ?, ?, ?, ?, ?))
 SELECT json_group_array(given.i)
 FROM given CROSS JOIN file ON file.source = given.source AND file.relative = given.relative
-WHERE file.how = 'copy' AND file.device = given.device
-  AND file.inode = given.inode AND file.size = given.size AND file.mtime_ns = given.mtime_ns;
+WHERE file.how = 'copy' AND file.inode = given.inode
+  AND file.size = given.size AND file.mtime_ns = given.mtime_ns;
 
 -- name: begin_claims
 -- Note the intent to take files.

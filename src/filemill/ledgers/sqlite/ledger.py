@@ -86,10 +86,13 @@ class SqliteLedger:
         """The first file that had each digest."""
         return await self._writer.ask(lambda tx: claims.find_digests(tx, digests))
 
-    async def lease(self, limit: int, at_ns: int, revision: int) -> list[RunOrder]:
+    async def lease(
+        self, limit: int, at_ns: int, revision: int, due_ns: int | None = None
+    ) -> list[RunOrder]:
         """QUEUED, or RETRYING and due -> RUNNING; consecutive orders share their pipeline where priorities allow."""
         del revision  # every run carries its own; here it decides nothing
-        return await self._writer.ask(lambda tx: runs.lease(tx, limit, at_ns))
+        due = at_ns if due_ns is None else due_ns
+        return await self._writer.ask(lambda tx: runs.lease(tx, limit, at_ns, due))
 
     async def next_due(self) -> int | None:
         """When the earliest RETRYING run is due."""

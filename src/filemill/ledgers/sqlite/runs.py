@@ -63,11 +63,11 @@ _WAITING = msgspec.json.Decoder(list[tuple[int, int, int, str]])
 _TEXTS = msgspec.json.Decoder(list[str])
 
 
-def lease(tx: Transaction, limit: int, at_ns: int) -> list[RunOrder]:
+def lease(tx: Transaction, limit: int, at_ns: int, due_ns: int) -> list[RunOrder]:
     """QUEUED, or RETRYING and due -> RUNNING; neighbours of one priority are grouped by pipeline."""
     if limit <= 0:
         return []
-    waiting = tx.read(SQL["queued"], _WAITING, limit) + _due(tx, limit, at_ns)
+    waiting = tx.read(SQL["queued"], _WAITING, limit) + _due(tx, limit, due_ns)
     if not waiting:
         return []
     waiting.sort(key=lambda row: (-row[1], row[2], row[0]))

@@ -546,6 +546,11 @@ class LedgerContract:
         same = journey.claim(b"k.csv", how="copy", after="keep", identity=first.identity)
         assert await journey.ledger.begin_claims([first, same]) == [True, False]
         assert await journey.ledger.begin_claims([same]) == [False]
+        # The device's number is another one after the machine was started anew.
+        number = first.identity.device + 1
+        identity = msgspec.structs.replace(first.identity, device=number)
+        renumbered = journey.claim(b"k.csv", how="copy", after="keep", identity=identity)
+        assert await journey.ledger.begin_claims([renumbered]) == [False]
         changed = journey.claim(b"k.csv", how="copy", after="keep")
         other = journey.claim(b"l.csv", how="copy", after="keep", identity=first.identity)
         elsewhere = journey.claim(
