@@ -124,3 +124,13 @@ class Context:
         """Hand a run's whole file to sinks."""
         order = next(order for order in self.orders if order.run == run)
         self._attempt.sends.send_file(sinks, order)
+
+    def emit(self, order: int, path: bytes, key: bytes, name: bytes, tags: Sequence[str]) -> None:
+        """Emit the file at `path`, which goes from there, as a child called `name`."""
+        key = self.plan.id.encode() + b"\0" + key
+        self._attempt.sends.children.add(order, path, key, name, tags)
+
+    def emit_through(self) -> Sequence[str]:
+        """The hidden sink behind this step: what it is sent becomes a child."""
+        sinks: tuple[str, ...] = self._node.refers.sinks
+        return sinks

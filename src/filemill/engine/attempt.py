@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from filemill.engine.asking import Context
 from filemill.engine.chain import Chain, Node
 from filemill.engine.counting import Counts, StepBook, counts_of
 from filemill.engine.observing import Observer
+from filemill.engine.scratch import make_work_folder
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.tolerating import RunBook
 from filemill.model.errors import PermanentError
@@ -362,7 +362,7 @@ class Attempt:
 
     def _work_folder(self, number: int) -> str:
         if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix="filemill-")
+            self._folder = make_work_folder(self.plan.data)
         folder = os.path.join(self._folder, f"{number}-{len(os.listdir(self._folder))}")
         os.mkdir(folder, 0o700)
         return folder

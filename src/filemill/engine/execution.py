@@ -129,6 +129,8 @@ class Executor:
         chain = self._chains.get(pipeline)
         if chain is None:
             chain = self._chains[pipeline] = Chain(self._plan.pipeline(pipeline), self._registry)
+            for name, node in chain.emits.items():
+                self._sinks.add_hidden(name, node.hidden or {})
         return chain
 
     def _finish(self, attempt: Attempt, chain: Chain, began: int) -> dict[str, RunResult]:
@@ -146,6 +148,8 @@ class Executor:
                 attempt.sends.drop(order.run)
         attempt.sends.open(chain.sinks)
         outputs = attempt.sends.finish()
+        given = {name: node.refers.children or () for name, node in chain.emits.items()}
+        children = attempt.sends.emitted(outputs, given)
         took_ns = (time.perf_counter_ns() - began) // len(attempt.orders)
         # One row a run: the step's own lists are by step.
         steps = zip(
@@ -167,6 +171,7 @@ class Executor:
                 blank=book.blank,
                 took_ns=took_ns,
                 failure=failure,
+                children=() if failure else children.get(order.run, ()),
             )
         return results
 

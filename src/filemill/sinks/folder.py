@@ -9,7 +9,8 @@ what happened to a publication whose (device, inode) the ledger knows:
 - the staged file is there: not published yet, so rename it now;
 - neither: a consumer took it, or it is lost. Never written again blindly: UNVERIFIED.
 
-A name that belongs to another inode is never replaced, unless the sink says `collision: replace`.
+A name that belongs to another inode is never replaced, unless the sink says `collision: replace`. A file where a folder
+of the name should be (`a.csv` and what came out of it, `a.csv/part.csv`) is a taken name as well.
 """
 
 from __future__ import annotations
@@ -229,7 +230,7 @@ class FolderSink:
 
         Raises:
             OSError: the first publication that the file system refuses (those before it are published; asking again
-                is harmless). EXDEV, ENOTDIR, ELOOP, EACCES are that target's own; ENOSPC, EIO, EROFS the machine's.
+                is harmless). EXDEV, ELOOP, EACCES are that target's own; ENOSPC, EIO, EROFS the machine's.
         """
         return [self._publish(publication) for publication in publications]
 
@@ -253,13 +254,24 @@ class FolderSink:
         """
         chosen: dict[bytes, None] = {}
         for name in names:
-            attempt = 2
-            while (other := naming.other_name(name, attempt)) in chosen or os.path.lexists(
-                self._target(other)
-            ):
+            attempt = 1
+            around = other = self._around_files(name)
+            while (other == name or other in chosen) or os.path.lexists(self._target(other)):
                 attempt += 1
+                other = naming.other_name(around, attempt)
             chosen[other] = None
         return list(chosen)
+
+    def _around_files(self, name: bytes) -> bytes:
+        """The name, with another folder where a file stands in its way: `a.csv/x` beside the file `a.csv`."""
+        parts = name.split(b"/")
+        for at in range(1, len(parts)):
+            folder, attempt = b"/".join(parts[:at]), 1
+            while os.path.lexists(self._target(folder)) and not os.path.isdir(self._target(folder)):
+                attempt += 1
+                folder = naming.other_name(b"/".join(parts[:at]), attempt)
+            parts[at - 1] = folder.rpartition(b"/")[2]
+        return b"/".join(parts)
 
     def sweep(self, known: frozenset[bytes]) -> int:
         """Remove staged files whose path is not in `known`, and nothing that filemill did not name.
@@ -287,7 +299,7 @@ class FolderSink:
         staged = publication.staged
         try:
             self._durable.rename(staged, target)
-        except FileExistsError:
+        except (FileExistsError, NotADirectoryError):
             return self._taken(publication, target)
         except FileNotFoundError:
             # The staged file is gone (published, or worse), or the target's folder is not there yet.
