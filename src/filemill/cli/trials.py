@@ -29,6 +29,8 @@ _INDENT = "      "
 _PRINTED = 20
 """Lines of what steps printed that are shown without -v."""
 _OUTPUT_LINES = 5
+_KEPT = 14
+"""Characters kept at each end of what a step did not change, in a record that is too wide to be shown."""
 _TOKEN = re.compile(r"\w+|\W")
 _WORST = ("dead", "held", "retrying", "done", "skipped")
 
@@ -153,7 +155,10 @@ def _step(output: Output, step: StepTrial, failure: Failure | None) -> None:
     took = f"  {duration(count.took_ns)}" if count.took_ns else ""
     output.print(f"  {name}  {', '.join(parts)}{output.paint('dim', took)}  {told}".rstrip())
     if step.header and step.shown:
-        output.print(f"{_INDENT}{output.paint('dim', _fit(output, printable(step.header)))}")
+        header = printable(step.header)
+        if output.columns is not None:
+            header = _middle(header, max(output.columns - len(_INDENT), 20))
+        output.print(f"{_INDENT}{output.paint('dim', header)}")
     for record in step.shown:
         output.print(_record(output, record, changes=bool(count.taken)))
     if step.file is not None:
@@ -178,6 +183,10 @@ def _record(output: Output, record: ShownRecord, *, changes: bool) -> str:
     sign = "~" if changes and record.before is not None and record.before != record.text else " "
     room = None if output.columns is None else max(output.columns - len(_INDENT) - taken, 20)
     pieces = _pieces(record.before, record.text) if sign == "~" else [(record.text, False)]
+    if sign == "~" and room is not None and width(printable(record.text)) > room:
+        pieces = [
+            (text if changed else _middle(text, 2 * _KEPT), changed) for text, changed in pieces
+        ]
     shown, left = [], room
     for text, changed in pieces:
         part = printable(text)
@@ -189,6 +198,14 @@ def _record(output: Output, record: ShownRecord, *, changes: bool) -> str:
             break
     more = "..." if record.cut and (left is None or left > 0) else ""
     return f"{_INDENT[:-2]}{sign} {''.join(shown)}{more}{tags}"
+
+
+def _middle(text: str, room: int) -> str:
+    """The text with what is too much left out of its middle: what steps add stands at the end."""
+    if len(text) <= room:
+        return text
+    kept = (room - len("...")) // 2
+    return f"{text[:kept]}...{text[-kept:]}"
 
 
 def _pieces(before: str | None, after: str) -> list[tuple[str, bool]]:
