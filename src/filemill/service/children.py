@@ -29,7 +29,8 @@ def describe(question: Question) -> Answers:
         SystemFault: the child died or took over a minute; its output is the help.
     """
     asks = (question.steps, question.expressions, question.taggers, question.patterns)
-    if not any(asks) and not question.pipelines:
+    more = (question.pipelines, question.regexes, question.schemas)
+    if not any((*asks, *more)):
         return Answers()
     with tempfile.TemporaryDirectory(prefix="filemill-") as folder:
         environment = environment_for(os.environ, question.environment, question.secrets)
