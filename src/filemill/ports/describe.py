@@ -47,6 +47,12 @@ class Question(msgspec.Struct, frozen=True):
     taggers: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     """Regular expressions of tag rules' `content`."""
+    environment: tuple[str, ...] | None = None
+    """As a plan's `worker_environment`: users' modules see at import what they will see at work."""
+    secrets: tuple[str, ...] = ()
+    """As a plan's `secrets`."""
+    pipelines: tuple[str, ...] = ()
+    """Dotted paths of pipelines written in Python."""
     regexes: tuple[str, ...] = ()
     """Regular expressions among steps' options."""
     schemas: tuple[SchemaQuestion, ...] = ()
@@ -67,10 +73,12 @@ class Answer(msgspec.Struct, frozen=True):
     """With an expression: the columns it names."""
     options: dict[str, Any] | None = None
     """With a step: its options, converted to the types its signature asks for."""
+    written: list[Any] | None = None
+    """With a pipeline: the tree it is written down as; see `pipeline_api.Written`."""
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """Answers by kind, in the order asked; a tagger's key is its path, a pattern's its text.
+    """Answers by kind, in the order asked; a tagger's or pipeline's key is its path, a pattern's its text.
 
     A schema has an answer for each thing wrong with it, none if it is right; `where` is one text, its place in it.
     """
@@ -79,6 +87,7 @@ class Answers(msgspec.Struct, frozen=True):
     expressions: tuple[Answer, ...] = ()
     taggers: tuple[Answer, ...] = ()
     patterns: tuple[Answer, ...] = ()
+    pipelines: tuple[Answer, ...] = ()
     regexes: tuple[Answer, ...] = ()
     schemas: tuple[Answer, ...] = ()
 
