@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from filemill.cli.output import Output
-from filemill.cli.reading import STYLES, mark_of
+from filemill.cli.reading import STYLES, mark_of, said_of
 from filemill.telemetry.wording import (
     cut,
     duration,
@@ -229,7 +229,7 @@ def _way(output: Output, way: ShownBranch) -> str:
 
 def _bad(output: Output, shown: ShownBad) -> None:
     bad = shown.bad
-    said = f"line {bad.line:,}  {printable(bad.error)}: {printable(bad.message)}"
+    said = f"line {bad.line:,}  {said_of(bad)}"
     output.print(f"{_INDENT}{mark_of(output, 'dead')} {said}")
     if shown.text:
         output.print(f"{_INDENT}  {output.paint('dim', _fit(output, printable(shown.text)))}")
