@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from filemill.ports.registry import Registry
 from filemill.ports.step import StepSpec
 
-NAMES = "read_lines read_csv read_jsonl tag_records derive select filter route write".split()
+NAMES = "read_lines read_csv read_jsonl read_json read_parquet parse_json tag_records derive select filter route write".split()
 
 
 def options(name: str, **given: object) -> object:

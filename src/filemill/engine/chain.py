@@ -31,6 +31,7 @@ class Node:
         "branches",
         "component",
         "dynamic",
+        "function",
         "index",
         "options",
         "plan",
@@ -51,8 +52,10 @@ class Node:
             raise StepTrouble(plan.id, error) from error
         self.reads = hasattr(self.component, "read")
         self.transforms = hasattr(self.component, "apply")
-        self.dynamic = "." in plan.uses
-        """A user's function: only what it returns tells which columns records have then."""
+        self.function = "." in plan.uses
+        """It calls a user's function."""
+        self.dynamic = self.function or self.component.spec.makes_columns
+        """Only what it returns tells which columns records have then."""
         if self.reads and plan.guard is not None:
             raise StepTrouble(
                 plan.id,
@@ -67,7 +70,7 @@ class Node:
 
     def scope(self) -> Scope:
         """What one call of the step may depend on; a user's function says it by its grain."""
-        if not self.dynamic:
+        if not self.function:
             scope: Scope = self.component.spec.scope
             return scope
         grain = load(self.plan.uses).grain
@@ -75,7 +78,7 @@ class Node:
 
     def counts_records(self) -> bool:
         """Whether the step sees a record's number in its file."""
-        return self.dynamic and load(self.plan.uses).takes_context
+        return self.function and load(self.plan.uses).takes_context
 
     def after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns of a record that had these and went through this step, as far as the options tell."""
@@ -100,10 +103,12 @@ class Chain:
         self.all_nodes = tuple(_every(self.nodes))
         self.headers = Headers(self.nodes)
         self._expressions: dict[str, Expression] = {}
-        wanted: dict[str, None] = {}
-        sees_all = self._note(self.nodes, wanted, frozenset())
+        wanted: dict[str, bool] = {}
+        sees_all = self._note(self.nodes, wanted, frozenset(), sure=True)
         self.named = frozenset(wanted)
         """The columns of the file that expressions name."""
+        self.required = frozenset(name for name, sure in wanted.items() if sure)
+        """Those of them that the file must have: no step before made up columns of its own."""
         self.needs = None if sees_all else self.named
         """The same; None when a user's function sees them all."""
         self.sinks = tuple(dict.fromkeys(_sinks(self.nodes)))
@@ -116,21 +121,31 @@ class Chain:
             found = self._expressions[sql] = Expression(sql)
         return found
 
-    def _note(self, nodes: Sequence[Node], wanted: dict[str, None], made: frozenset[str]) -> bool:
-        """Note the columns these steps want of the file; answers whether a function sees all columns."""
+    def _note(
+        self,
+        nodes: Sequence[Node],
+        wanted: dict[str, bool],
+        made: frozenset[str],
+        *,
+        sure: bool,
+    ) -> bool:
+        """Note the columns these steps want of the file, and whether surely; answers whether a function sees all."""
         sees_all = False
         for node in nodes:
-            sees_all |= node.dynamic
+            sees_all |= node.function
             for use in node.refers.expressions:
                 try:
                     columns = self.expression(use.sql).columns
                 except FilemillError as error:
                     raise StepTrouble(node.plan.id, error) from error
-                wanted |= dict.fromkeys(name for name in columns if name not in made)
+                for name in columns:
+                    if name not in made:
+                        wanted[name] = wanted.get(name, False) or sure
                 if use.gives and use.gives not in node.refers.tags:
                     made |= {use.gives}
             for branch in node.branches:
-                sees_all |= self._note(branch, wanted, made)
+                sees_all |= self._note(branch, wanted, made, sure=sure)
+            sure = sure and not node.dynamic
         return sees_all
 
 

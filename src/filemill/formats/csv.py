@@ -60,8 +60,10 @@ class CsvReader(RecordReader):
     ) -> None:
         super().__init__(request)
         needs = request.named if request.needs is None else request.needs
+        required = needs if request.required is None else request.required
+        required |= set(request.types)
         self.headers = CsvHeaders(
-            separator, quote, header, tuple(columns), needs | set(request.types), request.max_record
+            separator, quote, header, tuple(columns), required, request.max_record
         )
 
     def head(self, block: bytes, *, final: bool) -> Head | None:

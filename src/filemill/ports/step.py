@@ -66,6 +66,8 @@ class StepSpec(msgspec.Struct, frozen=True):
     ends: bool = False
     """True for a step after which none may follow (`route`)."""
     makes_tags: bool = False
+    makes_columns: bool = False
+    """True when only its records tell which columns they have behind it."""
     shorthand: str = ""
     """The option that a value standing directly behind the step's name fills (`filter: "a > 0"`)."""
     shorthand_only: bool = False
@@ -114,6 +116,8 @@ class StepContext(Protocol):
     """For a reader: the columns whose values later steps use; None when a user's function sees all of them."""
     named: frozenset[str]
     """For a reader: the columns that expressions name."""
+    required: frozenset[str]
+    """For a reader: those of them that the file must have, because no step before them makes up columns."""
     hints: Hints
     """For a reader: what an earlier reading of these files found out too late."""
 

@@ -9,9 +9,11 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO, cast
 
 from filemill.durable import Durable
 from filemill.model.runs import RunOrder, StagedOutput
+from filemill.sinks.compressing import Coder
 from filemill.sinks.naming import publication_id
 
 _PIECES = 512
@@ -36,6 +38,7 @@ class StagedFile:
 
     __slots__ = (
         "_beside",
+        "_coder",
         "_descriptor",
         "_digest",
         "_folder",
@@ -47,6 +50,7 @@ class StagedFile:
         "_publication",
         "_sink",
         "_size",
+        "footer",
         "header",
         "name",
         "records",
@@ -54,10 +58,19 @@ class StagedFile:
         "whole",
     )
 
-    def __init__(self, sink: str, folder: bytes, order: RunOrder, name: bytes) -> None:
+    def __init__(
+        self,
+        sink: str,
+        folder: bytes,
+        order: RunOrder,
+        name: bytes,
+        coder: Coder | None = None,
+    ) -> None:
         self.name = name
         self.header = b""
         """Written before anything else."""
+        self.footer = b""
+        """Written behind everything else."""
         self.records = 0
         self.waiting = 0
         """Bytes added and not yet written."""
@@ -65,6 +78,8 @@ class StagedFile:
         """True for a copy of a whole file, to which no record may be added."""
         self._sink = sink
         self._folder = folder
+        self._coder = coder
+        """Compresses what is written, header and footer included."""
         self._publication = publication_id(order.run, sink, name)
         self._part = order.chunk is not None
         self._path = b"%s/%s.%d" % (folder, self._publication.encode(), order.fence)
@@ -113,6 +128,12 @@ class StagedFile:
             beside.result()
 
     def _write(self, pieces: list[memoryview], durable: Durable) -> None:
+        if self._coder is not None:
+            pieces = self._coder.encode(pieces)
+        self._put(pieces, durable)
+
+    def _put(self, pieces: list[memoryview], durable: Durable) -> None:
+        """Append to the file what stands in it in the end."""
         for piece in pieces:
             if not self._part:
                 self._digest.update(piece)
@@ -137,6 +158,8 @@ class StagedFile:
         self._open(durable)
         self.whole = True
         size = order.file.size
+        if self._coder is not None:
+            return self._copy_coded(source, size, durable)
         copy: Callable[[int, int, int], int] = os.copy_file_range
         while self._size <= size:
             try:
@@ -152,11 +175,34 @@ class StagedFile:
         self._known_digest = order.file.digest or _sha256(self._descriptor)
         return self._size
 
+    def _copy_coded(self, source: int, size: int, durable: Durable) -> int:
+        """The same through the coder; the size is that of what was read."""
+        copied = 0
+        while copied <= size and (piece := os.read(source, min(_BESIDE, size - copied + 1))):
+            copied += len(piece)
+            self._write([memoryview(piece)], durable)
+        return copied
+
+    def fill(self, durable: Durable, write: Callable[[IO[bytes]], None]) -> None:
+        """Have `write` put the whole content into it, as into any file that is open for writing."""
+        self._open(durable)
+        filling = Filling(lambda data: self._put([memoryview(data)], durable))
+        try:
+            write(cast(IO[bytes], filling))  # all of it that a writer of streams calls
+        except Exception:
+            if filling.error is not None:
+                raise filling.error from None
+            raise
+
     def close(self, durable: Durable, collision: str, mode: int | None) -> StagedOutput:
         """Write the rest and answer with what the ledger will know of it; not yet synced."""
+        if self.footer:
+            self.add(memoryview(self.footer), 0)
         if self._pieces or self._descriptor < 0:
             self.flush(durable)
         self._settle()
+        if self._coder is not None:
+            self._put(self._coder.end(), durable)
         if mode is not None:
             os.fchmod(self._descriptor, mode)
         status = os.fstat(self._descriptor)
@@ -173,8 +219,14 @@ class StagedFile:
             digest=self._known_digest or ("" if self._part else self._digest.hexdigest()),
             records=self.records,
             mode=collision,
-            header=self.header if self._part else b"",
+            header=self._header_of_parts() if self._part else b"",
         )
+
+    def _header_of_parts(self) -> bytes:
+        """What goes before the first part: compressed apart from it, as each part is."""
+        if self._coder is None or not self.header:
+            return self.header
+        return self._coder.apart(self.header)
 
     def discard(self, durable: Durable) -> None:
         """Remove it, if it was made. Never raises: what stays is swept at the next start."""
@@ -198,6 +250,26 @@ class StagedFile:
         except FileNotFoundError:  # somebody removed the staging folder
             durable.make_directory(self._folder, 0o700)
             self._descriptor = os.open(self._path, _FLAGS, 0o666)
+
+
+class Filling:
+    """A staged file as somebody else's code writes to it. What went wrong then is kept in `error`."""
+
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self._put = put
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Append."""
+        try:
+            self._put(data)
+        except OSError as error:
+            self.error = error
+            raise
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
 
 
 @functools.cache

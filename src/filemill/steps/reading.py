@@ -30,6 +30,7 @@ def request_of(context: StepContext, types: Mapping[str, str] | None = None) -> 
         note_range=context.note_range,
         needs=context.needs,
         named=context.named,
+        required=context.required,
         types=types or {},
         hints=context.hints,
         chunk_size=context.chunk_size,
