@@ -26,7 +26,10 @@ _STRINGS = msgspec.json.Decoder(list[str | None])
 
 
 class Columns(msgspec.Struct):
-    """One row a record, one String column a name, null where a record has no value; and each column's word."""
+    """One row a record, one String column a name, null where a record has no value; and each column's word.
+
+    A column without a word is none: it only stands for the records.
+    """
 
     frame: pl.DataFrame
     words: dict[str, str]
@@ -54,6 +57,9 @@ def columns_of(batch: Batch) -> Columns:
                 both = pl.DataFrame({"a": values, "b": there}).select(pl.coalesce("a", "b"))
                 values, word = both.to_series(), together(word, other)
             made[name] = (values, word)
+    if not made:  # records of no column still are records
+        nothing = pl.repeat(None, len(batch), dtype=pl.String, eager=True).alias("")
+        return Columns(nothing.to_frame(), {})
     frame = pl.DataFrame(
         [values.cast(pl.String).alias(f"c{i}") for i, (values, _) in enumerate(made.values())]
     )

@@ -215,14 +215,14 @@ class Walker:
         stream = self.stream
         while stream.space():
             found = _TOKEN.match(stream.block, stream.at)
+            waiting = (len(stream.block) if found is None else found.end()) - stream.at
+            if waiting > self._limit:
+                raise stream.malformed(
+                    f"a text or number of more than max_record ({self._limit} bytes), or none at all"
+                )
             if found is not None:
                 stream.at = found.end()
                 return found.group()
-            waiting = len(stream.block) - stream.at
-            if waiting > self._limit:
-                raise stream.malformed(
-                    f"a single text or number of more than max_record ({self._limit} bytes), or none at all"
-                )
             if not stream.fill():
                 if waiting and not _unfinished(stream.block[stream.at :]):
                     raise stream.malformed("a value is missing")

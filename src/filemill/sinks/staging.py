@@ -14,10 +14,8 @@ there). What is particular here:
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -31,6 +29,7 @@ from filemill.records.batch import Batch
 from filemill.records.layout import Hints, Layout, Restart
 from filemill.records.text import standing
 from filemill.sinks.compressing import Coder, Compression
+from filemill.sinks.faults import staging_faults
 from filemill.sinks.framing import (
     CSV,
     PARQUET,
@@ -53,13 +52,6 @@ HELD = 64 << 20
 _END = memoryview(b"\n")
 _NEXT = memoryview(b",\n")
 """Between two elements of a JSON array."""
-_HELP = {
-    errno.ENOSPC: "free some space; work goes on by itself, and no attempt is spent meanwhile",
-    errno.EDQUOT: "the quota is used up: free some space; work goes on by itself",
-    errno.EIO: "the disk reports errors: look at the kernel's log before you trust it further",
-    errno.EACCES: "give the user that runs filemill write access to the sink's folder",
-    errno.EROFS: "remount the file system for writing; work goes on by itself",
-}
 
 
 class Staging(msgspec.Struct, frozen=True):
@@ -171,7 +163,7 @@ class FolderStager:
         source = os.open(order.file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             output = self._output(index, None)
-            with self._faults():
+            with staging_faults(self._staging.sink):
                 size = output.copy(source, order, self._durable)
         finally:
             os.close(source)
@@ -205,7 +197,7 @@ class FolderStager:
             self._write_empty()
         staged: dict[str, list[StagedOutput]] = {}
         try:
-            with self._faults():
+            with staging_faults(self._staging.sink):
                 self._fill_tables()
                 for index in sorted(self._outputs):
                     output = self._outputs[index].close(
@@ -348,7 +340,7 @@ class FolderStager:
         total = sum(output.waiting for output in self._outputs.values())
         if total <= SPILL:
             return
-        with self._faults():
+        with staging_faults(self._staging.sink):
             for output in self._outputs.values():
                 if output.waiting > SPILL or (total > HELD and output.waiting):
                     output.flush(self._durable)
@@ -382,7 +374,7 @@ class FolderStager:
             if stop - start < len(batch):
                 part = Batch(batch.frame[start:stop], batch.layout, batch.file_tags)
             table = self._tables.setdefault(index, Table(output.path))
-            with self._faults():
+            with staging_faults(self._staging.sink):
                 table.add(part, self._durable)
             output.records += stop - start
 
@@ -420,16 +412,3 @@ class FolderStager:
             if end == len(texts):
                 # A piece of its own: joining it would copy all the others once more.
                 output.add(_END, 0)
-
-    @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Whatever goes wrong with the staging folder is the machine's trouble, not the file's."""
-        try:
-            yield
-        except OSError as error:
-            raise SystemFault(
-                f"staging for sink `{self._staging.sink}` failed: {error}",
-                help=_HELP.get(
-                    error.errno or 0, "look at the sink's folder; work goes on by itself"
-                ),
-            ) from error

@@ -83,8 +83,17 @@ class Table:
     def fill(
         self, output: StagedFile, names: Sequence[str], codec: Compression, durable: Durable
     ) -> None:
-        """Write the output: these columns, in this order."""
+        """Write the output: these columns, in this order.
+
+        Raises:
+            PermanentError: there are records and no column.
+        """
         words = {name: self._words.get(name, UNKNOWN) for name in names}
+        if self._rows and not words:
+            raise PermanentError(
+                "none of the records has a single key, and a table needs a column",
+                help="set `format: jsonl` for such records",
+            )
         rows = max(1, min(_GROUP_ROWS, _GROUP_BYTES * self._rows // max(1, self._bytes)))
 
         def write(target: IO[bytes]) -> None:
