@@ -7,7 +7,10 @@ way the records were parted. A number that a text column holds keeps the digits 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -148,6 +151,34 @@ def _sized(word: str, view: pl.Series) -> str:
 
 def _members(texts: pl.Series) -> dict[str, tuple[pl.Series, str]]:
     """The members of JSON records as columns."""
+    if not len(texts):
+        return {}
+    # Most files' records have the keys of their first one: those are found natively.
+    names = tuple(json_text.members(texts[0]))
+    try:
+        found = _decoder(names)(texts.str.join("\n")[0].encode())
+    except msgspec.ValidationError:
+        return _members_of_any(texts)
+    made = {}
+    for i, name in enumerate(names):
+        raws = map(attrgetter(f"f{i}"), found)
+        made[name] = _json_column([None if raw is None else bytes(raw) for raw in raws])
+    return made
+
+
+@lru_cache(maxsize=64)
+def _decoder(names: tuple[str, ...]) -> Callable[[bytes], list[Any]]:
+    """A decoder of lines whose objects have no other members than these, as attributes `f0`, `f1`.. of raw text."""
+    fields = [(f"f{i}", msgspec.Raw, msgspec.field(default=None)) for i in range(len(names))]
+    renames = {f"f{i}": name for i, name in enumerate(names)}
+    struct = msgspec.defstruct(
+        "Record", fields, rename=renames, forbid_unknown_fields=True, gc=False
+    )
+    return msgspec.json.Decoder(struct).decode_lines
+
+
+def _members_of_any(texts: pl.Series) -> dict[str, tuple[pl.Series, str]]:
+    """The same for records of any keys."""
     rows = [json_text.members(record) for record in texts]
     names: dict[str, None] = {}
     for shape in dict.fromkeys(map(tuple, rows)):

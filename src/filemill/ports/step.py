@@ -74,6 +74,8 @@ class StepSpec(msgspec.Struct, frozen=True):
     """True when the value behind the name is always that one option (`derive: {a: "b + 1"}`)."""
     options_schema: dict[str, Any] | None = None
     """JSON Schema of the options: filled in when a user's step is described in a worker."""
+    notes: str = ""
+    """What a person has to know besides: whole sentences."""
     extra: str | None = None
     origin: str = "built-in"
     """`built-in`, a plugin's distribution, or the path of the user's module."""

@@ -82,7 +82,8 @@ class FolderOptions(BaseModel):
     format: Literal["csv", "jsonl", "json", "lines", "parquet", "raw"] | None = Field(
         None,
         description="How records are written; if not set, as they were read (`read_json` and `read_parquet`: jsonl). "
-        "json: one array. parquet: typed columns. raw: whole files only.",
+        "json: one array. parquet: each column has the one type (integer, float, boolean, else text) that all the "
+        "file's records fit; nested values are JSON texts. raw: whole files only.",
     )
     compress: Literal["gz", "zst"] | None = Field(
         None,

@@ -57,12 +57,7 @@ class ParseJsonOptions(BaseModel):
 
 
 class ParseJson:
-    """Parses JSON that is a column's text; what it says keeps its text (`1.10`, nested values).
-
-    An empty text, null or an absent column has nothing to parse: such a record passes as it is. A key that is a column
-    already makes the record bad, as bad JSON does; `prefix` keeps them apart. In csv, the column stays (empty where it
-    was parsed) if it is the only one, or if `else_tag` may leave bad JSON in it.
-    """
+    """Parses JSON that is a column's text; what it says keeps its text (`1.10`, nested values)."""
 
     spec: ClassVar[StepSpec] = StepSpec(
         name="parse_json",
@@ -71,6 +66,10 @@ class ParseJson:
         shorthand="column",
         makes_tags=True,
         makes_columns=True,
+        notes="Values keep their text (`1.10`, nested objects). An empty text, null or an absent column has nothing to "
+        "parse: such a record passes as it is. A key that is a column already makes the record bad, as bad JSON does: "
+        "`prefix` keeps them apart. In csv the column stays, empty where it was parsed, if it is the only one or if "
+        "`else_tag` may leave bad JSON in it. Lines become JSON records.",
     )
     Options: ClassVar[type[BaseModel]] = ParseJsonOptions
 

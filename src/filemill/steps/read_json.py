@@ -42,12 +42,7 @@ class ReadJsonOptions(BaseModel):
 
 
 class ReadJson:
-    """Reads a JSON array of objects, however large, or one object. A record keeps the text it came in.
-
-    A record that spans several lines in the file is written as one line: white space outside of strings goes, numbers,
-    strings and the order of keys stay. `as: received` writes it as it came, in an array at the same keys. A file that
-    is cut off or malformed around its records is refused as a whole; an element that is no object is a bad record.
-    """
+    """Reads a JSON array of objects, however large, or one object. A record keeps the text it came in."""
 
     spec: ClassVar[StepSpec] = StepSpec(
         name="read_json",
@@ -55,6 +50,11 @@ class ReadJson:
         example="- read_json: {at: data.items, types: {amount: float}}",
         takes=Form.FILE,
         gives=Form.RECORDS,
+        notes="Records keep their text and are written as JSON lines unless the sink has a `format:`. One that spans "
+        "several lines in the file becomes one line: white space outside of strings goes; numbers, strings and the "
+        "order of keys stay. A sink with `as: received` gets it as it came, in an array at the same keys. A file that "
+        "is cut off or malformed around its records is refused as a whole; an element that is no object is a bad "
+        "record.",
     )
     Options: ClassVar[type[BaseModel]] = ReadJsonOptions
 

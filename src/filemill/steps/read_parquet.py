@@ -30,12 +30,7 @@ class ReadParquetOptions(BaseModel):
 
 
 class ReadParquet:
-    """Reads Parquet, a row group at a time. A row has no text of its own: it becomes one as a JSON object.
-
-    Numbers keep all their digits (decimals too); dates, times and durations are ISO 8601 texts; binary is base64; lists
-    and structs are arrays and objects, in which decimals are texts; a null is a member that is null. Line numbers are
-    row numbers, and there are no byte ranges.
-    """
+    """Reads Parquet, a row group at a time. A row has no text of its own: it becomes one as a JSON object."""
 
     spec: ClassVar[StepSpec] = StepSpec(
         name="read_parquet",
@@ -43,6 +38,11 @@ class ReadParquet:
         example="- read_parquet: {columns: [id, amount]}",
         takes=Form.FILE,
         gives=Form.RECORDS,
+        notes="A row becomes a JSON object without loss: numbers keep all their digits (decimals too), dates, times and "
+        "durations are texts in ISO 8601, binary is base64, lists and structs are arrays and objects (decimals in them "
+        "are texts), a null is a member that is null. What has no such text (NaN, years beyond 9999) makes a bad "
+        "record. Line numbers are row numbers. Records are written as JSON lines unless the sink has a `format:`; "
+        "`as: received` is not for them.",
     )
     Options: ClassVar[type[BaseModel]] = ReadParquetOptions
 
