@@ -157,6 +157,21 @@ def test_csv_to_parquet_and_back(mill: Mill) -> None:
     assert result.outputs[0].name == b"a.csv"
 
 
+def test_columns_may_be_called_what_polars_takes_for_a_pattern(mill: Mill) -> None:
+    data = b'^a$,*,"x,y"\n1,"a ""b""","\n"\n'
+    mill.module("named", "def f(row: dict) -> dict:\n    return row | {'^b$': 'c,d'}\n")
+    steps = [step("read_csv"), step("named.f"), WRITE]
+    sinks = {"rest": {"format": "json"}, "rejects": {"format": "parquet"}}
+    steps += [step("write", id=to, to=to) for to in sinks]
+    (result,), outputs = mill.run(steps, mill.order("a.csv", data), sinks=sinks)
+    assert result.failure is None, result.failure
+    made = outputs["a.csv"]
+    wanted = {"*": 'a "b"', "x,y": "\n", "^b$": "c,d"}
+    assert made["out"] == b'^a$,*,"x,y",^b$\n1,"a ""b""","\n","c,d"\n'
+    assert json.loads(made["rest"]) == [{"^a$": 1} | wanted]
+    assert rows_of(made["rejects"]) == [{"^a$": 1} | wanted]
+
+
 def test_declared_types_are_those_of_the_table(mill: Mill) -> None:
     made, _ = out_of(
         mill,

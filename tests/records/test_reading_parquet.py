@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import Files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,7 +80,7 @@ def moment(value: str | None) -> str | None:
 @settings(max_examples=40, deadline=None)
 @given(frame=frames(), rows=st.integers(1, 4), chunk_size=st.integers(1, 200))
 def test_every_value_is_in_the_text(
-    shared_files: Files, frame: pl.DataFrame, rows: int, chunk_size: int
+    shared_files: Any, frame: pl.DataFrame, rows: int, chunk_size: int
 ) -> None:
     data = parquet(frame, row_group_size=rows)
     reading = shared_files.read("parquet", data, chunk_size=chunk_size)
@@ -100,7 +99,7 @@ def test_every_value_is_in_the_text(
                 assert found[name] == said(value)
 
 
-def test_times_binary_and_what_is_nested(files: Files) -> None:
+def test_times_binary_and_what_is_nested(files: Any) -> None:
     frame = pl.DataFrame(
         {
             "ns": pl.Series([1_700_000_000_123_456_789], dtype=pl.Int64).cast(pl.Datetime("ns")),
@@ -126,7 +125,7 @@ def test_times_binary_and_what_is_nested(files: Files) -> None:
     }
 
 
-def test_views_are_the_files_own_types(files: Files) -> None:
+def test_views_are_the_files_own_types(files: Any) -> None:
     frame = pl.DataFrame(
         {"m": [Decimal("12.50")], "i": [7], "d": [dt.date(2024, 1, 2)], "l": [[1]]}
     )
@@ -140,7 +139,7 @@ def test_views_are_the_files_own_types(files: Files) -> None:
     assert [reading.views(name) for name in frame.columns] == [[12.5], [7], ["2024-01-02"], ["[1]"]]
 
 
-def test_only_the_wanted_columns_in_their_order(files: Files) -> None:
+def test_only_the_wanted_columns_in_their_order(files: Any) -> None:
     data = parquet(pl.DataFrame({"a": [1], "b": [2], "c": [3]}))
     assert files.read("parquet", data, options={"columns": ["c", "a"]}).raw() == ['{"c":3,"a":1}']
     for more in ({"options": {"columns": ["z"]}}, {"needs": frozenset(["z"])}):
@@ -148,7 +147,20 @@ def test_only_the_wanted_columns_in_their_order(files: Files) -> None:
             files.read("parquet", data, **more)
 
 
-def test_what_has_no_text_is_a_bad_record(files: Files) -> None:
+def test_columns_may_be_called_anything(files: Any) -> None:
+    names = ["*", "^a$", "", "_raw", "_tag:x", 'q"', "\0", "a"]
+    frame = pl.DataFrame([[f"{i}\n"] for i in range(len(names))])
+    frame.columns = names
+    data = parquet(frame)
+    reading = files.read("parquet", data, needs=frozenset(names))
+    assert json.loads(reading.raw()[0]) == {name: f"{i}\n" for i, name in enumerate(names)}
+    assert reading.batch.typed(["*", "^a$", "a"]).row(0) == ("0\n", "1\n", "7\n")
+    some = files.read("parquet", data, options={"columns": ["a", "^a$", "*"]})
+    assert json.loads(some.raw()[0]) == {"a": "7\n", "^a$": "1\n", "*": "0\n"}
+    assert list(json.loads(some.raw()[0])) == ["a", "^a$", "*"]
+
+
+def test_what_has_no_text_is_a_bad_record(files: Any) -> None:
     far = pl.Series([0, 2**31 - 1, 0, 0], dtype=pl.Int32).cast(pl.Date)
     frame = pl.DataFrame(
         {"f": [1.0, 1.0, float("nan"), 1.0], "d": far, "l": [[1.0], [None], [], [float("inf")]]}
@@ -169,14 +181,14 @@ def test_what_has_no_text_is_a_bad_record(files: Files) -> None:
     ]
 
 
-def test_a_row_that_is_too_long_is_bad(files: Files) -> None:
+def test_a_row_that_is_too_long_is_bad(files: Any) -> None:
     data = parquet(pl.DataFrame({"s": ["x" * 2000, "y"]}))
     reading = files.read("parquet", data, max_record=1024)
     assert [(b.record, b.error) for b in reading.bad[0]] == [(1, "TooLong")]
     assert reading.raw() == ['{"s":"y"}']
 
 
-def test_what_refuses_a_file(files: Files) -> None:
+def test_what_refuses_a_file(files: Any) -> None:
     whole = parquet(
         pl.DataFrame({"a": list(range(1000)), "s": ["text"] * 1000}), compression="zstd"
     )
@@ -198,7 +210,7 @@ def test_what_refuses_a_file(files: Files) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_damage_is_refused_or_read_never_worse(shared_files: Files, data: st.DataObject) -> None:
+def test_damage_is_refused_or_read_never_worse(shared_files: Any, data: st.DataObject) -> None:
     whole = bytearray(parquet(pl.DataFrame({"a": [1, 2, None], "s": ["x", "yy", "z"]})))
     for _ in range(data.draw(st.integers(1, 3))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))

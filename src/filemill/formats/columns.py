@@ -63,10 +63,7 @@ def columns_of(batch: Batch) -> Columns:
     if not made:  # records of no column still are records
         nothing = pl.repeat(None, len(batch), dtype=pl.String, eager=True).alias("")
         return Columns(nothing.to_frame(), {})
-    frame = pl.DataFrame(
-        [values.cast(pl.String).alias(f"c{i}") for i, (values, _) in enumerate(made.values())]
-    )
-    frame.columns = list(made)
+    frame = _named([values.cast(pl.String) for values, _ in made.values()], list(made))
     return Columns(frame, {name: word for name, (_, word) in made.items()})
 
 
@@ -101,7 +98,14 @@ def typed(frame: pl.DataFrame, words: Mapping[str, str]) -> pl.DataFrame:
         else:
             plain = "integer" if word == BIG else word
             made.append(views.cast_text(values, plain, declared=True)[0].cast(dtype))
-    return pl.DataFrame(made)
+    return _named(made, list(words))
+
+
+def _named(columns: Sequence[pl.Series], names: Sequence[str]) -> pl.DataFrame:
+    """A frame of these columns; given in a list, one of no name would get another."""
+    frame = pl.DataFrame([column.alias(f"c{i}") for i, column in enumerate(columns)])
+    frame.columns = list(names)
+    return frame
 
 
 def _csv_column(batch: Batch, name: str) -> tuple[pl.Series, str]:

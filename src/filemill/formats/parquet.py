@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
+from polars import selectors
 from polars.datatypes import DataTypeClass
 from polars.exceptions import PanicException, PolarsError
 
@@ -22,6 +23,7 @@ from filemill.model.runs import BadRecord, RunOrder
 from filemill.records import json_text, text
 from filemill.records.batch import PLACES, Batch, absent
 from filemill.records.layout import Layout
+from filemill.records.text import CELL, TAG
 
 _Type = pl.DataType | DataTypeClass
 _MAGIC = b"PAR1"
@@ -64,14 +66,15 @@ class ParquetReader:
 
     def _read(self, index: int, order: RunOrder) -> Iterator[Batch]:
         _check_ends(order.file.path, order.file.size)
-        lazy = pl.scan_parquet(os.fsdecode(order.file.path), glob=False)
+        path = os.fsdecode(order.file.path)
+        lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         schema = dict(lazy.collect_schema())
         for name in self.columns or ():
             if name not in schema:
                 raise absent(name, list(schema), "file")
         if self.columns is not None:
             schema = {name: schema[name] for name in self.columns}
-            lazy = lazy.select(list(schema))
+            lazy = lazy.select(selectors.by_name(*schema))
         for name in sorted(self.required):
             if name not in schema:
                 raise absent(name, list(schema), "file")
@@ -85,7 +88,7 @@ class ParquetReader:
             at = 0
             while at < part.height:
                 some = part.slice(at, rows)
-                frame = self._records(index, some, first)
+                frame = self._records(index, some, names, first)
                 if frame.height:
                     yield Batch(frame, layout, self.file_tags)
                     size = frame.get_column("_raw").str.len_bytes().mean()
@@ -93,23 +96,27 @@ class ParquetReader:
                 first += some.height
                 at += some.height
 
-    def _records(self, index: int, part: pl.DataFrame, first: int) -> pl.DataFrame:
+    def _records(
+        self, index: int, part: pl.DataFrame, names: Sequence[str], first: int
+    ) -> pl.DataFrame:
         """Rows as records; bad ones are reported and gone."""
+        # Under names of ours: Polars takes `^a$` and `*` for patterns.
+        part = pl.DataFrame([part.get_column(name).alias(f"c{i}") for i, name in enumerate(names)])
         self.request.count_records(index, part.height)
         numbers = pl.int_range(first, first + part.height, dtype=pl.Int64, eager=True)
-        part, numbers = self._without_bad(index, part, numbers)
-        cells = {values.name: _cells(values) for values in part}
+        part, numbers = self._without_bad(index, part, names, numbers)
+        cells = [(name, _cells(values)) for name, values in zip(names, part, strict=True)]
         frame = pl.DataFrame(
             [
-                text.json_objects(list(cells.items())).alias("_raw"),
+                text.json_objects(cells).alias("_raw"),
                 pl.repeat(index, part.height, dtype=pl.UInt32, eager=True).alias("_file"),
                 numbers.alias("_record"),
                 numbers.alias("_line"),
                 pl.repeat(0, part.height, dtype=pl.Int64, eager=True).alias("_start"),
                 *(
-                    _view(values, cells[values.name])
-                    for values in part
-                    if values.name in self.names and values.name not in PLACES
+                    _view(values, cell).alias(name)
+                    for values, (name, cell) in zip(part, cells, strict=True)
+                    if name in self.names and not _is_ours(name)
                 ),
             ]
         )
@@ -122,16 +129,16 @@ class ParquetReader:
         return frame
 
     def _without_bad(
-        self, index: int, part: pl.DataFrame, numbers: pl.Series
+        self, index: int, part: pl.DataFrame, names: Sequence[str], numbers: pl.Series
     ) -> tuple[pl.DataFrame, pl.Series]:
         """The rows whose values all have a text, and their numbers."""
         tests = [(_timeless, "is a time outside of the years 1 to 9999")]
         if not self.nan_is_null:
             tests.append((_infinite, "is NaN or infinite (`nan: null` makes it null)"))
         wrong: dict[int, str] = {}
-        for name, dtype in part.schema.items():
+        for name, (column, dtype) in zip(names, part.schema.items(), strict=True):
             for test, what in tests:
-                found = test(pl.col(name), dtype)
+                found = test(pl.col(column), dtype)
                 if found is None:
                     continue
                 mask = part.select(found.fill_null(value=False)).to_series()
@@ -139,8 +146,8 @@ class ParquetReader:
                     for row in numbers.filter(mask):
                         wrong.setdefault(row, f"column `{name}` {what}")
             if self.nan_is_null and dtype.is_float():
-                finite = pl.when(pl.col(name).is_finite()).then(pl.col(name))
-                part = part.with_columns(finite.alias(name))
+                finite = pl.when(pl.col(column).is_finite()).then(pl.col(column))
+                part = part.with_columns(finite.alias(column))
         if not wrong:
             return part, numbers
         self._report(index, [(row, "Value", wrong[row]) for row in sorted(wrong)])
@@ -189,6 +196,11 @@ def _rows_of(chunk_size: int, mean: object) -> int:
     """How many rows of that mean size a chunk has room for."""
     size = float(mean) if isinstance(mean, int | float) else 1.0
     return max(1, min(_MOST_ROWS, int(chunk_size / max(1.0, size))))
+
+
+def _is_ours(name: str) -> bool:
+    """Say whether a batch has a column of that name for itself, or cannot have one."""
+    return not name or name in PLACES or name.startswith((TAG, CELL))
 
 
 # -- values as text -------------------------------------------------------------------------------
