@@ -36,6 +36,17 @@ def test_the_good_one_is_good(project):
 
 
 CASES = {
+    "too little memory": (
+        "version: 1\n",
+        "version: 1\nworker_memory: 10MB\n",
+        """
+        error[bad-value]: 10MB is too little for a worker
+          --> filemill.yaml:2:16
+        2 | worker_memory: 10MB
+          |                ^^^^
+        help: write at least 256MiB, or 0 for no limit
+        """,
+    ),
     "unknown-step": (
         "      - read_csv\n",
         "      - read_cvs\n",

@@ -224,6 +224,25 @@ def test_top_level_settings(project):
     assert project.load("version: 1\n", revision=9).plan.revision == 9
 
 
+def test_what_workers_may_hold_and_see(project):
+    text = """
+        version: 1
+        workers: 4
+        worker_memory: 1GiB
+        max_work: 2GB
+        worker_environment: AWS_*
+        sinks: {out: {folder: out, name: {secret: NAME}}}
+        pipelines: {}
+        """
+    plan = project.load(text, environ={"NAME": "{name}"}).plan
+    assert (plan.worker_memory, plan.max_work) == (1 << 30, 2 * 10**9)
+    assert (plan.worker_environment, plan.secrets) == (("AWS_*",), ("NAME",))
+    assert project.load("worker_memory: 0\n").plan.worker_memory == 0
+    shares = [project.load(f"workers: {n}\n").plan.worker_memory for n in (1, 4, 1024)]
+    assert shares[0] >= shares[1] >= shares[2] == 512 << 20
+    assert project.load("version: 1\n").plan.worker_environment is None
+
+
 def test_empty_sections_are_none(project):
     loaded = project.load("sources:\ntags:\npipelines:\nsinks:\ndefaults:\nworkers:\n")
     assert loaded.plan.pipelines == ()

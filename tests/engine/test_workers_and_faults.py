@@ -14,7 +14,9 @@ from filemill.engine import frames
 from filemill.engine.announcing import Announced
 from filemill.engine.supervisor import Limits, WorkerDied, WorkerPool
 from filemill.model.events import Event, RunFailed, RunFinished, WorkerLost, WorkerStarted
+from filemill.model.files import FileRef
 from filemill.model.plan import PipelinePlan, Plan, RetryPlan, SinkPlan, SourcePlan, StepPlan
+from filemill.model.runs import RunOrder
 from filemill.model.tags import parse_tag_expression
 from filemill.ports.clock import SystemClock
 from filemill.ports.describe import Question
@@ -141,6 +143,10 @@ def with_pool(
     return events
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def ask(job: int) -> frames.Ask:
     return frames.Ask(job, Question("/"))
 
@@ -148,8 +154,10 @@ def ask(job: int) -> frames.Ask:
 def test_an_idle_workers_death_costs_nothing(tmp_path: Path) -> None:
     async def body(pool: WorkerPool, events: list[Event]) -> None:
         (started,) = [e for e in events if isinstance(e, WorkerStarted)]
+        # Our own child is its keeper, which ends with it.
+        keeper = parent_of(started.pid)
         os.kill(started.pid, signal.SIGKILL)
-        await asyncio.to_thread(os.waitid, os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+        await asyncio.to_thread(os.waitid, os.P_PID, keeper, os.WEXITED | os.WNOWAIT)
         reply, _ = await pool.run(ask, 10)
         assert isinstance(reply, frames.Answered)
 
@@ -182,6 +190,43 @@ def test_a_worker_is_replaced_after_its_share_of_jobs(tmp_path: Path) -> None:
 
     events = with_pool(tmp_path, Limits(1, max_jobs=2), body)
     assert len([e for e in events if isinstance(e, WorkerStarted)]) == 3
+    assert not [e for e in events if isinstance(e, WorkerLost)]
+
+
+def test_a_worker_that_holds_much_is_replaced(tmp_path: Path) -> None:
+    async def body(pool: WorkerPool, events: list[Event]) -> None:
+        for _ in range(3):
+            await pool.run(lambda job: frames.Inspect(job, ()), 10)
+
+    events = with_pool(tmp_path, Limits(1, max_resident=1 << 20), body)
+    # The one that did the last job went with it: nobody waited for another.
+    assert len([e for e in events if isinstance(e, WorkerStarted)]) == 3
+    assert not [e for e in events if isinstance(e, WorkerLost)]
+
+
+def test_a_worker_in_which_steps_left_much_open_is_replaced(tmp_path: Path) -> None:
+    leave = (
+        "import os, resource\n\nKEPT = []\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (800, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n\n"
+        "def crash(row: dict) -> dict:\n"
+        "    KEPT.extend(os.pipe() for _ in range(300))\n"
+        "    return row\n"
+    )
+
+    async def body(pool: WorkerPool, events: list[Event]) -> None:
+        (tmp_path / "steps.py").write_text(leave)
+        (tmp_path / "a.txt").write_text("a\n")
+        path = os.fsencode(tmp_path / "a.txt")
+        file = FileRef("f" * 13, path, b"a.txt", 2, "inbox", 1)
+        for number in range(2):
+            order = RunOrder(f"{number}" * 13, file, "lines", 0, 1, 1)
+            reply, _ = await pool.run(lambda job, order=order: frames.Execute(job, (order,)), 10)
+            assert isinstance(reply, frames.Executed)
+            assert reply.results[0].failure is None
+            assert reply.spent
+
+    events = with_pool(tmp_path, Limits(1), body)
+    assert len([e for e in events if isinstance(e, WorkerStarted)]) == 2
     assert not [e for e in events if isinstance(e, WorkerLost)]
 
 

@@ -20,6 +20,7 @@ from filemill.ledgers.sqlite import SqliteLedger
 from filemill.model.events import Event
 from filemill.model.plan import StepPlan
 from filemill.model.runs import RunOrder, RunResult
+from filemill.ports.registry import Registry
 from filemill.ports.sink import SinkContext
 from filemill.testing.clock import FakeClock
 from filemill.testing.ids import SequentialIds
@@ -27,16 +28,16 @@ from filemill.testing.journey import Journey
 
 
 class ThreadPool:
-    """`WorkerPool.run` with a thread for each worker; every message goes through its frame.
+    """`WorkerPool.run` with a thread and an executor for each worker; every message goes through its frame.
 
     `shuffle` lets jobs end in any order. The job of number `dies` is never answered.
     """
 
-    def __init__(self, executor: Executor, workers: int, seed: int, dies: int = 0) -> None:
-        self.limits = Limits(workers)
+    def __init__(self, executors: Sequence[Executor], seed: int, dies: int = 0) -> None:
+        self.limits = Limits(len(executors))
         self.jobs: list[frames.ToWorker] = []
-        self._executor = executor
-        self._free = asyncio.Semaphore(workers)
+        self._idle = list(executors)
+        self._free = asyncio.Semaphore(len(executors))
         self._chance = random.Random(seed)
         self._dies = dies
 
@@ -53,15 +54,20 @@ class ThreadPool:
                 await asyncio.sleep(0)
             if number == self._dies:
                 raise WorkerDied("killed", Announcement(), "")
-            reply = await asyncio.to_thread(self._answer, message)
-            return frames.unpack_from_worker(frames.pack(reply)[4:]), ""
+            executor = self._idle.pop()
+            try:
+                reply = await asyncio.to_thread(self._answer, executor, message)
+                return frames.unpack_from_worker(frames.pack(reply)[4:]), ""
+            finally:
+                self._idle.append(executor)
 
-    def _answer(self, message: frames.ToWorker) -> frames.FromWorker:
-        work = self._executor.chunks
+    def _answer(self, executor: Executor, message: frames.ToWorker) -> frames.FromWorker:
+        work = executor.chunks
+        work.release()
         if isinstance(message, frames.CutUp):
             return frames.CutDone(1, work.cut(message.order))
         assert isinstance(message, frames.ExecuteChunk)
-        done = work.execute(message.order, message.hints, lambda _: None, lambda _: None)
+        done = work.execute(message.order, message.hints, lambda _: None)
         return frames.ChunkExecuted(1, done)
 
     @property
@@ -82,6 +88,7 @@ class ChunkWorld:
         self.executor = mill.executor(steps, **plan)
         self.plan = self.executor._plan
         self.data = data
+        self.durable = Durable(mill.failpoints, sync=False)
         self.order = mill.order("f", data)
         self.pool: ThreadPool
         self.said: list[Event] = []
@@ -127,7 +134,8 @@ class ChunkWorld:
         """One attempt in chunks. With `stop_after`, the server drains once so many chunks have begun."""
 
         async def work() -> Chunked | None:
-            self.pool = ThreadPool(self.executor, workers, seed, dies)
+            executors = [Executor(self.plan, Registry(), self.durable) for _ in range(workers)]
+            self.pool = ThreadPool(executors, seed, dies)
             runs = ChunkedRuns(
                 plan=self.plan,
                 ledger=self.ledger,
@@ -144,13 +152,14 @@ class ChunkWorld:
 
     def sinks(self) -> dict[str, Any]:
         """The server's half of every sink."""
-        registry = self.executor._registry
-        durable = Durable(self.mill.failpoints, sync=False)
+        registry = Registry()
         made = {}
         for sink in self.plan.sinks:
             component = registry.get("sinks", "folder")
             options = component.Options.model_validate(sink.options)
-            made[sink.name] = component(SinkContext(sink.name, options, "UTC", durable, sync=False))
+            made[sink.name] = component(
+                SinkContext(sink.name, options, "UTC", self.durable, sync=False)
+            )
         return made
 
     def whole(self) -> RunResult:

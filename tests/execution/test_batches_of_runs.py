@@ -6,11 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from milling import Mill, balanced, step
 
 from filemill.durable import Failpoints
 from filemill.engine.execution import Executor
+from filemill.model.plan import StepPlan
 from filemill.model.runs import RunOrder
 
 STEPS = [step("read_csv"), step("derive", columns={"b": "a * 2"}), step("write", to="out")]
@@ -68,6 +70,22 @@ def test_a_file_that_is_gone_is_transient_and_alone(mill: Mill) -> None:
     assert [r.failure and r.failure.kind for r in results] == [None, "transient", None]
     assert results[1].failure is not None
     assert results[1].failure.error == "FileNotFoundError"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="it is read to get a real EIO")
+@pytest.mark.parametrize("steps", [STEPS, [step("write", to="out")]], ids=["records", "whole"])
+def test_content_that_cannot_be_read_is_its_own_runs_transient_fault(
+    mill: Mill, steps: list[StepPlan]
+) -> None:
+    orders = files(mill, 3)
+    # Where nothing is mapped the kernel answers with EIO, as it does for a bad sector.
+    file = msgspec.structs.replace(orders[1].file, path=b"/proc/self/mem")
+    orders[1] = msgspec.structs.replace(orders[1], file=file)
+    results, _ = mill.run(steps, *orders)
+    assert [r.failure and r.failure.kind for r in results] == [None, "transient", None]
+    assert results[1].failure is not None
+    assert "Input/output error" in results[1].failure.message
+    assert len(mill.staged()) == 2
 
 
 def test_solo_orders_run_alone(mill: Mill) -> None:

@@ -18,6 +18,7 @@ from milling import Mill, balanced, route, step
 
 from filemill.model.plan import StepPlan, Tolerance
 from filemill.model.runs import RunResult
+from filemill.sinks import staged_file, staging
 
 MANY = Tolerance(count=1_000)
 
@@ -158,8 +159,14 @@ ROWS = b"id,n\n" + b"".join(b"%d,%d\n" % (i, i) for i in range(400))
 PLAIN = [step("read_csv"), step("derive", columns={"twice": "n * 2"}), step("write", to=["out"])]
 
 
-@pytest.fixture
-def rows(mill: Mill) -> Iterator[ChunkWorld]:
+@pytest.fixture(params=["memory", "disk", "from memory to disk"])
+def rows(
+    mill: Mill, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ChunkWorld]:
+    """The file of rows, with parts wherever they can be."""
+    monkeypatch.setattr(staged_file, "_MEMORY", request.param != "disk")
+    monkeypatch.setattr(staged_file, "_PART_IN_MEMORY", 400 if " " in request.param else 1 << 20)
+    monkeypatch.setattr(staging, "SPILL", 100)
     made = ChunkWorld(mill, PLAIN, ROWS, chunk_size=300)
     yield made
     made.close()

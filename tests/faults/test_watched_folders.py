@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,91 @@ def test_a_folder_that_is_removed_and_made_again_goes_on(
     drop(root, range(20, 30))
     assert wait_for(lambda: not judge(root, 30), 10), (judge(root, 30)[:5], log.read_text())
     assert program.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_folder_that_is_unmounted_and_mounted_again_loses_nothing(
+    tmp_path: Path, small_disk: Path, start: Callable[..., Program]
+) -> None:
+    root = tmp_path / "project"
+    make_project(root)
+    inbox = root / "inbox"
+    subprocess.run(["mount", "--bind", small_disk, inbox], check=True)
+    try:
+        program = start(root)
+        log = root / "server.log"
+        arrive(inbox, range(10))
+        assert wait_for(lambda: published(root) == 30, 30), log.read_text()
+    finally:
+        subprocess.run(["umount", "-l", inbox], check=True)
+    # In its place there is an empty folder now, which says nothing about the files that were there.
+    arrive(small_disk, range(10, 20))
+    assert wait_for(lambda: "another file system" in log.read_text(), 20), log.read_text()
+    assert program.process.poll() is None
+    assert published(root) == 30
+    subprocess.run(["mount", "--bind", small_disk, inbox], check=True)
+    try:
+        assert wait_for(lambda: not judge(root, 20), 40), (judge(root, 20)[:5], log.read_text())
+        arrive(inbox, range(20, 30))
+        assert wait_for(lambda: not judge(root, 30), 20), (judge(root, 30)[:5], log.read_text())
+        assert program.stop() == 0
+    finally:
+        subprocess.run(["umount", "-l", inbox], check=True)
+
+
+def arrive(folder: Path, numbers: range) -> None:
+    """As `drop`, for a folder on another file system than the project."""
+    for number in numbers:
+        part = folder / f"in-{number:05}.log.part"
+        part.write_text(content_of(number))
+        part.rename(folder / f"in-{number:05}.log")
+
+
+def test_empty_files_and_files_that_are_filled_later_are_taken_once_and_whole(
+    tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    root = tmp_path / "project"
+    make_project(root)
+    config = (root / "filemill.yaml").read_text()
+    (root / "filemill.yaml").write_text(
+        config.replace("out/rest}", "out/rest, empty: write}").replace(
+            "settle_unproven: 200ms", "settle_unproven: 1s"
+        )
+    )
+    program = start(root)
+    log = root / "server.log"
+    inbox, rest = root / "inbox", root / "out/rest"
+    # Open while it is empty, and longer than it takes to settle: its writer has not closed it.
+    with open(inbox / "later.log", "w") as later:
+        (inbox / "empty.log").touch()
+        assert wait_for((rest / "empty.log").exists, 30), log.read_text()
+        time.sleep(1.2)
+        assert (inbox / "later.log").exists()
+        later.write("INFO filled\n")
+    assert wait_for((rest / "later.log").exists, 30), log.read_text()
+    assert program.stop() == 0
+    assert (rest / "empty.log").read_text() == ""
+    assert (rest / "later.log").read_text() == "INFO filled\n"
+    assert sorted(path.name for path in rest.glob("*.log")) == ["empty.log", "later.log"]
+
+
+def test_names_that_are_equal_to_some_systems_are_two_files(
+    tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    root = tmp_path / "project"
+    make_project(root)
+    names = ["a.log", "A.log", "\u00e9.log", "e\u0301.log"]
+    for name in names:
+        (root / "inbox" / name).write_text(f"INFO {name}\n")
+    program = start(root)
+    rest = root / "out/rest"
+    assert wait_for(lambda: len(list(rest.glob("*.log"))) == 4, 30), (
+        root / "server.log"
+    ).read_text()
+    assert program.stop() == 0
+    assert {path.name: path.read_text() for path in rest.glob("*.log")} == {
+        name: f"INFO {name}\n" for name in names
+    }
 
 
 def test_files_nobody_may_read_stay_and_stop_no_others(

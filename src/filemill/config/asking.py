@@ -9,6 +9,7 @@ from __future__ import annotations
 from filemill.config.elements import Draft, Rule, Step
 from filemill.config.positions import Map, Node, Place, Text, follow
 from filemill.config.problems import Problems
+from filemill.config.secrets import secret_names
 from filemill.config.stepping import place_of_text, texts_in
 from filemill.model.errors import FilemillError
 from filemill.ports.describe import Answer, Describe, ExpressionQuestion, Question, StepQuestion
@@ -44,18 +45,21 @@ class Asker:
                 self.taggers.setdefault(rule.model.tagger, []).append(rule)
             for pattern in rule.model.content:
                 self.patterns.setdefault(pattern, []).append(rule)
+        names = self.draft.settings.worker_environment
         return Question(
             self.draft.root,
             tuple(steps),
             tuple(expressions),
             tuple(self.taggers),
             tuple(self.patterns),
+            environment=None if names is None else tuple(names),
+            secrets=tuple(sorted(secret_names(self.draft.tree))),
         )
 
     def ask(self, describe: Describe) -> None:
         """Ask, and turn what is wrong into problems; a step's own description and options are kept."""
         question = self.question()
-        if question == Question(self.draft.root):
+        if not (question.steps or question.expressions or question.taggers or question.patterns):
             return
         try:
             answers = describe(question)

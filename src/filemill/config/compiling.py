@@ -7,7 +7,8 @@ from typing import Any
 
 from filemill.config.components import builtins_of
 from filemill.config.elements import Branch, Component, Draft, PipelineParts, Rule, Step
-from filemill.config.models import Retry, parse_size_test, parse_tolerance
+from filemill.config.models import LEAST_MEMORY, Retry, parse_size_test, parse_tolerance
+from filemill.config.secrets import secret_names
 from filemill.model.plan import (
     PipelinePlan,
     Plan,
@@ -24,6 +25,8 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
     """The plan of a document without errors."""
     settings = draft.settings
     base = _layered(RetryPlan(), settings.defaults.retry)
+    workers = settings.workers or cpus()
+    names, memory = settings.worker_environment, settings.worker_memory
     return Plan(
         revision=revision,
         root=draft.root,
@@ -42,10 +45,20 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         unrouted=settings.unrouted,
         timezone=settings.timezone,
         durability=settings.durability,
-        workers=settings.workers or cpus(),
+        workers=workers,
         chunk_size=settings.chunk_size,
         max_record=settings.max_record,
+        worker_memory=memory_share(workers) if memory is None else memory,
+        max_work=settings.max_work,
+        worker_environment=None if names is None else tuple(names),
+        secrets=tuple(sorted(secret_names(draft.tree))),
     )
+
+
+def memory_share(workers: int) -> int:
+    """Bytes that each of so many workers may hold unless told otherwise: its share of three quarters of the memory."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return max(2 * LEAST_MEMORY, pages * size * 3 // 4 // workers)
 
 
 def cpus() -> int:

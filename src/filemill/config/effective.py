@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel, SecretStr
 
-from filemill.config.compiling import cpus
+from filemill.config.compiling import cpus, memory_share
 from filemill.config.components import builtins_of
 from filemill.config.elements import Component, Draft
 from filemill.config.judging import keys_of
 from filemill.config.models import Pipeline, Settings
-from filemill.config.positions import List, Map, Node, plain
+from filemill.config.positions import List, Map, Node, Text, plain
 from filemill.config.secrets import MASK, masked
 from filemill.ports.units import format_duration, format_size
 
@@ -21,7 +21,7 @@ DEFAULT = "default"
 _DURATIONS = frozenset(
     {"min", "max", "content", "ledger", "dead", "timeout", "settle", "settle_unproven"}
 )
-_SIZES = frozenset({"chunk_size", "max_record", "max_size"})
+_SIZES = frozenset({"chunk_size", "max_record", "max_size", "worker_memory", "max_work"})
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -72,8 +72,20 @@ def _of_model(
     elif value is not None:
         yield Setting(path, masked(value), str(value.place))
     elif not field.is_required():
-        default = cpus() if key == "workers" else field.get_default(call_default_factory=True)
+        default = _default(key, node, field.get_default(call_default_factory=True))
         yield Setting(path, said(key, default), DEFAULT)
+
+
+def _default(key: str, node: Map, default: Any) -> Any:
+    """What counts where nothing is written; some of it follows the machine."""
+    if key == "workers":
+        return cpus()
+    if key == "worker_memory":
+        written = node.get("workers")
+        count = int(written.text) if isinstance(written, Text) else cpus()
+        # In whole MiB, as nobody would write it to the byte.
+        return memory_share(count) >> 20 << 20
+    return default
 
 
 def _of_component(section: str, component: Component) -> Iterator[Setting]:

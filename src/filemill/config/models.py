@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from filemill.model.plan import Tolerance
-from filemill.ports.units import Duration, LocalPath, Size, parse_size
+from filemill.ports.units import Duration, LocalPath, Size, format_size, parse_size
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")
 """Names of sources, sinks, pipelines and steps: they stand in paths, log lines and metrics."""
@@ -82,6 +82,15 @@ def _checked_size(text: str) -> str:
     return text
 
 
+def _checked_memory(size: int) -> int:
+    if 0 < size < LEAST_MEMORY:
+        raise ValueError(
+            f"{format_size(size)} is too little for a worker: write at least {format_size(LEAST_MEMORY)}, "
+            "or 0 for no limit"
+        )
+    return size
+
+
 def _checked_zone(text: str) -> str:
     try:
         zoneinfo.ZoneInfo(text)
@@ -102,6 +111,8 @@ _TEXT_OR_LIST: dict[str, Any] = {
 Texts = Annotated[list[str], BeforeValidator(_one_or_many), WithJsonSchema(_TEXT_OR_LIST)]
 """One text, or a list of them."""
 Kept = Duration | Literal["forever"]
+LEAST_MEMORY = 256 << 20
+"""A worker with Polars holds some 110 MB before it has seen a file."""
 TagTest = Annotated[
     str, Field(description="Tags joined by `and`, `or`, `not` and parentheses; `*` at a tag's end.")
 ]
@@ -228,6 +239,21 @@ class Settings(_Strict):
     )
     workers: int | None = Field(
         None, ge=1, le=1024, description="Worker processes; as many as CPUs unless set."
+    )
+    worker_memory: Annotated[Size, AfterValidator(_checked_memory)] | None = Field(
+        None,
+        description="Memory that a worker, and what its steps start, may hold; 0 for no limit. "
+        "Unless set, its share of three quarters of the machine's.",
+    )
+    max_work: Size = Field(
+        10 << 30,
+        ge=1 << 20,
+        description="Disk that a step may take in its work folder; never more than is left free beside it.",
+    )
+    worker_environment: Texts | None = Field(
+        None,
+        description="Globs of environment variables that steps see; unless set, all that the configuration does not "
+        "read as secrets.",
     )
     chunk_size: Size = Field(
         16 << 20,

@@ -26,6 +26,18 @@ def secret_name(node: Node) -> str | None:
     return None
 
 
+def secret_names(node: Node) -> set[str]:
+    """The NAMEs of all `{secret: NAME}` in a tree."""
+    name = secret_name(node)
+    if name is not None:
+        return {name}
+    if isinstance(node, List):
+        return {each for item in node.items for each in secret_names(item)}
+    if isinstance(node, Map):
+        return {each for entry in node.entries.values() for each in secret_names(entry.value)}
+    return set()
+
+
 class Secrets:
     """Reads secrets out of an environment; what was read is kept out of every message."""
 

@@ -15,7 +15,7 @@ from filemill.engine.attempt import Attempt
 from filemill.engine.chain import Chain
 from filemill.engine.chunks import ChunkDone, Cut
 from filemill.engine.failures import FAILS, failure_of
-from filemill.engine.sending import Sinks
+from filemill.engine.sending import Sends, Sinks
 from filemill.model.plan import Plan
 from filemill.model.runs import ChunkResult, Failure, RunOrder
 from filemill.ports.step import Scope
@@ -29,6 +29,14 @@ class ChunkWork:
         self._plan = plan
         self._chain = chains
         self._sinks = sinks
+        self._answered: Sends | None = None
+        """Of the last chunk: its parts may be in this worker's memory."""
+
+    def release(self) -> None:
+        """Let go of the last chunk's parts: whoever sends the next job has received them."""
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered.release()
 
     def cut(self, order: RunOrder) -> Cut:
         """Where the chunks of this order's file end. Whatever is wrong with the file is left to its reader to say."""
@@ -54,13 +62,11 @@ class ChunkWork:
         self,
         order: RunOrder,
         hints: Hints,
-        announce: Callable[[list[RunOrder]], None],
         progress: Callable[[float], None],
     ) -> ChunkDone:
         """Work on one chunk. Raises nothing of the run's own; nothing stays staged where it failed."""
         assert order.chunk is not None, "a chunk's order says which one"  # noqa: S101
         began = time.perf_counter_ns()
-        announce([order])
         nothing = ChunkResult(order.run, order.fence, order.chunk.number)
         try:
             chain = self._chain(order.pipeline)
@@ -87,6 +93,7 @@ class ChunkWork:
             raise
         finally:
             attempt.close()
+        self._answered = attempt.sends
         book = attempt.runs[0]
         result = msgspec.structs.replace(
             nothing,
@@ -120,6 +127,8 @@ def _why_whole(chain: Chain) -> str:
     first = chain.nodes[0]
     if not first.reads or not hasattr(first.component, "cut"):
         return f"step `{first.plan.id}` does not read chunks"
+    if chain.emits:
+        return f"step `{next(iter(chain.emits.values())).plan.id}` emits a file of its own"
     for node in chain.all_nodes:
         if node.scope() is Scope.FILE:
             return f"step `{node.plan.id}` sees the whole file"

@@ -4,7 +4,7 @@ A file over `chunk_size` is one run as any other: one lease, one attempt, one se
 
 1. a worker says where the chunks end (`Cut`), or that this pipeline must see the file whole;
 2. the first chunk goes alone, because what it finds out (types, columns) is what the others must know;
-3. the others go to whoever is idle; their outputs are parts, which nobody syncs;
+3. the others go to whoever is idle; their outputs are parts, in memory where that is possible;
 4. parts are joined to the staged outputs in the order of the file, and each chunk that is joined is a checkpoint in the
    ledger: how long each output is, its digest so far, the counts;
 5. the joined outputs are synced once, and go the way of all staged outputs.
@@ -167,8 +167,8 @@ class _Run:
         workers = runs.pool.limits.workers
         self._at_once = workers + 1 if workers > 1 else 1
         """One more than workers, so that none waits for a message."""
-        self._ahead = 2 * self._at_once
-        """How far a chunk may be ahead of the one that is joined next: bounds the parts on disk."""
+        self._ahead = self._at_once + 1
+        """How far a chunk may be ahead of the one that is joined next: bounds the parts in memory."""
         self._said = runs.clock.monotonic()
         self._hints = Hints()
         self._next = 0
@@ -265,7 +265,14 @@ class _Run:
             lambda job: frames.ExecuteChunk(job, order, hints), self._patience
         )
         assert isinstance(reply, frames.ChunkExecuted), "an ExecuteChunk is answered so"  # noqa: S101
-        return _Came(reply.done, hints, output)
+        # At once, in the same turn of the loop: with its next job the worker lets go of what it holds in memory.
+        try:
+            result = self._joint.receive(reply.done.result)
+        except OSError as error:
+            raise SystemFault(
+                f"what a worker made of a chunk was gone: {error}", help=advice(error)
+            ) from error
+        return _Came(msgspec.structs.replace(reply.done, result=result), hints, output)
 
     async def _join_all(self) -> Chunked | None:
         """Join what is next, as far as it came; how the run ended, if it did."""

@@ -24,7 +24,7 @@ from filemill.model.events import Emit
 from filemill.model.plan import PipelinePlan, Plan
 from filemill.model.runs import Failure, Publication, RunOrder, RunResult, StagedOutput
 from filemill.model.states import RunState
-from filemill.ports.clock import Clock
+from filemill.ports.clock import Clock, Steady
 from filemill.ports.content import Content
 from filemill.ports.ledger import Ledger
 from filemill.ports.sink import Sink
@@ -64,7 +64,15 @@ class Dispatcher:
         self._clock = clock
         self._emit = emit
         self._trouble = trouble
-        self._verdicts = Verdicts(ledger, clock, emit, trouble, chance)
+        self._steady = Steady(clock)
+        self._verdicts = Verdicts(
+            ledger=ledger,
+            clock=clock,
+            steady=self._steady,
+            emit=emit,
+            trouble=trouble,
+            chance=chance,
+        )
         self._jobs: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -137,13 +145,15 @@ class Dispatcher:
         ):
             leased = await self._trouble.insist(
                 "ledger",
-                lambda: self._ledger.lease(GROUP, self._clock.wall_ns(), self._plan.revision),
+                lambda: self._ledger.lease(
+                    GROUP, self._clock.wall_ns(), self._plan.revision, self._steady.ns()
+                ),
             )
             if not leased:
                 due = await self._trouble.insist("ledger", self._ledger.next_due)
                 if due is None:
                     return SLOWEST_POLL
-                return min(SLOWEST_POLL, max(0.0, (due - self._clock.wall_ns()) / 1e9))
+                return min(SLOWEST_POLL, max(0.0, (due - self._steady.ns()) / 1e9))
             placed = [self._with_path(order) for order in leased]
             for batch in batches(placed, self._plan.chunk_size):
                 job = asyncio.create_task(self._execute(batch), name="execute")

@@ -15,6 +15,7 @@ from filemill.engine.chunks import ChunkDone, Cut
 from filemill.model.files import Facts, FileRef
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder, RunResult
+from filemill.model.trials import Trial, TrialOrder
 from filemill.ports.describe import Answers, Question
 from filemill.records.layout import Hints
 from filemill.routing.explaining import Explanation
@@ -72,6 +73,13 @@ class Explain(msgspec.Struct, frozen=True, tag="explain"):
     file: FileRef
 
 
+class Try(msgspec.Struct, frozen=True, tag="try"):
+    """Server: take this file through its pipeline and tell what stands after each step."""
+
+    job: int
+    trial: TrialOrder
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """Worker: it serves the plan it was sent."""
 
@@ -86,6 +94,8 @@ class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
     facts: tuple[Facts, ...]
     resident: int = 0
     """Bytes of memory the worker holds now: decides recycling."""
+    spent: bool = False
+    """Steps left so many threads, children or descriptors open that a new worker should take over."""
 
 
 class Executed(msgspec.Struct, frozen=True, tag="executed"):
@@ -94,6 +104,7 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
     job: int
     results: tuple[RunResult, ...]
     resident: int = 0
+    spent: bool = False
 
 
 class CutDone(msgspec.Struct, frozen=True, tag="cut_done"):
@@ -109,6 +120,7 @@ class ChunkExecuted(msgspec.Struct, frozen=True, tag="chunk_executed"):
     job: int
     done: ChunkDone
     resident: int = 0
+    spent: bool = False
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
@@ -125,6 +137,13 @@ class Explained(msgspec.Struct, frozen=True, tag="explained"):
     explanation: Explanation
 
 
+class Tried(msgspec.Struct, frozen=True, tag="tried"):
+    """Worker: the answer to a Try."""
+
+    job: int
+    trial: Trial
+
+
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
     """Worker: it could not set up or read a frame; it exits next."""
 
@@ -132,8 +151,10 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     help: str = ""
 
 
-ToWorker = Setup | Inspect | Execute | CutUp | ExecuteChunk | Ask | Explain
-FromWorker = Ready | Inspected | Executed | CutDone | ChunkExecuted | Answered | Explained | Broken
+ToWorker = Setup | Inspect | Execute | CutUp | ExecuteChunk | Ask | Explain | Try
+FromWorker = (
+    Ready | Inspected | Executed | CutDone | ChunkExecuted | Answered | Explained | Tried | Broken
+)
 
 _ENCODER = msgspec.msgpack.Encoder()
 _TO_WORKER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToWorker)

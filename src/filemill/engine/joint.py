@@ -98,6 +98,22 @@ class Joint:
             if sink is not None:
                 sink.forget([mark.staged])
 
+    def receive(self, result: ChunkResult) -> ChunkResult:
+        """Take a chunk's parts over from its worker, before that is sent anything else.
+
+        Raises:
+            OSError: they are gone, with the worker.
+        """
+        received: list[StagedOutput] = []
+        try:
+            for part in result.parts:
+                received.append(self._sinks[part.sink].receive(part))  # noqa: PERF401 -- kept in case of an error
+        except OSError:
+            for part in received:
+                self._sinks[part.sink].forget([part.staged])
+            raise
+        return msgspec.structs.replace(result, parts=tuple(received))
+
     def append(self, chunk: ChunkRange, result: ChunkResult) -> None:
         """Join a chunk's parts.
 

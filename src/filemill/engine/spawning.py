@@ -1,46 +1,62 @@
-"""Starting and ending worker processes: one socket pair, one output pipe, one process group each."""
+"""Starting and ending worker processes: one socket pair, one output pipe, one keeper (`engine/keeping.py`) each.
+
+A worker's environment is not the server's: secrets that the configuration names go where the configuration says, not
+to every line of users' code.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import fnmatch
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
 
 import msgspec
 
+BROKEN = 70
+"""Exit code of a worker that a step made unable to answer."""
 STOP_GRACE = 2.0
 """Seconds between TERM and KILL for a worker that must go."""
+_KEEPER_LIMIT = 3.0
+"""Seconds a keeper may take to end everything; then it is stuck, and the kernel ends it and its worker."""
+BASICS = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM"),
+    *("VIRTUAL_ENV", "CONDA_*", "PYTHON*", "LD_LIBRARY_PATH", "XDG_*", "SSL_CERT_*", "FILEMILL_*"),
+)
+"""What every worker sees, whatever `worker_environment:` says."""
 
 
 class Spawned(msgspec.Struct):
     """A started worker process."""
 
     process: subprocess.Popen[bytes]
+    """Its keeper, which ends as the worker ends."""
     connection: socket.socket
     """Our end of its socket pair."""
     output: int
     """Non-blocking read end of the pipe behind its stdout and stderr."""
 
 
-def spawn(page: bytes, root: str) -> Spawned:
-    """Start a worker in a process group of its own.
+def spawn(page: bytes, root: str, environment: Mapping[str, str] | None = None) -> Spawned:
+    """Start a worker and its keeper; `environment` is the worker's, our own unless given.
 
-    Called from the server's main thread only: a worker dies with the *thread* that started it.
+    Called from the server's main thread only: a keeper ends with the *thread* that started it.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     output, sink = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
     os.set_blocking(output, False)
     process = None
-    environment = os.environ | {"POLARS_MAX_THREADS": "1", "PYTHONUNBUFFERED": ""}
+    environment = dict(os.environ if environment is None else environment)
+    environment |= {"POLARS_MAX_THREADS": "1", "PYTHONUNBUFFERED": ""}
     try:
         process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
-                "filemill.engine.worker",
+                "filemill.engine.keeping",
                 str(theirs.fileno()),
                 os.fsdecode(page),
                 str(os.getpid()),
@@ -62,22 +78,54 @@ def spawn(page: bytes, root: str) -> Spawned:
     return Spawned(process, ours, output)
 
 
-def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    """Signal a worker and everything it started; nothing happens when they are gone."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+def environment_for(
+    environ: Mapping[str, str], names: Collection[str] | None, secrets: Collection[str]
+) -> dict[str, str]:
+    """What a worker sees of our environment.
+
+    `names` are globs of what it sees beside the basics; None: everything but what the configuration reads as a
+    secret, and our own settings.
+    """
+    if names is None:
+        return {
+            name: value
+            for name, value in environ.items()
+            if name not in secrets and not name.startswith("FILEMILL__")
+        }
+    return {
+        name: value
+        for name, value in environ.items()
+        if any(fnmatch.fnmatchcase(name, each) for each in names)
+        or (
+            any(fnmatch.fnmatchcase(name, each) for each in BASICS)
+            and name not in secrets
+            and not name.startswith("FILEMILL__")
+        )
+    }
+
+
+def ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    """Have a worker, and what is in its group, end by TERM, if it heeds it."""
+    process.send_signal(signal.SIGUSR1)
 
 
 def end_now(process: subprocess.Popen[bytes]) -> int:
-    """Kill the worker's whole group and reap it; answers its exit code (negative: a signal)."""
-    signal_group(process, signal.SIGKILL)
-    return process.wait()
+    """End the worker and all it started, and reap it; answers its exit code (negative: a signal)."""
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)  # one that stands still hears nothing else
+    try:
+        return process.wait(timeout=_KEEPER_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def describe_exit(code: int | None) -> str:
     """An exit code in words: `killed by SIGSEGV`, `exit code 3`."""
     if code is None:
         return "closed its socket"
+    if code == BROKEN:
+        return f"exit code {code}: the step closed descriptors that are not its own"
     if code < 0:
         try:
             return f"killed by {signal.Signals(-code).name}"

@@ -5,8 +5,10 @@ ever when an idle one dies. Here every worker has its own socket pair, so a kill
 job it held, and the announcement page says which run of that job to charge.
 
 Life of a slot: starting -> idle -> busy -> idle ... -> gone. One worker stays warm; others start when work
-waits and leave after `IDLE_LEAVES` seconds without any. A worker that misses its deadline, outgrows
-`max_resident` or has served `max_jobs` is replaced. Everything here runs in the server's event loop.
+waits and leave after `IDLE_LEAVES` seconds without any. A worker that outgrows `max_resident`, has served `max_jobs`
+or says that it is spent is replaced after its job. One that misses its deadline, or holds, with all that its step
+started, more memory or disk than it may, is ended in the middle of it. Everything here runs in the server's event loop,
+but for the measuring of work folders.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 from collections import deque
 from collections.abc import Callable
 
@@ -22,19 +23,23 @@ import msgspec
 
 from filemill.engine import frames
 from filemill.engine.announcing import Announced, Announcement, Page
+from filemill.engine.processes import descendants_of, memory_of
 from filemill.engine.spawning import (
     STOP_GRACE,
     Spawned,
+    ask_to_end,
     describe_exit,
     end_now,
-    signal_group,
+    environment_for,
     spawn,
 )
 from filemill.engine.trouble import advice
+from filemill.engine.work import measure, remove, remove_all, set_aside, work_folder
 from filemill.model.errors import SystemFault
 from filemill.model.events import Emit, WorkerLost, WorkerStarted
 from filemill.model.plan import Plan
 from filemill.ports.clock import Clock
+from filemill.ports.units import format_size
 
 IDLE_LEAVES = 30.0
 WATCH_EVERY = 0.25
@@ -42,6 +47,10 @@ START_LIMIT = 60.0
 KEPT_OUTPUT = 64 << 10
 """Bytes of a job's output that are kept: its end, where the trouble usually is."""
 _READ = 64 << 10
+_READS = 32
+"""Reads in one go: a worker that prints without an end must not have the event loop to itself."""
+_OUT_OF_MEMORY = ("memory allocation of ", "std::bad_alloc", "MemoryError", "out of memory")
+"""What native code and the interpreter say when an allocation is refused."""
 
 
 class WorkerDied(Exception):
@@ -80,12 +89,18 @@ class _Slot:
         self.moved_at = clock.monotonic()
         self.idle_since = self.moved_at
         self.killed_for = ""
+        self.asked_at = 0.0
+        """When it was asked to end; 0: it was not."""
+        self.pid = 0
+        """Of the worker itself, below its keeper."""
+        self.work = b""
+        self.measuring: asyncio.Future[None] | None = None
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
 
     def drain_output(self) -> None:
         """Read what the worker printed; keep the end of it."""
-        while True:
+        for _ in range(_READS):
             try:
                 data = os.read(self.output_pipe, _READ)
             except BlockingIOError:
@@ -125,6 +140,12 @@ class WorkerPool:
         self._stopping = False
 
     @property
+    def _resident_limit(self) -> int:
+        """Bytes a worker may still hold after its job."""
+        most = self.limits.max_resident
+        return min(most, self.plan.worker_memory * 3 // 4) if self.plan.worker_memory else most
+
+    @property
     def capacity(self) -> int:
         """How many more jobs could begin soon: idle or not yet started workers, less those promised."""
         busy = len(self._slots) - len(self._idle)
@@ -142,6 +163,7 @@ class WorkerPool:
             SystemFault: no worker can be started, with the worker's own words as help.
         """
         os.makedirs(self._folder, 0o700, exist_ok=True)
+        await asyncio.to_thread(remove_all, self._folder)
         self._watch = asyncio.create_task(self._watchdog(), name="worker watchdog")
         self._release(await self._start_slot())
 
@@ -180,8 +202,10 @@ class WorkerPool:
             raise self._bury(slot, None)
         output = slot.take_output()
         slot.job = 0
-        resident = getattr(reply, "resident", 0)
-        if healthy and resident < self.limits.max_resident and slot.jobs < self.limits.max_jobs:
+        spent = getattr(reply, "resident", 0) > self._resident_limit or getattr(
+            reply, "spent", False
+        )
+        if healthy and not spent and slot.jobs < self.limits.max_jobs:
             self._release(slot)
         else:
             self._retire(slot)
@@ -241,7 +265,10 @@ class WorkerPool:
         try:
             page = Page(path)
             page.announce(0, [])
-            slot = _Slot(number, spawn(path, self.plan.root), page, self._clock)
+            plan = self.plan
+            environment = environment_for(os.environ, plan.worker_environment, plan.secrets)
+            slot = _Slot(number, spawn(path, plan.root, environment), page, self._clock)
+            slot.work = work_folder(path)
         except OSError as error:  # no space for the page, no file descriptor or process left
             raise SystemFault(f"a worker cannot be started: {error}", help=advice(error)) from error
         self._slots[number] = slot
@@ -264,7 +291,8 @@ class WorkerPool:
         if isinstance(reply, frames.Broken):
             self._bury(slot, None)
             raise SystemFault(f"a worker did not start: {reply.error}", help=reply.help)
-        self._emit(WorkerStarted(at_ns=self._clock.wall_ns(), worker=number, pid=slot.process.pid))
+        slot.pid = getattr(reply, "pid", 0)
+        self._emit(WorkerStarted(at_ns=self._clock.wall_ns(), worker=number, pid=slot.pid))
         return slot
 
     def _release(self, slot: _Slot) -> None:
@@ -292,9 +320,11 @@ class WorkerPool:
             with contextlib.suppress(Exception):
                 code = slot.process.wait(timeout=0.2)
         killed = end_now(slot.process)
-        reason = slot.killed_for or describe_exit(code if code is not None else killed)
         announced = slot.page.read()
         output = slot.take_output()
+        reason = slot.killed_for or describe_exit(code if code is not None else killed)
+        if not slot.killed_for and any(said in output[-4_000:] for said in _OUT_OF_MEMORY):
+            reason = f"out of memory ({reason})"
         if announced.job != slot.job:
             announced = Announcement(job=slot.job)
         self._forget(slot)
@@ -303,7 +333,7 @@ class WorkerPool:
                 WorkerLost(
                     at_ns=self._clock.wall_ns(),
                     worker=slot.number,
-                    pid=slot.process.pid,
+                    pid=slot.pid or slot.process.pid,
                     reason=reason,
                     held=0 if announced.kind is Announced.NOTHING else 1,
                 )
@@ -314,6 +344,8 @@ class WorkerPool:
 
     def _forget(self, slot: _Slot) -> None:
         self._slots.pop(slot.number, None)
+        if slot.measuring is not None:
+            slot.measuring.cancel()
         with contextlib.suppress(ValueError):
             self._idle.remove(slot)
         if slot.output_pipe >= 0:
@@ -321,6 +353,9 @@ class WorkerPool:
             os.close(slot.output_pipe)
             slot.output_pipe = -1
         slot.page.close()
+        aside = set_aside(slot.work)
+        if aside is not None:
+            asyncio.get_running_loop().run_in_executor(None, remove, aside)
         writer = getattr(slot, "writer", None)
         if writer is None:
             slot.connection.close()
@@ -335,6 +370,11 @@ class WorkerPool:
             for slot in list(self._slots.values()):
                 if slot.job:
                     self._check_deadline(slot, now)
+                    self._check_memory(slot)
+                    self._check_work(slot)
+                    if slot.asked_at and now - slot.asked_at > STOP_GRACE:
+                        # Its socket closes with it, and whoever waits for its answer buries it.
+                        slot.process.terminate()
             for slot in list(self._idle):
                 if slot.process.poll() is not None:
                     self._bury(slot, None)
@@ -347,12 +387,38 @@ class WorkerPool:
             slot.sequence = sequence
             slot.moved_at = now
         deadline = allowed or slot.deadline
-        late = now - slot.moved_at - deadline
-        if late > 0 and not slot.killed_for:
+        if now - slot.moved_at > deadline and not slot.killed_for:
             slot.killed_for = f"timed out after {deadline:g}s"
-            signal_group(slot.process, signal.SIGTERM)
-        elif late > STOP_GRACE:
-            signal_group(slot.process, signal.SIGKILL)
+            slot.asked_at = now
+            ask_to_end(slot.process)
+
+    def _check_memory(self, slot: _Slot) -> None:
+        """The kernel holds the worker itself to its limit; what its step started is seen only here."""
+        limit = self.plan.worker_memory
+        if not limit or not slot.pid or slot.killed_for:
+            return
+        held = sum(memory_of(each) for each in descendants_of(slot.process.pid))
+        if held > limit:
+            slot.killed_for = f"out of memory: it held {format_size(held)}, `worker_memory` allows {format_size(limit)}"
+            slot.process.terminate()
+
+    def _check_work(self, slot: _Slot) -> None:
+        """Have its work folder measured, in a thread: a step may put any number of files there."""
+        if slot.killed_for or (slot.measuring is not None and not slot.measuring.done()):
+            return
+        slot.measuring = asyncio.ensure_future(self._measure(slot, slot.job))
+
+    async def _measure(self, slot: _Slot, job: int) -> None:
+        used, free = await asyncio.to_thread(measure, slot.work, self.plan.max_work)
+        if slot.job != job or slot.killed_for or used <= min(self.plan.max_work, free):
+            return
+        allowed = (
+            f"`max_work` allows {format_size(self.plan.max_work)}"
+            if used > self.plan.max_work
+            else f"only {format_size(free)} are left on its disk"
+        )
+        slot.killed_for = f"its work folder grew to {format_size(used)}, {allowed}"
+        slot.process.terminate()
 
 
 async def _receive(reader: asyncio.StreamReader) -> frames.FromWorker:

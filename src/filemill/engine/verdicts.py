@@ -15,7 +15,7 @@ from filemill.model.errors import FailureKind, SystemFault
 from filemill.model.events import Emit, RunFailed, RunHeld
 from filemill.model.plan import PipelinePlan, StepPlan
 from filemill.model.runs import Failure, RunOrder, RunResult
-from filemill.ports.clock import Clock
+from filemill.ports.clock import Clock, Steady
 from filemill.ports.ledger import Fail, Ledger
 
 
@@ -32,13 +32,21 @@ class Verdicts:
     """Judges failed attempts and records what was decided."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, emit: Emit, trouble: Trouble, chance: random.Random
+        self,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        steady: Steady,
+        emit: Emit,
+        trouble: Trouble,
+        chance: random.Random,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._emit = emit
         self._trouble = trouble
         self._chance = chance
+        self._steady = steady
 
     def judge(
         self, order: RunOrder, result: RunResult, failure: Failure, pipeline: PipelinePlan
@@ -67,7 +75,7 @@ class Verdicts:
                     "worker",
                     "WorkerDied",
                     f"the worker was lost while it ran this file: {died.reason}",
-                    "look at what the step printed; native code, memory, or an endless loop?",
+                    _advice(died.reason),
                     output=died.output,
                 )
                 verdicts.append(self.judge(order, _failed(order, failure), failure, pipeline))
@@ -111,7 +119,8 @@ class Verdicts:
         if not verdicts:
             return
         at = self._clock.wall_ns()
-        fails = [_as_fail(verdict, at) for verdict in verdicts]
+        due = self._steady.ns()
+        fails = [_as_fail(verdict, at, due) for verdict in verdicts]
         kept = await self._trouble.insist("ledger", lambda: self._ledger.fail(fails))
         for verdict, fail, ok in zip(verdicts, fails, kept, strict=True):
             if ok and fail.state != "queued":
@@ -147,6 +156,16 @@ def all_steps(steps: Iterable[StepPlan]) -> Iterator[StepPlan]:
             yield from all_steps(branch.steps)
 
 
+def _advice(reason: str) -> str:
+    if "timed out" in reason:
+        return "give the step a longer `timeout:`, or find what it waits for"
+    if "out of memory" in reason:
+        return "`worker_memory` says how much a worker may hold: raise it, or let the step hold less at once"
+    if "work folder" in reason:
+        return "let the step write less, or raise `max_work` where its disk has the room"
+    return "look at what the step printed; native code, memory, or an endless loop?"
+
+
 def _failed(order: RunOrder, failure: Failure) -> RunResult:
     return RunResult(order.run, order.fence, failure=failure)
 
@@ -155,7 +174,7 @@ def _given_back(order: RunOrder, failure: Failure, *, solo: bool) -> Verdict:
     return Verdict(order, _failed(order, failure), failure, Decision("queued", solo=solo))
 
 
-def _as_fail(verdict: Verdict, at_ns: int) -> Fail:
+def _as_fail(verdict: Verdict, at_ns: int, steady_ns: int) -> Fail:
     decision = verdict.decision
     waits = decision.state == "retrying"
     return Fail(
@@ -165,7 +184,7 @@ def _as_fail(verdict: Verdict, at_ns: int) -> Fail:
         decision.state,
         verdict.result,
         verdict.failure,
-        retry_at_ns=at_ns + int(decision.delay * 1e9) if waits else 0,
+        retry_at_ns=steady_ns + int(decision.delay * 1e9) if waits else 0,
         solo=decision.solo,
     )
 

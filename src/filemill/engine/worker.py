@@ -1,20 +1,23 @@
 """The worker process: runs users' code and parses strangers' bytes, so that the server never does.
 
-Started as `python -m filemill.engine.worker SOCKET_FD PAGE`, it serves one frame at a time until its socket
-closes. It never touches the ledger and never makes anything visible: it reads content, stages outputs, answers.
+Started by its keeper (`engine/keeping.py`), it serves one frame at a time until its socket closes. It never touches the
+ledger and never makes anything visible: it reads content, stages outputs, answers.
+
+Between any two runs it puts back what a step may have changed of the process (`engine/surroundings.py`), and after each
+job it ends the daemons and removes the scratch files that steps left.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import io
 import os
 import resource
 import signal
 import socket
 import sys
+import tempfile
 import traceback
+from collections.abc import Sequence
 
 from filemill.durable import Durable, Failpoints
 from filemill.engine import frames
@@ -22,40 +25,58 @@ from filemill.engine.announcing import Page
 from filemill.engine.description import answer
 from filemill.engine.execution import Executor
 from filemill.engine.garbage import collect_seldom
+from filemill.engine.processes import end_strays
+from filemill.engine.spawning import BROKEN
+from filemill.engine.surroundings import Surroundings, flush_by_line, out_of_reach
+from filemill.engine.trying import try_file
+from filemill.engine.work import empty, work_folder
 from filemill.model.errors import FilemillError
 from filemill.model.plan import Plan
+from filemill.model.runs import RunOrder
 from filemill.ports.registry import Registry
+from filemill.records.functions import ON_IMPORT
 from filemill.routing.explaining import explain
 from filemill.routing.inspection import Inspector
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Worker:
     """One worker's state: the plan it serves and what was built for it."""
 
-    def __init__(self, connection: socket.socket, page: Page) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        page: Page,
+        keeper: int,
+        surroundings: Surroundings,
+        work: bytes,
+    ) -> None:
         self.connection = connection
         self.page = page
+        self.keeper = keeper
+        self.surroundings = surroundings
+        self.work = work
         self.registry = Registry()
         self.failpoints = Failpoints.from_environment("worker")
         self.plan: Plan | None = None
         self.executor: Executor | None = None
         self.inspector: Inspector | None = None
-        self.job = 0
 
     def serve(self) -> None:
         """Answer frames until the socket closes."""
         while (body := frames.receive(self.connection)) is not None:
             message = frames.unpack_to_worker(body)
             reply = self._answer(message)
-            sys.stdout.flush()
-            sys.stderr.flush()
+            self._check()
             self.connection.sendall(frames.pack(reply))
             if isinstance(reply, frames.Broken):
                 return
+            if isinstance(message, frames.Execute | frames.CutUp | frames.ExecuteChunk):
+                # Only now: until the answer is out, whoever broke the worker has to be on the page.
+                self.page.announce(message.job, [])
 
     def _answer(self, message: frames.ToWorker) -> frames.FromWorker:
+        if self.executor is not None:
+            self.executor.chunks.release()
         match message:
             case frames.Setup(plan):
                 return self._set_up(plan)
@@ -65,38 +86,68 @@ class Worker:
                 assert self.inspector is not None, "Setup comes first"  # noqa: S101
                 self.page.announce(job, [])
                 facts = tuple(self.inspector.inspect(files))
-                return frames.Inspected(job, facts, resident_bytes())
-            case frames.Explain(job, file):
-                assert self.plan is not None, "Setup comes first"  # noqa: S101
-                return frames.Explained(job, explain(file, self.plan))
+                self._clean()
+                return frames.Inspected(job, facts, resident_bytes(), self.surroundings.spent)
+            case frames.Explain() | frames.Try():
+                return self._look(message)
             case frames.CutUp() | frames.ExecuteChunk():
                 return self._in_chunks(message)
             case frames.Execute(job, orders):
                 assert self.executor is not None, "Setup comes first"  # noqa: S101
                 results = self.executor.execute(
-                    orders,
-                    lambda some: self.page.announce(job, [order.run for order in some]),
-                    self.page.progress,
+                    orders, lambda some: self._begin(job, some), self.page.progress
                 )
-                self.page.announce(job, [])
-                return frames.Executed(job, tuple(results), resident_bytes())
+                self._clean()
+                spent = self.surroundings.spent
+                return frames.Executed(job, tuple(results), resident_bytes(), spent)
+
+    def _begin(self, job: int, orders: Sequence[RunOrder]) -> None:
+        """Announce what starts now, in a process as it was before the last run."""
+        self._check()
+        self.surroundings.restore()
+        self.page.announce(job, [order.run for order in orders])
+
+    def _check(self) -> None:
+        """End here, while the page still names the run, if a step made us unable to answer."""
+        if not self.surroundings.is_whole():
+            os._exit(BROKEN)
+
+    def _clean(self) -> None:
+        """After a job: no daemon, no scratch file and nothing half printed is left of it."""
+        self._check()
+        end_strays(self.keeper)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(ValueError, OSError):  # closed by a step: mended next
+                stream.flush()
+        self.surroundings.restore()
+        empty(self.work)
+
+    def _look(self, message: frames.Explain | frames.Try) -> frames.FromWorker:
+        """Answer what would become of one file."""
+        assert self.plan is not None, "Setup comes first"  # noqa: S101
+        if isinstance(message, frames.Explain):
+            return frames.Explained(message.job, explain(message.file, self.plan))
+
+        def progress(step: int, allowed: float) -> None:
+            # The step's number stands in the job's place: should this process die, it tells where.
+            self.page.announce(step, [])
+            self.page.progress(allowed)
+
+        trial = try_file(message.trial, self.plan, self.registry, progress)
+        self._clean()
+        return frames.Tried(message.job, trial)
 
     def _in_chunks(self, message: frames.CutUp | frames.ExecuteChunk) -> frames.FromWorker:
         assert self.executor is not None, "Setup comes first"  # noqa: S101
         job, work = message.job, self.executor.chunks
+        self._begin(job, [message.order])
         if isinstance(message, frames.CutUp):
-            self.page.announce(job, [message.order.run])
-            reply: frames.FromWorker = frames.CutDone(job, work.cut(message.order))
-        else:
-            done = work.execute(
-                message.order,
-                message.hints,
-                lambda some: self.page.announce(job, [order.run for order in some]),
-                self.page.progress,
-            )
-            reply = frames.ChunkExecuted(job, done, resident_bytes())
-        self.page.announce(job, [])
-        return reply
+            cut = work.cut(message.order)
+            self._clean()
+            return frames.CutDone(job, cut)
+        done = work.execute(message.order, message.hints, self.page.progress)
+        self._clean()
+        return frames.ChunkExecuted(job, done, resident_bytes(), self.surroundings.spent)
 
     def _set_up(self, plan: Plan) -> frames.FromWorker:
         if plan.root not in sys.path:
@@ -109,6 +160,13 @@ class Worker:
             collect_seldom()
         except FilemillError as error:
             return frames.Broken(error.message, error.help)
+        if plan.worker_memory:
+            limit = resource.getrlimit(resource.RLIMIT_DATA)[1]
+            if limit == resource.RLIM_INFINITY or limit > plan.worker_memory:
+                limit = plan.worker_memory
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        self.surroundings.adopt()
+        ON_IMPORT[:] = [self.surroundings.adopt]
         return frames.Ready(os.getpid(), plan.revision)
 
 
@@ -121,30 +179,23 @@ def resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when the server dies, even in the middle of a user's endless loop."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-
-
-def main(arguments: list[str]) -> int:
+def main(descriptor: int, page: bytes, keeper: int) -> int:
     """Serve on the given socket; answers the exit code."""
-    descriptor, page, parent = int(arguments[0]), os.fsencode(arguments[1]), int(arguments[2])
-    _die_with(parent)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The terminal's Ctrl-C is for the server, which drains; it ends us through the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What a step printed before it died must be in its record.
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)
-    connection = socket.socket(fileno=descriptor)
-    connection.set_inheritable(False)
+        flush_by_line(stream)
+    # Scratch files of steps are made in a folder of this worker's own, where they are counted and removed.
+    work = work_folder(page)
+    os.makedirs(work, 0o700, exist_ok=True)
+    # Said twice: what starts from here reads the variable, and `tempfile` would leave a full folder for `/tmp`.
+    os.environ["TMPDIR"] = tempfile.tempdir = os.fsdecode(work)
+    connection = socket.socket(fileno=out_of_reach(descriptor))
+    os.close(descriptor)
+    empty(work)
+    surroundings = Surroundings(connection, os.getcwd())
     try:
-        Worker(connection, Page(page)).serve()
+        Worker(connection, Page(page), keeper, surroundings, work).serve()
     except (ConnectionError, BrokenPipeError):
         return 0
     except Exception:  # noqa: BLE001 -- the last frame before a bug ends this process
@@ -152,7 +203,3 @@ def main(arguments: list[str]) -> int:
             connection.sendall(frames.pack(frames.Broken(traceback.format_exc(limit=-8))))
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

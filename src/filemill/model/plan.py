@@ -123,6 +123,14 @@ class Plan(msgspec.Struct, frozen=True):
     workers: int = 1
     chunk_size: int = 16 << 20
     max_record: int = 4 << 20
+    worker_memory: int = 0
+    """Bytes that a worker, and what its steps start, may hold; 0: no limit."""
+    max_work: int = 10 << 30
+    """Bytes that a step may put into its work folder."""
+    worker_environment: tuple[str, ...] | None = None
+    """Globs of the environment variables that workers see; None: all but `secrets`."""
+    secrets: tuple[str, ...] = ()
+    """Names of the environment variables that the configuration reads as secrets."""
 
     def pipeline(self, name: str) -> PipelinePlan:
         """The pipeline of that name; StopIteration if there is none."""

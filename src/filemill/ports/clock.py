@@ -39,6 +39,23 @@ class SystemClock:
         return time.monotonic()
 
 
+class Steady:
+    """The time of day that does not jump: what the wall said once, and what the monotonic clock counted since.
+
+    For what falls due. A clock that is set an hour back would otherwise hold retries up for an hour; one set ahead
+    would spend all their attempts at once.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wall_ns = clock.wall_ns()
+        self._began = clock.monotonic()
+
+    def ns(self) -> int:
+        """Nanoseconds since the epoch; never goes back."""
+        return self._wall_ns + round((self._clock.monotonic() - self._began) * 1e9)
+
+
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz234567"
 _LENGTH = 13
 _TO_LETTER = bytes(_ALPHABET[byte & 31] for byte in range(256))

@@ -86,6 +86,10 @@ class Stager(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Of parts, after `finish`: the server has received them. Idempotent."""
+        ...
+
     def abort(self) -> None:
         """Remove everything staged. Idempotent; never raises."""
         ...
@@ -155,8 +159,16 @@ class Sink(Protocol):
         """Join one run's parts; with a mark, go on from there. None: the marked bytes are not there any more."""
         ...
 
+    def receive(self, part: StagedOutput) -> StagedOutput:
+        """Take a part over from its worker, as soon as that has answered; the part to be joined or forgotten.
+
+        Raises:
+            OSError: the part is gone, with its worker.
+        """
+        ...
+
     def forget(self, staged: Sequence[bytes]) -> None:
-        """Remove staged parts; those that are gone are no error."""
+        """Remove received parts, each once. Never raises: what cannot be removed now is swept at the next start."""
         ...
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:

@@ -162,24 +162,38 @@ def find(path: str) -> Callable[..., Any]:
     Raises:
         FunctionError: it cannot be imported or is not there, with a did-you-mean.
     """
-    module_name, _, attribute = path.rpartition(".")
-    if not module_name:
-        raise FunctionError(f"`{path}` is no dotted path", help="write module.function")
-    owner = _import(module_name, path)
-    found = getattr(owner, attribute, None)
-    if found is None:
-        near = difflib.get_close_matches(attribute, _callables(owner), 1)
-        raise FunctionError(
-            f"`{module_name}` has no function `{attribute}`",
-            help=f"did you mean `{module_name}.{near[0]}`?"
-            if near
-            else _offers(owner, module_name),
-        )
+    found = find_object(path, "step")
     if not callable(found) or inspect.isclass(found):
         raise FunctionError(
             f"`{path}` is {_article(found)}, not a function", help="a step is a `def`"
         )
     return typing.cast("Callable[..., Any]", found)
+
+
+def find_object(path: str, what: str) -> Any:
+    """What stands at a dotted path; `what` (`step`, `pipeline`) is for the messages.
+
+    Raises:
+        FunctionError: it cannot be imported or is not there, with a did-you-mean.
+    """
+    module_name, _, attribute = path.rpartition(".")
+    if not module_name:
+        raise FunctionError(f"`{path}` is no dotted path", help="write module.function")
+    owner = _import(module_name, path, what)
+    found = getattr(owner, attribute, None)
+    if found is None:
+        function = what == "step"
+        known = _callables(owner) if function else [n for n in vars(owner) if n[:1] != "_"]
+        near = difflib.get_close_matches(attribute, known, 1)
+        raise FunctionError(
+            f"`{module_name}` has no {'function' if function else what} `{attribute}`",
+            help=f"did you mean `{module_name}.{near[0]}`?"
+            if near
+            else _offers(owner, module_name)
+            if function
+            else f"is it made at the top of `{module_name}`?",
+        )
+    return found
 
 
 def _article(thing: Any) -> str:
@@ -203,13 +217,18 @@ def _offers(module: types.ModuleType, name: str) -> str:
     return f"functions of `{name}`: {', '.join(own)}" if own else f"`{name}` defines no functions"
 
 
-def _import(module: str, path: str) -> types.ModuleType:
+ON_IMPORT: list[Callable[[], None]] = []
+"""Called when a module of users was imported for the first time: what it set then is there to stay."""
+
+
+def _import(module: str, path: str, what: str) -> types.ModuleType:
+    known = module in sys.modules
     try:
-        return importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(error.name + ".")):
             raise FunctionError(
-                f"no step `{path}`: there is no module `{error.name}`",
+                f"no {what} `{path}`: there is no module `{error.name}`",
                 help=f"a dotted path is looked up beside the main config file first: is {error.name}.py there?",
             ) from error
         raise FunctionError(
@@ -221,6 +240,10 @@ def _import(module: str, path: str) -> types.ModuleType:
             f"`{module}` cannot be imported: {type(error).__name__}: {error} ({user_line(error)})",
             help="run it by itself to see the whole error: python -c 'import " + module + "'",
         ) from error
+    if not known:
+        for note in ON_IMPORT:
+            note()
+    return imported
 
 
 def _signature(function: Callable[..., Any], path: str) -> inspect.Signature:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 
 from filemill.engine import frames
-from filemill.engine.spawning import Spawned, describe_exit, end_now, spawn
+from filemill.engine.spawning import Spawned, describe_exit, end_now, environment_for, spawn
 from filemill.model.errors import SystemFault
 from filemill.model.files import FileRef
 from filemill.model.plan import Plan
@@ -27,10 +28,12 @@ def describe(question: Question) -> Answers:
     Raises:
         SystemFault: the child died or took over a minute; its output is the help.
     """
-    if not (question.steps or question.expressions or question.taggers or question.patterns):
+    asks = (question.steps, question.expressions, question.taggers, question.patterns)
+    if not any(asks) and not question.pipelines:
         return Answers()
     with tempfile.TemporaryDirectory(prefix="filemill-") as folder:
-        reply = _converse(folder, question.root, [frames.Ask(1, question)])
+        environment = environment_for(os.environ, question.environment, question.secrets)
+        reply = _converse(folder, question.root, environment, [frames.Ask(1, question)])
     assert isinstance(reply, frames.Answered), "an Ask is answered by Answered"  # noqa: S101
     return reply.answers
 
@@ -42,14 +45,23 @@ def explain(file: FileRef, plan: Plan) -> Explanation:
         SystemFault: the child died or took over a minute.
     """
     with tempfile.TemporaryDirectory(prefix="filemill-") as folder:
-        reply = _converse(folder, plan.root, [frames.Setup(plan), frames.Explain(1, file)])
+        environment = environment_for(os.environ, plan.worker_environment, plan.secrets)
+        messages: list[frames.ToWorker] = [frames.Setup(plan), frames.Explain(1, file)]
+        reply = _converse(folder, plan.root, environment, messages)
     assert isinstance(reply, frames.Explained), "an Explain is answered by Explained"  # noqa: S101
     return reply.explanation
 
 
-def _converse(folder: str, root: str, messages: list[frames.ToWorker]) -> frames.FromWorker:
+def _converse(
+    folder: str, root: str, environment: Mapping[str, str], messages: Sequence[frames.ToWorker]
+) -> frames.FromWorker:
     """Send the messages one by one to a fresh worker; the answer to the last."""
-    spawned = spawn(os.fsencode(os.path.join(folder, "page")), root)
+    # As below a data directory: the child's scratch folder is made beside the folder of pages.
+    pages = os.path.join(folder, "workers")
+    os.mkdir(pages)
+    # Asking leaves no trace, not even the compiled form of a module it imports.
+    environment = {**environment, "PYTHONDONTWRITEBYTECODE": "1"}
+    spawned = spawn(os.fsencode(os.path.join(pages, "1.page")), root, environment)
     spawned.connection.settimeout(TIMEOUT)
     reply: frames.FromWorker | None = None
     trouble = ""

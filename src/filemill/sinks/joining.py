@@ -58,7 +58,7 @@ class FolderJoining:
 
     def append(self, part: StagedOutput) -> None:
         """Join the next part; the first one's header goes before it. The part itself stays."""
-        source = os.open(part.staged, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        source = os.open(part.staged, os.O_RDONLY | os.O_CLOEXEC)
         try:
             first, size, digest = self._first, self._size, self._digest.copy()
             try:

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, cast
 
 from filemill.durable import Durable
+from filemill.model.errors import TransientError
 from filemill.model.runs import RunOrder, StagedOutput
 from filemill.sinks.compressing import Coder
 from filemill.sinks.naming import publication_id
@@ -23,15 +24,23 @@ _WRITEBACK = 8 << 20
 """Bytes after which the kernel is asked to begin writing them out, so that the sync at the end is short."""
 _BESIDE = 1 << 20
 """Bytes from which hashing and writing are worth a thread: both leave the interpreter to others meanwhile."""
-_COPY_ELSEWHERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY}
+_COPY_ELSEWHERE = {
+    *(errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY),
+    errno.EIO,  # only reading and writing one after the other tell whose it is
+}
+_MEMORY = hasattr(os, "memfd_create")
+_PART_IN_MEMORY = 64 << 20
+"""Bytes of one part; a chunk's outputs have about as many as the chunk, unless steps multiply records."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class StagedFile:
     """One output on its way: `name` is the wanted one, its bytes go to `<folder>/<publication>.<fence>`.
 
-    Of an order with a chunk it is a part of the output, at `<folder>/<publication>.<fence>.<chunk>`, without the
-    header, which goes before the first part only, and without a digest, which is taken when the parts are joined.
+    Of an order with a chunk it is a part of the output, without the header, which goes before the first part only, and
+    without a digest, which is taken when the parts are joined. A part is in this process's memory, where the server
+    can open it until it is released: writing it to a disk would cost as much as making it. One that is too large for
+    that is at `<folder>/<publication>.<fence>.<chunk>`.
 
     What is added waits in memory until `flush` or `close`. Methods that touch the disk raise OSError.
     """
@@ -43,6 +52,7 @@ class StagedFile:
         "_digest",
         "_folder",
         "_handed",
+        "_in_memory",
         "_known_digest",
         "_part",
         "_path",
@@ -82,6 +92,7 @@ class StagedFile:
         """Compresses what is written, header and footer included."""
         self._publication = publication_id(order.run, sink, name)
         self._part = order.chunk is not None
+        self._in_memory = self._part and _MEMORY
         self._path = b"%s/%s.%d" % (folder, self._publication.encode(), order.fence)
         if order.chunk is not None:
             self._path += b".%d" % order.chunk.number
@@ -96,6 +107,8 @@ class StagedFile:
     @property
     def path(self) -> bytes:
         """Where it is staged."""
+        if self._in_memory:
+            return b"/proc/%d/fd/%d" % (os.getpid(), self._descriptor)
         return self._path
 
     def add(self, piece: memoryview, records: int) -> None:
@@ -112,6 +125,8 @@ class StagedFile:
         self._settle()
         pieces, self._pieces = self._pieces, []
         waiting, self.waiting = self.waiting, 0
+        if self._in_memory and self._size + waiting > _PART_IN_MEMORY:
+            self._to_disk(durable)
         if self._descriptor < 0:
             self._open(durable)
             if self.header and not self._part:
@@ -146,7 +161,7 @@ class StagedFile:
                 at += 1
             if written:
                 pieces[at] = pieces[at][written:]
-        if self._size - self._handed >= _WRITEBACK:
+        if not self._part and self._size - self._handed >= _WRITEBACK:
             durable.begin_writeback(self._descriptor, self._handed, self._size - self._handed)
             self._handed = self._size
 
@@ -172,13 +187,14 @@ class StagedFile:
             if count == 0:
                 break
             self._size += count
-        self._known_digest = order.file.digest or _sha256(self._descriptor)
+        known = "" if order.file.changed else order.file.digest
+        self._known_digest = known or _sha256(self._descriptor)
         return self._size
 
     def _copy_coded(self, source: int, size: int, durable: Durable) -> int:
         """The same through the coder; the size is that of what was read."""
         copied = 0
-        while copied <= size and (piece := os.read(source, min(_BESIDE, size - copied + 1))):
+        while copied <= size and (piece := _read(source, min(_BESIDE, size - copied + 1))):
             copied += len(piece)
             self._write([memoryview(piece)], durable)
         return copied
@@ -206,13 +222,13 @@ class StagedFile:
         if mode is not None:
             os.fchmod(self._descriptor, mode)
         status = os.fstat(self._descriptor)
-        descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
+        if not self._in_memory:
+            self.release()
         return StagedOutput(
             publication=self._publication,
             sink=self._sink,
             name=self.name,
-            staged=self._path,
+            staged=self.path,
             device=status.st_dev,
             inode=status.st_ino,
             size=self._size,
@@ -228,18 +244,38 @@ class StagedFile:
             return self.header
         return self._coder.apart(self.header)
 
+    def release(self) -> None:
+        """Close it: a part in memory is gone then, unless somebody has opened it. Idempotent."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
     def discard(self, durable: Durable) -> None:
         """Remove it, if it was made. Never raises: what stays is swept at the next start."""
         with contextlib.suppress(OSError):
             self._settle()
         with contextlib.suppress(OSError):
-            if self._descriptor >= 0:
-                descriptor, self._descriptor = self._descriptor, -1
-                os.close(descriptor)
-        with contextlib.suppress(OSError):
-            durable.unlink(self._path)
+            self.release()
+        if not self._in_memory:
+            with contextlib.suppress(OSError):
+                durable.unlink(self._path)
+
+    def _to_disk(self, durable: Durable) -> None:
+        """Go on in a file what was begun in memory."""
+        memory, self._descriptor, self._in_memory = self._descriptor, -1, False
+        self._open(durable)
+        if memory >= 0:
+            try:
+                os.lseek(memory, 0, os.SEEK_SET)
+                while _read_and_write(memory, self._descriptor, _COPY):
+                    pass
+            finally:
+                os.close(memory)
 
     def _open(self, durable: Durable) -> None:
+        if self._in_memory:
+            self._descriptor = os.memfd_create("filemill part")
+            return
         try:
             self._descriptor = os.open(self._path, _FLAGS, 0o666)
         except (
@@ -280,11 +316,23 @@ def _writer() -> ThreadPoolExecutor:
 
 def _read_and_write(source: int, target: int, count: int) -> int:
     """What copy_file_range does, for file systems without it."""
-    data = memoryview(os.read(source, min(count, 1 << 20)))
+    data = memoryview(_read(source, min(count, 1 << 20)))
     written = 0
     while written < len(data):
         written += os.write(target, data[written:])
     return written
+
+
+def _read(source: int, count: int) -> bytes:
+    """Bytes of a run's own content."""
+    try:
+        return os.read(source, count)
+    except OSError as error:
+        # Its own bytes cannot be read: that is this run's trouble, not the sink's disk's.
+        raise TransientError(
+            f"the file's content cannot be read: {error.strerror}",
+            help="look at the health of the data directory's disk (dmesg)",
+        ) from error
 
 
 def _sha256(descriptor: int) -> str:

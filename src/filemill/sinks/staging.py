@@ -212,6 +212,11 @@ class FolderStager:
             raise
         return staged
 
+    def release(self) -> None:
+        """Let go of parts in memory, which the server has taken over."""
+        for output in self._outputs.values():
+            output.release()
+
     def abort(self) -> None:
         """Remove everything staged, also after `finish` (when another sink of the run failed). Never raises."""
         outputs, self._outputs = self._outputs, {}

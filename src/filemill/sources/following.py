@@ -30,7 +30,7 @@ from filemill.sources.watching import Watches
 QUIET_INTERVAL = 60.0
 """Seconds between scans that only look after events, from which on they are not worth a word."""
 PROBE = 1.0
-"""Seconds between looks for a folder that is missing."""
+"""Seconds between looks for a folder that is missing, or that another may have taken the place of."""
 LIMITED_POLL = 2.0
 """Seconds between scans once the limit of watches is reached."""
 HINT_DELAY = 1.0
@@ -136,11 +136,30 @@ class Follower:
                 self._finished = began_with
                 self._scan_done.notify_all()
             took = self._context.clock.monotonic() - started
-            wait = max(self._interval, took * SCAN_SHARE) if there else PROBE
+            await self._rest(max(self._interval, took * SCAN_SHARE) if there else PROBE)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait for the next scan's time, or until one is asked for, or another folder stands in this one's place.
+
+        No event tells of the latter: what is mounted over a folder, or unmounted while something in it is open, leaves
+        the watched folder as it was, only nobody finds it there any more.
+        """
+        ends = self._context.clock.monotonic() + seconds
+        while (left := ends - self._context.clock.monotonic()) > 0:
             try:
-                await asyncio.wait_for(self._scan_now.wait(), wait)
+                await asyncio.wait_for(self._scan_now.wait(), min(left, PROBE))
             except TimeoutError:
-                continue
+                if self._place is not None and await self._is_elsewhere():
+                    return
+            else:
+                return
+
+    async def _is_elsewhere(self) -> bool:
+        try:
+            status = await self._loop.run_in_executor(self._threads, os.stat, self._root)
+        except OSError:
+            return True
+        return (status.st_dev, status.st_ino) != self._place
 
     async def _full_scan(self) -> bool:
         """One scan of the whole tree; False when the folder is missing."""
@@ -151,6 +170,8 @@ class Follower:
             return False
         returned = self._lost
         if (status.st_dev, status.st_ino) != self._place or returned:
+            if self._place is not None and status.st_dev != self._place[0]:
+                self._moved_house()
             self._unwatch()
             self._watch_root()
         self._found, self._missed = set(), 0
@@ -349,6 +370,16 @@ class Follower:
         if not self._lost:
             self._lost = True
             self._emit(SourceMissing(source=self._context.name, path=self._root))
+
+    def _moved_house(self) -> None:
+        """The folder is on another file system: said, since an unmounted source looks like an empty one."""
+        self._emit(
+            SourceNotice(
+                source=self._context.name,
+                message=f"{os.fsdecode(self._root)} is on another file system than before",
+                help="if it was unmounted, mount it again: what is there will be found then",
+            )
+        )
 
     def _emit(self, event: Event) -> None:
         self._context.emit(msgspec.structs.replace(event, at_ns=self._context.clock.wall_ns()))

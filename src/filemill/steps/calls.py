@@ -84,7 +84,12 @@ class RecordCalls:
         return self.function.call(dict(row), ctx=ctx, **self.options)
 
     def _judge(self, error: Exception, row: dict[str, Any], ctx: Context | None) -> Any:
-        """What one call's error means: a bad record, or another try and in the end a transient error."""
+        """What one call's error means: a bad record, or another try and in the end a transient error.
+
+        Memory that ran out is no fault of the record's: it ends the run.
+        """
+        if isinstance(error, MemoryError):
+            raise error
         attempt = 1
         while is_transient(error):
             delay = self._delay(error, attempt)
@@ -108,6 +113,8 @@ class RecordCalls:
                 while True:
                     try:
                         return await self._call(rows[at], ctx)
+                    except MemoryError:
+                        raise
                     except Exception as error:  # noqa: BLE001 -- judged at once
                         if not is_transient(error):
                             return self._bad(error)

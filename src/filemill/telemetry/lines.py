@@ -54,8 +54,8 @@ class Paint:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.on and text else text
 
 
-def results(outputs: tuple[tuple[str, int, bytes], ...], bad: int = 0) -> str:
-    """What a run gave: `407 warehouse, 9 crm, 5 bad`; a sink that got the file itself stands alone."""
+def results(outputs: tuple[tuple[str, int, bytes], ...], bad: int = 0, children: int = 0) -> str:
+    """What a run gave: `407 warehouse, 2 files, 5 bad`; a sink that got the file itself stands alone."""
     sums: dict[str, int] = {}
     for sink, records, _target in outputs:
         sums[sink] = sums.get(sink, 0) + records
@@ -63,6 +63,8 @@ def results(outputs: tuple[tuple[str, int, bytes], ...], bad: int = 0) -> str:
         f"{number(records)} {sink}" if records else f"whole to {sink}"
         for sink, records in sums.items()
     ]
+    if children:
+        parts.append(plural(children, "file"))
     if bad:
         parts.append(f"{number(bad)} bad")
     return ", ".join(parts) or "no output"
@@ -127,7 +129,7 @@ class Lines:
 
 
 def _finished(lines: Lines, event: e.RunFinished) -> list[str]:
-    given = results(event.outputs, event.bad)
+    given = results(event.outputs, event.bad, event.children)
     text = (printable(event.relative), event.pipeline, duration(event.took_ns), given)
     return [lines.head(event, lines.marks.done, "wait" if event.bad else "good", *text)]
 
@@ -143,7 +145,8 @@ def _why(event: e.RunFailed) -> str:
     if event.kind == "permanent":
         return "permanent, not retried"
     if event.kind == "crash":
-        return f"its worker died, {plural(event.attempt, 'try', 'tries')}"
+        what = "its worker died" if event.error == "WorkerDied" else "a crash"
+        return f"{what}, {plural(event.attempt, 'try', 'tries')}"
     if event.kind == "interrupted":
         return "interrupted too often"
     return f"{event.kind}, {plural(event.attempt, 'try', 'tries')}"
@@ -245,7 +248,9 @@ def _unverified(lines: Lines, event: e.OutputUnverified) -> list[str]:
 
 def _lost(lines: Lines, event: e.WorkerLost) -> list[str]:
     held = f"; {plural(event.held, 'run')} affected" if event.held else ""
-    return lines.note(event, f"worker {event.worker} (pid {event.pid}) lost: {event.reason}{held}")
+    return lines.note(
+        event, f"worker {event.worker} (pid {event.pid}) lost: {printable(event.reason)}{held}"
+    )
 
 
 def _missing(lines: Lines, event: e.SourceMissing) -> list[str]:

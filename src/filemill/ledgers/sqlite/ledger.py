@@ -70,6 +70,10 @@ class SqliteLedger:
         """CLAIMING -> INGESTED."""
         return await self._writer.ask(lambda tx: claims.ingest(tx, files, at_ns))
 
+    async def claims(self, files: Sequence[str]) -> list[Claim]:
+        """The claims of those of these files that are in CLAIMING."""
+        return await self._writer.ask(lambda tx: claims.find_claims(tx, files))
+
     async def abandon(self, files: Sequence[str]) -> list[bool]:
         """Delete rows in CLAIMING."""
         return await self._writer.ask(lambda tx: claims.abandon(tx, files))
@@ -86,10 +90,13 @@ class SqliteLedger:
         """The first file that had each digest."""
         return await self._writer.ask(lambda tx: claims.find_digests(tx, digests))
 
-    async def lease(self, limit: int, at_ns: int, revision: int) -> list[RunOrder]:
+    async def lease(
+        self, limit: int, at_ns: int, revision: int, due_ns: int | None = None
+    ) -> list[RunOrder]:
         """QUEUED, or RETRYING and due -> RUNNING; consecutive orders share their pipeline where priorities allow."""
         del revision  # every run carries its own; here it decides nothing
-        return await self._writer.ask(lambda tx: runs.lease(tx, limit, at_ns))
+        due = at_ns if due_ns is None else due_ns
+        return await self._writer.ask(lambda tx: runs.lease(tx, limit, at_ns, due))
 
     async def next_due(self) -> int | None:
         """When the earliest RETRYING run is due."""
