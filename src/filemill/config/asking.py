@@ -79,7 +79,7 @@ class Asker:
     def ask(self, describe: Describe) -> None:
         """Ask, and turn what is wrong into problems; a step's own description and options are kept."""
         question = self.question()
-        if not (question.steps or question.expressions or question.taggers or question.patterns):
+        if question.is_empty:
             return
         try:
             answers = describe(question)

@@ -92,6 +92,8 @@ def _page(registry: Registry) -> Iterator[str]:
             yield f"Directly behind its name, a {kind}: {field.description}\n"
         else:
             yield from _table(component.Options)
+        if spec.notes:
+            yield f"{spec.notes}\n"
         if name == "route":
             yield "A branch with steps of its own:\n"
             yield from _table(Branch)

@@ -15,7 +15,7 @@ from filemill.model.plan import StepPlan
 from filemill.model.runs import BadRecord, Hold, RunOrder
 from filemill.records.batch import Batch
 from filemill.records.expressions import Expression
-from filemill.records.layout import Layout
+from filemill.records.layout import PLACELESS, Layout
 
 if TYPE_CHECKING:
     from filemill.engine.attempt import Attempt
@@ -31,6 +31,7 @@ class Context:
         self.chunk_size = attempt.plan.chunk_size
         self.max_record = attempt.plan.max_record
         self.named = attempt.chain.named
+        self.required = attempt.chain.required
         self.needs = attempt.chain.needs
         self.types = attempt.chain.types
         self.hints = attempt.hints
@@ -70,9 +71,11 @@ class Context:
             "_start",
             (pl.col("_start") + pl.col("_raw").str.strip_suffix("\r").str.len_bytes()).alias("end"),
         )
+        placeless = batch.layout.read_as in PLACELESS
         for at, (file, record, line, start, end) in enumerate(places.iter_rows()):
             message = messages if isinstance(messages, str) else messages[at]
-            bad = BadRecord(self.plan.id, record, line, start, end, error, message)
+            behind = start if placeless else end
+            bad = BadRecord(self.plan.id, record, line, start, behind, error, message)
             self.report_bad(file, [bad])
             if traceback:
                 self._attempt.runs[file].traceback.setdefault(self.plan.id, traceback)

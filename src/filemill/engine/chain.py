@@ -63,7 +63,7 @@ class Node:
         called = getattr(self.component, "called", None)
         self.function: str = called(plan.uses, self.options)[0] if called else ""
         """The path of a user's function; empty for any other step."""
-        self.dynamic = bool(self.function)
+        self.dynamic = bool(self.function) or self.component.spec.makes_columns
         """Only what it returns tells which columns records have then."""
         if self.reads and plan.guard is not None:
             raise StepTrouble(
@@ -79,7 +79,7 @@ class Node:
 
     def scope(self) -> Scope:
         """What one call of the step may depend on; a user's function says it by its grain."""
-        if not self.dynamic:
+        if not self.function:
             scope: Scope = self.component.spec.scope
             return scope
         grain = load(self.function).grain
@@ -87,7 +87,7 @@ class Node:
 
     def counts_records(self) -> bool:
         """Whether the step sees a record's number in its file."""
-        return self.dynamic and load(self.function).takes_context
+        return bool(self.function) and load(self.function).takes_context
 
     def after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns of a record that had these and went through this step, as far as the options tell."""
@@ -119,10 +119,12 @@ class Chain:
                 self.emits[name] = node
         self.headers = Headers(self.nodes)
         self._expressions: dict[str, Expression] = {}
-        wanted: dict[str, None] = {}
-        sees_all = self._note(self.nodes, wanted, frozenset())
+        wanted: dict[str, bool] = {}
+        sees_all = self._note(self.nodes, wanted, frozenset(), sure=True)
         self.named = frozenset(wanted)
         """The columns of the file that expressions name."""
+        self.required = frozenset(name for name, sure in wanted.items() if sure)
+        """Those of them that the file must have: no step before made up columns of its own."""
         self.needs = None if sees_all else self.named
         """The same; None when a user's function sees them all."""
         self.types = _types(self.nodes)
@@ -137,21 +139,31 @@ class Chain:
             found = self._expressions[sql] = Expression(sql)
         return found
 
-    def _note(self, nodes: Sequence[Node], wanted: dict[str, None], made: frozenset[str]) -> bool:
-        """Note the columns these steps want of the file; answers whether a function sees all columns."""
+    def _note(
+        self,
+        nodes: Sequence[Node],
+        wanted: dict[str, bool],
+        made: frozenset[str],
+        *,
+        sure: bool,
+    ) -> bool:
+        """Note the columns these steps want of the file, and whether surely; answers whether a function sees all."""
         sees_all = False
         for node in nodes:
-            sees_all |= node.dynamic
+            sees_all |= bool(node.function)
             for use in node.refers.expressions:
                 try:
                     columns = self.expression(use.sql).columns
                 except FilemillError as error:
                     raise StepTrouble(node.plan.id, error) from error
-                wanted |= dict.fromkeys(name for name in columns if name not in made)
+                for name in columns:
+                    if name not in made:
+                        wanted[name] = wanted.get(name, False) or sure
                 if use.gives and use.gives not in node.refers.tags:
                     made |= {use.gives}
             for branch in node.branches:
-                sees_all |= self._note(branch, wanted, made)
+                sees_all |= self._note(branch, wanted, made, sure=sure)
+            sure = sure and not node.dynamic
         return sees_all
 
 

@@ -60,8 +60,9 @@ class CsvReader(RecordReader):
     ) -> None:
         super().__init__(request)
         needs = request.named if request.needs is None else request.needs
+        required = request.wanted(needs if request.required is None else request.required)
         self.headers = CsvHeaders(
-            separator, quote, header, tuple(columns), request.wanted(needs), request.max_record
+            separator, quote, header, tuple(columns), required, request.max_record
         )
 
     def head(self, block: bytes, *, final: bool) -> Head | None:

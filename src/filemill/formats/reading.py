@@ -59,6 +59,8 @@ class ReadRequest:
     """Told at the end of a chunk: how many lines it had, and the types its columns have."""
     needs: frozenset[str] | None = frozenset()
     named: frozenset[str] = frozenset()
+    required: frozenset[str] | None = None
+    """Of these the ones without which the file cannot be read; all of them, if None."""
     types: Mapping[str, str] = field(default_factory=dict)
     """Declared: a value that does not fit makes a bad record of class `Type`."""
     lenient: frozenset[str] = frozenset()

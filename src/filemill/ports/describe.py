@@ -57,6 +57,16 @@ class Question(msgspec.Struct, frozen=True):
     """Regular expressions among steps' options."""
     schemas: tuple[SchemaQuestion, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is asked."""
+        return not any(
+            (
+                *(self.steps, self.expressions, self.taggers, self.patterns),
+                *(self.regexes, self.schemas, self.pipelines),
+            )
+        )
+
 
 class Answer(msgspec.Struct, frozen=True):
     """One answer; `error` empty means it is right."""

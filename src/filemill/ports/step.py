@@ -66,12 +66,16 @@ class StepSpec(msgspec.Struct, frozen=True):
     ends: bool = False
     """True for a step after which none may follow (`route`)."""
     makes_tags: bool = False
+    makes_columns: bool = False
+    """True when only its records tell which columns they have behind it."""
     shorthand: str = ""
     """The option that a value standing directly behind the step's name fills (`filter: "a > 0"`)."""
     shorthand_only: bool = False
     """True when the value behind the name is always that one option (`derive: {a: "b + 1"}`)."""
     options_schema: dict[str, Any] | None = None
     """JSON Schema of the options: filled in when a user's step is described in a worker."""
+    notes: str = ""
+    """What a person has to know besides: whole sentences."""
     extra: str | None = None
     origin: str = "built-in"
     """`built-in`, a plugin's distribution, or the path of the user's module."""
@@ -143,6 +147,8 @@ class StepContext(Protocol):
     """For a reader: the columns that expressions name."""
     types: Mapping[str, str]
     """For a reader: types that the step directly behind it declares, and judges; the reader's own come first."""
+    required: frozenset[str]
+    """For a reader: those of them that the file must have, because no step before them makes up columns."""
     hints: Hints
     """For a reader: what an earlier reading of these files found out too late."""
 

@@ -32,6 +32,7 @@ def request_of(context: StepContext, types: Mapping[str, str] | None = None) -> 
         note_range=context.note_range,
         needs=context.needs,
         named=context.named,
+        required=context.required,
         types={**context.types, **own},
         lenient=frozenset(context.types) - frozenset(own),
         hints=context.hints,
