@@ -11,9 +11,9 @@ from typing import Any
 from filemill.engine.asking import Context
 from filemill.engine.chain import Chain, Node
 from filemill.engine.counting import Counts, StepBook, counts_of
-from filemill.engine.scratch import make_work_folder
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.tolerating import RunBook
+from filemill.engine.work import attempts_folder
 from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder
@@ -347,7 +347,7 @@ class Attempt:
 
     def _work_folder(self, number: int) -> str:
         if self._folder is None:
-            self._folder = make_work_folder(self.plan.data)
+            self._folder = attempts_folder(self.plan.data)
         folder = os.path.join(self._folder, f"{number}-{len(os.listdir(self._folder))}")
         os.mkdir(folder, 0o700)
         return folder
