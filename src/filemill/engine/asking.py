@@ -98,6 +98,8 @@ class Context:
 
     def drop(self, batch: Batch) -> None:
         """Count these records as dropped on purpose."""
+        if self._attempt.observer is not None:
+            self._attempt.observer.sent(self._node, (), batch)
         for file, number in counts_of(batch):
             self._book.filtered[file] += number
 
@@ -107,11 +109,15 @@ class Context:
         group = f"{self.plan.id}:{number}" if route.all_matches else self.plan.id
         nodes = self._node.branches[number]
         self._attempt.branch_groups[nodes] = (route.sinks, group)
+        if self._attempt.observer is not None:
+            self._attempt.observer.branched(self._node, number, batch)
         for through in self._attempt.push(nodes, 0, batch):
             self._attempt.sends.send(route.sinks, through, group)
 
     def send(self, sinks: Sequence[str], batch: Batch) -> None:
         """Hand records to sinks, in order."""
+        if self._attempt.observer is not None:
+            self._attempt.observer.sent(self._node, sinks, batch)
         self._attempt.sends.send(sinks, batch, self.plan.id)
 
     def send_file(self, sinks: Sequence[str], run: str) -> None:

@@ -127,6 +127,8 @@ def _why_whole(chain: Chain) -> str:
     first = chain.nodes[0]
     if not first.reads or not hasattr(first.component, "cut"):
         return f"step `{first.plan.id}` does not read chunks"
+    if chain.emits:
+        return f"step `{next(iter(chain.emits.values())).plan.id}` emits a file of its own"
     for node in chain.all_nodes:
         if node.scope() is Scope.FILE:
             return f"step `{node.plan.id}` sees the whole file"

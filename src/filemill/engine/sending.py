@@ -128,6 +128,11 @@ class Sends:
                     outputs.setdefault(run, []).extend(staged)
         return outputs
 
+    def release(self) -> None:
+        """Let go of parts that the server has received."""
+        for stager in self._stagers.values():
+            stager.release()
+
     def emitted(
         self, outputs: dict[str, list[StagedOutput]], tags: Mapping[str, tuple[str, ...]]
     ) -> dict[str, tuple[StagedChild, ...]]:
@@ -145,11 +150,6 @@ class Sends:
                     check_depth(order)
         self.children.take(outputs, tags)
         return self.children.finish()
-
-    def release(self) -> None:
-        """Let go of parts that the server has received."""
-        for stager in self._stagers.values():
-            stager.release()
 
     def abort(self) -> None:
         """Remove everything staged."""

@@ -144,10 +144,10 @@ class RunResult(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     hold: str = ""
     """A person's message when a step asked to hold the run."""
-    children: tuple[StagedChild, ...] = ()
-    """Files it emits; they count with the outputs, as all of it or nothing."""
     chunks: int = 0
     """How many chunks the file was worked on in; 0: as a whole."""
+    children: tuple[StagedChild, ...] = ()
+    """Files it emits; they count with the outputs, as all of it or nothing."""
 
 
 class ChunkResult(msgspec.Struct, frozen=True):

@@ -225,6 +225,18 @@ class Reader(Step, Protocol):
 
 
 @runtime_checkable
+class Cuts(Reader, Protocol):
+    """A reader whose files can be read in chunks, in any order. An order's `chunk` says which bytes are asked for."""
+
+    def cut(self) -> list[int]:
+        """Where the chunks of the context's only order end, the file's size last; its layout is noted.
+
+        A cut may be a guess, if `read` raises `Drifted` where the records do not bear it out.
+        """
+        ...
+
+
+@runtime_checkable
 class FileStep(Step, Protocol):
     """File -> file: a step whose `grain` is `FILE`."""
 
@@ -234,18 +246,6 @@ class FileStep(Step, Protocol):
         """The order of this number with the file that the step made of it, in its own work folder `folder`.
 
         The given file is never changed; one that is left as it is is answered by the order itself.
-        """
-        ...
-
-
-@runtime_checkable
-class Cuts(Reader, Protocol):
-    """A reader whose files can be read in chunks, in any order. An order's `chunk` says which bytes are asked for."""
-
-    def cut(self) -> list[int]:
-        """Where the chunks of the context's only order end, the file's size last; its layout is noted.
-
-        A cut may be a guess, if `read` raises `Drifted` where the records do not bear it out.
         """
         ...
 

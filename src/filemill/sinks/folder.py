@@ -192,12 +192,12 @@ class FolderSink:
         return msgspec.structs.replace(part, staged=_HELD + b"%d" % descriptor)
 
     def forget(self, staged: Sequence[bytes]) -> None:
-        """Remove staged parts; those that are gone are no error."""
+        """Remove staged parts. Never raises: what stays is swept at the next start, and no file's fault."""
         for path in staged:
             if path.startswith(_HELD):
                 os.close(int(path.removeprefix(_HELD)))
                 continue
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 self._durable.unlink(path)
 
     def prepare(self) -> None:

@@ -122,8 +122,8 @@ def stage(tx: Transaction, stages: Sequence[Stage]) -> list[bool]:
         moved,
     )
     _publish_later(tx, moved)
-    add_children(tx, [(row.no, each) for row, each in moved if each.result.children])
     _forget_chunks(tx, [row for row, s in moved if s.result.chunks])
+    add_children(tx, [(row.no, each) for row, each in moved if each.result.children])
     note_attempts(
         tx, [(row, s.result, s.at_ns, str(RunState.PUBLISHING), None) for row, s in moved]
     )
