@@ -63,6 +63,8 @@ def found():
         yield "environment"
     if "/misstep" in sys.path:
         yield "path"
+    if locale.setlocale(locale.LC_NUMERIC) == "C.UTF-8":
+        yield "locale"
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield "handler"
     if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
@@ -91,10 +93,6 @@ def do_exit(row):
     sys.exit("left by sys.exit")
 
 
-def do_leave(row):
-    os._exit(3)
-
-
 def do_junk(row):
     return object()
 
@@ -106,10 +104,6 @@ def do_segfault(row):
 def do_abort(row):
     print("about to abort")
     os.abort()
-
-
-def do_kill(row):
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def do_memory(row):
@@ -197,6 +191,7 @@ def do_change(row):
     del os.environ["PATH"]
     time.tzset()
     sys.path.insert(0, "/misstep")
+    locale.setlocale(locale.LC_NUMERIC, "C.UTF-8")
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     signal.setitimer(signal.ITIMER_REAL, 30)
@@ -230,7 +225,7 @@ def make_project(root: Path, files: Mapping[str, str], config: str = CONFIG) -> 
         (root / "inbox" / name).write_text(f"{line}\n")
 
 
-def once(root: Path, *, code: int, timeout: float = 100, **environ: str) -> str:
+def once(root: Path, *, code: int, timeout: float = 200, **environ: str) -> str:
     """`filemill run --once`, with this exit code; answers what it said."""
     done = subprocess.run(
         [sys.executable, "-m", "filemill", "run", "--once"],

@@ -32,7 +32,7 @@ from filemill.ports.clock import RandomIds, Steady
 from filemill.ports.ledger import Fail
 from filemill.testing.clock import FakeClock
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(240)]
 
 
 def runs(root: Path) -> set[tuple[str, int]]:

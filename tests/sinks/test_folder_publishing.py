@@ -175,13 +175,11 @@ def test_hostile_names_arrive_byte_for_byte(root):
     assert sorted(n for n in os.listdir(os.fsencode(root)) if n != b".filemill") == sorted(hostile)
 
 
-def test_a_file_in_the_way_of_a_folder_is_an_error_of_that_output_alone(root):
+def test_a_file_in_the_way_of_a_folder_is_a_taken_name_and_concerns_that_output_alone(root):
     sink = make_sink(root)
     (root / "acme").write_bytes(b"a file")
     bad, good = staged(root, b"acme/a.csv"), staged(root, b"b.csv")
-    with pytest.raises(NotADirectoryError):
-        sink.publish([bad])
-    assert sink.publish([good]) == [Published.YES]
+    assert sink.publish([bad, good]) == [Published.TAKEN, Published.YES]
     assert os.path.exists(bad.staged)
     os.unlink(root / "acme")
     assert sink.publish([bad]) == [Published.YES]
@@ -320,6 +318,26 @@ def test_with_another_number_a_taken_name_is_still_taken(root):
     one = staged(root)
     renumbered = msgspec.structs.replace(one, device=one.device + 1)
     assert sink.publish([renumbered]) == [Published.TAKEN]
+
+
+def test_a_file_where_a_folder_should_be_is_gone_around(root):
+    """`a.csv/part.csv` comes out of `a.csv`, and the sink may hold both."""
+    sink = make_sink(root)
+    (root / "a.csv").write_bytes(b"whole")
+    (root / "deep").mkdir()
+    (root / "deep" / "a-2.csv").write_bytes(b"another")
+    (root / "deep" / "a.csv").write_bytes(b"whole")
+    one, two = staged(root, b"a.csv/part.csv"), staged(root, b"deep/a.csv/part.csv")
+    assert sink.publish([one, two]) == [Published.TAKEN, Published.TAKEN]
+    free = sink.free_names([one.name, two.name, one.name])
+    assert free == [b"a-2.csv/part.csv", b"deep/a-3.csv/part.csv", b"a-2.csv/part-2.csv"]
+    renamed = [
+        msgspec.structs.replace(p, name=n) for p, n in zip((one, two), free[:2], strict=True)
+    ]
+    assert sink.publish(renamed) == [Published.YES, Published.YES]
+    assert sink.publish(renamed) == [Published.YES, Published.YES]
+    assert "a-2.csv/part.csv" in names(root)
+    assert (root / "a.csv").read_bytes() == b"whole"
 
 
 def test_a_part_that_cannot_be_removed_is_nobodys_fault_and_swept_later(root):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
+
 from filemill.queries import (
     Attempt,
     DeadGroup,
@@ -19,6 +21,7 @@ from filemill.queries import (
     RunHistory,
     RunSummary,
     Status,
+    balance_of,
 )
 from filemill.telemetry.wording import utc
 
@@ -67,7 +70,7 @@ def file_history(file: FileHistory) -> dict[str, Any]:
     """One file with everything known of it, as in `filemill.file/1`."""
     return {
         **file_row(file.summary),
-        "path": _text(file.path),
+        "path": path_text(file.path),
         "media": file.media,
         "digest": file.digest,
         "header": list(file.header),
@@ -108,7 +111,8 @@ def dead_group(group: DeadGroup) -> dict[str, Any]:
 def held_item(item: HeldItem) -> dict[str, Any]:
     """What waits for a person, as in `filemill.held/1`."""
     run = run_row(item.run) if item.run else None
-    return _item(item) | {"reason": item.reason, "run": run}
+    step = item.run.step if item.run else ""
+    return _item(item) | {"reason": item.reason, "step": step, "run": run}
 
 
 def status(now: Status) -> dict[str, Any]:
@@ -129,8 +133,8 @@ def status(now: Status) -> dict[str, Any]:
                 "waiting_since": utc(each.waiting_since_ns or 0) or None,
                 "done": each.done_recently,
                 "dead": each.dead_recently,
-                "p50_ms": _ms(each.p50_ns),
-                "p95_ms": _ms(each.p95_ns),
+                "p50_ms": milliseconds(each.p50_ns),
+                "p95_ms": milliseconds(each.p95_ns),
             }
             for each in now.pipelines
         ],
@@ -177,11 +181,19 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "number": attempt.number,
         "began_at": utc(attempt.began_ns),
         "ended_at": utc(attempt.ended_ns),
-        "took_ms": _ms(attempt.took_ns),
+        "took_ms": milliseconds(attempt.took_ns),
         "outcome": attempt.outcome,
         "records": attempt.records,
         "blank": attempt.blank,
         "bad": attempt.bad,
+        "balance": _balance(attempt),
+        "hold": {
+            "step": attempt.hold_step,
+            "message": attempt.hold,
+            "choices": list(attempt.choices),
+        }
+        if attempt.hold
+        else None,
         "steps": [
             {
                 "step": each.step,
@@ -190,7 +202,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
                 "given": each.given,
                 "filtered": each.filtered,
                 "bad": each.bad,
-                "took_ms": _ms(each.took_ns),
+                "took_ms": milliseconds(each.took_ns),
             }
             for each in attempt.steps
         ],
@@ -205,11 +217,16 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
+def _balance(attempt: Attempt) -> dict[str, int] | None:
+    balance = balance_of(attempt)
+    return None if balance is None else msgspec.to_builtins(balance)
+
+
 def _output(output: Output) -> dict[str, Any]:
     return {
         "sink": output.sink,
         **_name(output.relative, output.name),
-        "path": _text(output.path),
+        "path": path_text(output.path),
         "state": output.state,
         "size": output.size,
         "records": output.records,
@@ -228,6 +245,11 @@ def _item(item: DeadItem | HeldItem) -> dict[str, Any]:
     }
 
 
+def name_of(raw: bytes) -> dict[str, str]:
+    """A name that no listing has as text yet."""
+    return _name(raw, path_text(raw))
+
+
 def _name(raw: bytes, text: str) -> dict[str, str]:
     try:
         raw.decode("utf-8")
@@ -236,9 +258,11 @@ def _name(raw: bytes, text: str) -> dict[str, str]:
     return {"name": text}
 
 
-def _text(path: bytes) -> str:
+def path_text(path: bytes) -> str:
+    r"""A path as JSON text; bytes that are no UTF-8 as `\xff`."""
     return path.decode("utf-8", "backslashreplace")
 
 
-def _ms(nanoseconds: int) -> float:
+def milliseconds(nanoseconds: int) -> float:
+    """Nanoseconds as milliseconds, to the microsecond."""
     return round(nanoseconds / 1e6, 3)

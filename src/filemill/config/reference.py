@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
 
 from filemill.config.components import builtins_of
 from filemill.config.effective import said
@@ -36,6 +36,10 @@ an error). It is looked for at `-c`, `FILEMILL_CONFIG`, in the current folder an
 Values are text until an option asks for something else: `on`, `no`, `1.10` and `12:30:00` are what they look like.
 Durations and sizes carry units: `500ms`, `5m`, `1h30m`; `200MB` (10^6), `16MiB` (2^20). A secret is
 `{secret: NAME}` in place of any option's value: the environment variable NAME, or the file that NAME_FILE names.
+"""
+_PYTHON = """\
+A pipeline may also be written in Python and named by its dotted path, `orders: flows.orders`: see
+[Write and test a step](steps.md).
 """
 _STEPS = """\
 A step is its name, or its name with options: `- read_csv`, `- filter: "amount > 0"`,
@@ -71,6 +75,7 @@ def _page(registry: Registry) -> Iterator[str]:
     yield from _table(TagRule)
     yield "## pipelines\n"
     yield from _table(Pipeline)
+    yield _PYTHON
     yield "## Steps\n"
     yield _STEPS
     yield "Beside a step's name, never among its options:\n"
@@ -87,6 +92,8 @@ def _page(registry: Registry) -> Iterator[str]:
             yield f"Directly behind its name, a {kind}: {field.description}\n"
         else:
             yield from _table(component.Options)
+        if spec.notes:
+            yield f"{spec.notes}\n"
         if name == "route":
             yield "A branch with steps of its own:\n"
             yield from _table(Branch)
@@ -159,6 +166,7 @@ def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if origin is Literal:
         return ", ".join(f"`{each}`" for each in arguments)
     is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    is_model = is_model and not any(isinstance(each, WithJsonSchema) for each in metadata)
     if is_model or origin is dict:
         return "map"
     return "list" if origin in (list, tuple, set, frozenset) else _WORDS.get(annotation, "text")

@@ -25,6 +25,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TITLE = "filemill configuration"
 _NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 _TAG = r"^(?!(and|or|not|else)$)[a-z0-9_.%-]+(:[a-z0-9_.%-]+)*$"
+_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 _SECRET = {
     "type": "object",
     "description": "The value of an environment variable, or of the file that NAME_FILE names.",
@@ -37,6 +38,7 @@ _SINKS = {
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
 }
 _DOTTED = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 
 
 def schema(registry: Registry | None = None) -> dict[str, Any]:
@@ -67,6 +69,9 @@ class _Schema:
         properties["sources"] = _names("source", properties["sources"])
         properties["sinks"] = _names("sink", properties["sinks"])
         properties["pipelines"] = _names("pipeline", properties["pipelines"])
+        python = {"type": "string", "pattern": _PATH, "description": "A pipeline in Python."}
+        either = {"anyOf": [properties["pipelines"]["additionalProperties"], python]}
+        properties["pipelines"]["additionalProperties"] = either
         rule = {"$ref": "#/$defs/tag"}
         properties["tags"] = {
             "type": ["object", "null"],

@@ -103,6 +103,7 @@ class ChunkWork:
             ),
             bad=tuple(sorted(book.bad, key=lambda bad: bad.record)),
             bad_total=book.bad_total,
+            hold=book.hold,
             bad_by_step=book.bad_by_step,
             tracebacks=book.traceback,
             records=attempt.records[0],
@@ -127,6 +128,8 @@ def _why_whole(chain: Chain) -> str:
     first = chain.nodes[0]
     if not first.reads or not hasattr(first.component, "cut"):
         return f"step `{first.plan.id}` does not read chunks"
+    if chain.emits:
+        return f"step `{next(iter(chain.emits.values())).plan.id}` emits a file of its own"
     for node in chain.all_nodes:
         if node.scope() is Scope.FILE:
             return f"step `{node.plan.id}` sees the whole file"

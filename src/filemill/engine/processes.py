@@ -79,6 +79,8 @@ def end_strays(keeper: int) -> None:
 
 def has_children() -> bool:
     """Say whether this process has any child, ended or not: one system call, where looking into /proc takes dozens."""
+    if not hasattr(os, "waitid"):
+        return True
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

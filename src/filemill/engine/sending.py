@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from filemill.durable import Durable
+from filemill.engine.emitting import HIDDEN, Children, check_depth, children_folder
 from filemill.engine.failures import disk_fault
 from filemill.engine.headers import Header
 from filemill.model.errors import PermanentError
-from filemill.model.plan import Plan
-from filemill.model.runs import RunOrder, StagedOutput
+from filemill.model.plan import Plan, SinkPlan
+from filemill.model.runs import RunOrder, StagedChild, StagedOutput
 from filemill.ports.registry import Registry
 from filemill.ports.sink import SinkContext
 from filemill.records.batch import Batch
@@ -26,12 +28,25 @@ class Sinks:
         self._plan = plan
         self._registry = registry
         self._durable = durable
+        self._hidden: dict[str, SinkPlan] = {}
         self._built: dict[str, Any] = {}
+
+    def add_hidden(self, name: str, options: Mapping[str, Any]) -> None:
+        """The sink behind a step that emits: a folder sink that only ever stages, in the data directory."""
+        folder = os.fsdecode(children_folder(self._plan.data))
+        self._hidden[name] = SinkPlan(
+            name, "folder", {**options, "folder": folder, "mode": 0o600, "collision": "suffix"}
+        )
+
+    def children(self, orders: Sequence[RunOrder]) -> Children:
+        """An empty collection of these runs' children."""
+        return Children(children_folder(self._plan.data), self._durable, orders)
 
     def get(self, name: str) -> Any:
         """The sink of that name."""
         if name not in self._built:
-            plan = next((sink for sink in self._plan.sinks if sink.name == name), None)
+            plans = (*self._hidden.values(), *self._plan.sinks)
+            plan = next((sink for sink in plans if sink.name == name), None)
             if plan is None:
                 raise PermanentError(f"no sink `{name}`", help="name it under `sinks:`")
             component = self._registry.get("sinks", plan.kind)
@@ -61,6 +76,8 @@ class Sends:
         self._orders = orders
         self._hints = hints
         self._at = at
+        self.children = sinks.children(orders)
+        """Files that steps emit beside, or through, their sinks."""
         self._stagers: dict[str, Any] = {}
         self._waiting: dict[str, list[tuple[str, Batch]]] = {}
         self._sent_files: set[tuple[str, str]] = set()
@@ -100,9 +117,10 @@ class Sends:
         """Forget one run, which failed."""
         for stager in self._stagers.values():
             stager.drop(run)
+        self.children.drop(run)
 
     def finish(self) -> dict[str, list[StagedOutput]]:
-        """Finish all stagers; each run's outputs of all sinks."""
+        """Finish all stagers; each run's outputs of all sinks, those of hidden ones among them."""
         outputs: dict[str, list[StagedOutput]] = {}
         for sink, stager in self._stagers.items():
             with self._staging(sink):
@@ -115,10 +133,29 @@ class Sends:
         for stager in self._stagers.values():
             stager.release()
 
+    def emitted(
+        self, outputs: dict[str, list[StagedOutput]], tags: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, tuple[StagedChild, ...]]:
+        """Each run's children, synced; what hidden sinks staged is taken out of `outputs`.
+
+        `tags` are those that the step of each hidden sink gives its children.
+
+        Raises:
+            PermanentError: a run's file is too deep to have children.
+        """
+        for order in self._orders:
+            for output in outputs.get(order.run, ()):
+                if output.sink.startswith(HIDDEN):
+                    self._at(_name_of(output.sink))
+                    check_depth(order)
+        self.children.take(outputs, tags)
+        return self.children.finish()
+
     def abort(self) -> None:
         """Remove everything staged."""
         for stager in self._stagers.values():
             stager.abort()
+        self.children.abort()
 
     def open(self, sinks: Sequence[str]) -> None:
         """Open these sinks' stagers even if nothing will be sent (`empty: write`)."""
@@ -147,7 +184,7 @@ class Sends:
 
     @contextmanager
     def _staging(self, sink: str) -> Iterator[None]:
-        self._at(f"stage:{sink}")
+        self._at(_name_of(sink))
         try:
             yield
         except OSError as error:
@@ -155,6 +192,11 @@ class Sends:
             if fault is None:
                 raise
             raise fault from error
+
+
+def _name_of(sink: str) -> str:
+    """The step that is at work while a sink is staged to: of a hidden one the step that it stands behind."""
+    return sink.rpartition("/")[2] if sink.startswith(HIDDEN) else f"stage:{sink}"
 
 
 def _together(sends: Sequence[tuple[str, Batch]]) -> list[Batch]:

@@ -20,7 +20,7 @@ BROKEN = 70
 """Exit code of a worker that a step made unable to answer."""
 STOP_GRACE = 2.0
 """Seconds between TERM and KILL for a worker that must go."""
-_KEEPER_LIMIT = 10.0
+_KEEPER_LIMIT = 3.0
 """Seconds a keeper may take to end everything; then it is stuck, and the kernel ends it and its worker."""
 BASICS = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM"),

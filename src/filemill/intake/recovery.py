@@ -8,6 +8,7 @@
 | a copy is in content               | copy removed, row deleted: the original is where it was (held    |
 |                                    | aside, a power cut may have undone that)                         |
 | nothing is in content              | row deleted; `FileVanished` when it is in no other place either  |
+| it is the child of another file    | moved in from where it is staged, synced and ingested            |
 
 What is removed is durably gone before its row is: a content without a row is somebody's only copy, for all we know.
 """
@@ -107,6 +108,8 @@ class Recovery:
         return unknown
 
     def _place(self, claim: Claim, folders: Folders, left: set[bytes], removed: list[str]) -> Found:
+        if claim.parent is not None:
+            return self._place_child(claim, left)
         root = claim.path[: -len(claim.relative) - 1]
         held = CLAIMED_FOLDER + b"/" + claimed_name(claim.content)
         if os.path.lexists(root + b"/" + held):
@@ -136,6 +139,16 @@ class Recovery:
             return Found.WHOLE
         self._mover.put_back(path, root, claim.relative, folders)
         return Found.BACK
+
+    def _place_child(self, claim: Claim, left: set[bytes]) -> Found:
+        """A child was synced before its row was written and nobody else writes it: it is in one of two places."""
+        if not self._content.exists(claim.content):
+            try:
+                self._content.adopt(claim.path, claim.content)
+            except FileNotFoundError:
+                return Found.GONE
+        left.add(os.path.dirname(claim.path))
+        return Found.WHOLE
 
 
 def _is_copy(version: Identity, claim: Claim) -> bool:

@@ -17,6 +17,7 @@ import msgspec
 
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
+from filemill.engine.adopting import Adoption, sweep_children
 from filemill.engine.announcing import announced_before
 from filemill.engine.dispatching import Dispatcher
 from filemill.engine.garbage import collect_seldom
@@ -81,6 +82,8 @@ class Server:
         self._disposer: asyncio.Task[None] | None = None
         self.ingested: dict[str, None] = {}
         """Files acknowledged since the start, the rejected too; only without watching (a one-shot run counts them)."""
+        self.children: dict[str, str] = {}
+        """Of these, the ones that were emitted, each with its parent, which stands before it."""
         self._keep_ingested = False
 
     async def start(self, *, watch: bool = True) -> None:
@@ -213,6 +216,15 @@ class Server:
             clock=clock,
             emit=emit,
             trouble=self.trouble,
+            adoption=Adoption(
+                ledger=self.ledger,
+                content=self.content,
+                durable=self._durable,
+                clock=clock,
+                emit=self._say,
+                trouble=self.trouble,
+                ingested=self._on_ingested,
+            ),
             finished=self._finished,
         )
         self.dispatcher = Dispatcher(
@@ -292,6 +304,8 @@ class Server:
         }
         for publication in left.publishing:
             staged[publication.run].publications.append(publication)
+        unclaimed = {claim.path for claim in left.claiming if claim.parent is not None}
+        await asyncio.to_thread(sweep_children, self.plan.data, unclaimed, self._durable)
         known = frozenset((*(p.staged for p in left.publishing), *left.kept_staged))
         for sink in self.sinks.values():
             await asyncio.to_thread(sink.sweep, known)
@@ -316,6 +330,8 @@ class Server:
         """Intake's events; a rejected file is acknowledged as well, and only they tell of it."""
         if self._keep_ingested and isinstance(event, FileIngested):
             self.ingested[event.file] = None
+            if event.parent:
+                self.children[event.file] = event.parent
         self._emit(event)
 
     def _sighted(self, sightings: list[Sighting]) -> None:

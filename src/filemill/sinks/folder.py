@@ -9,7 +9,8 @@ what happened to a publication whose (device, inode) the ledger knows:
 - the staged file is there: not published yet, so rename it now;
 - neither: a consumer took it, or it is lost. Never written again blindly: UNVERIFIED.
 
-A name that belongs to another inode is never replaced, unless the sink says `collision: replace`.
+A name that belongs to another inode is never replaced, unless the sink says `collision: replace`. A file where a folder
+of the name should be (`a.csv` and what came out of it, `a.csv/part.csv`) is a taken name as well.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from filemill.sinks import naming
 if TYPE_CHECKING:
     from filemill.ports.sink import Joining, Stager
 
-_STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.[0-9]+)?\Z")
+_STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.(?:[0-9]+|spool))?\Z")
+"""Outputs, parts of outputs, and what waits to become one."""
 _HELD = b"/proc/self/fd/"
 _PROBES = (b"probe-1", b"probe-2")
 
@@ -82,9 +84,16 @@ class FolderOptions(BaseModel):
         description="Name below the folder, of {path} {stem} {name} {ext} {date} {time} {digest8} {id} "
         "{pipeline} {tag:X} and text. {date} is the file's arrival.",
     )
-    format: Literal["csv", "jsonl", "lines", "raw"] | None = Field(
+    format: Literal["csv", "jsonl", "json", "lines", "parquet", "raw"] | None = Field(
         None,
-        description="How records are written; as they were read, if not set. raw: whole files only.",
+        description="How records are written; if not set, as they were read (`read_json` and `read_parquet`: jsonl). "
+        "json: one array. parquet: each column has the one type (integer, float, boolean, else text) that all the "
+        "file's records fit; nested values are JSON texts. raw: whole files only.",
+    )
+    compress: Literal["gz", "zst"] | None = Field(
+        None,
+        description="Compress each output, whose name gets `.gz` or `.zst`. In parquet the columns are compressed, "
+        "with zst unless set.",
     )
     collision: Literal["suffix", "replace", "fail"] = Field(
         "suffix", description="What a taken name does: a-2.csv, replace the file, or a dead letter."
@@ -104,7 +113,6 @@ class FolderOptions(BaseModel):
     ] = Field(
         None, ge=0, le=0o777, description="Permissions of outputs; 0666 less the umask if not set."
     )
-    compress: _NotYet = Field(None, exclude=True)
     manifest: _NotYet = Field(None, exclude=True)
     rate: _NotYet = Field(None, exclude=True)
 
@@ -118,6 +126,8 @@ class FolderOptions(BaseModel):
     def _check_format(self) -> FolderOptions:
         if self.as_ is not None and self.format is not None:
             raise ValueError("`as: received` keeps the input's format: remove `format`")
+        if self.compress is not None and self.format == "raw":
+            raise ValueError("`format: raw` copies files as they are: remove `compress`")
         return self
 
 
@@ -160,6 +170,7 @@ class FolderSink:
             write_empty=options.empty == "write",
             collision=options.collision,
             mode=options.mode,
+            compress=options.compress,
         )
         return FolderStager(staging, self._durable, orders, headers or {})
 
@@ -229,7 +240,7 @@ class FolderSink:
 
         Raises:
             OSError: the first publication that the file system refuses (those before it are published; asking again
-                is harmless). EXDEV, ENOTDIR, ELOOP, EACCES are that target's own; ENOSPC, EIO, EROFS the machine's.
+                is harmless). EXDEV, ELOOP, EACCES are that target's own; ENOSPC, EIO, EROFS the machine's.
         """
         return [self._publish(publication) for publication in publications]
 
@@ -253,13 +264,24 @@ class FolderSink:
         """
         chosen: dict[bytes, None] = {}
         for name in names:
-            attempt = 2
-            while (other := naming.other_name(name, attempt)) in chosen or os.path.lexists(
-                self._target(other)
-            ):
+            attempt = 1
+            around = other = self._around_files(name)
+            while (other == name or other in chosen) or os.path.lexists(self._target(other)):
                 attempt += 1
+                other = naming.other_name(around, attempt)
             chosen[other] = None
         return list(chosen)
+
+    def _around_files(self, name: bytes) -> bytes:
+        """The name, with another folder where a file stands in its way: `a.csv/x` beside the file `a.csv`."""
+        parts = name.split(b"/")
+        for at in range(1, len(parts)):
+            folder, attempt = b"/".join(parts[:at]), 1
+            while os.path.lexists(self._target(folder)) and not os.path.isdir(self._target(folder)):
+                attempt += 1
+                folder = naming.other_name(b"/".join(parts[:at]), attempt)
+            parts[at - 1] = folder.rpartition(b"/")[2]
+        return b"/".join(parts)
 
     def sweep(self, known: frozenset[bytes]) -> int:
         """Remove staged files whose path is not in `known`, and nothing that filemill did not name.
@@ -287,7 +309,7 @@ class FolderSink:
         staged = publication.staged
         try:
             self._durable.rename(staged, target)
-        except FileExistsError:
+        except (FileExistsError, NotADirectoryError):
             return self._taken(publication, target)
         except FileNotFoundError:
             # The staged file is gone (published, or worse), or the target's folder is not there yet.

@@ -47,14 +47,20 @@ class PythonStep:
         from filemill.records.functions import load  # noqa: PLC0415 -- imports users' code: workers only
 
         self.context = context
-        self.function: Function = load(context.plan.uses)
-        self.options = self.function.convert(context.options.model_extra or {})
+        path, options = self.called(context.plan.uses, context.options)
+        self.function: Function = load(path)
+        self.options = self.function.convert(options)
         self.grain = self.function.grain
         self._stream: Turns | None = None
         self._stream_file: int | None = None
 
     @classmethod
-    def uses(cls, options: PythonOptions) -> Uses:  # noqa: ARG003
+    def called(cls, uses: str, options: Any) -> tuple[str, dict[str, Any]]:
+        """The function's path and its options; a step that has this method calls a user's function."""
+        return uses, options.model_extra or {}
+
+    @classmethod
+    def uses(cls, options: Any) -> Uses:  # noqa: ARG003
         """Nothing that a configuration could name."""
         return Uses()
 
@@ -99,15 +105,8 @@ class PythonStep:
                 f"`{self.function.path}` returned {type(made).__name__}, not a path or None",
                 help="return the path of the file it made, or None to leave the file as it is",
             )
-        path = os.fsencode(made)
-        folder_of, _, _ = order.file.relative.rpartition(b"/")
-        name_of = os.path.basename(path)
-        changed = msgspec.structs.replace(
-            order.file,
-            path=os.path.abspath(path),
-            relative=folder_of + b"/" + name_of if folder_of else name_of,
-            size=os.stat(path).st_size,
-        )
+        path = os.path.abspath(os.fsencode(made))
+        changed = order.file.replaced(path, os.stat(path).st_size, os.path.basename(path))
         return msgspec.structs.replace(order, file=changed)
 
     def close(self) -> Batch | None:
