@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
 
 from filemill.config.components import builtins_of
 from filemill.config.effective import said
@@ -166,6 +166,7 @@ def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if origin is Literal:
         return ", ".join(f"`{each}`" for each in arguments)
     is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    is_model = is_model and not any(isinstance(each, WithJsonSchema) for each in metadata)
     if is_model or origin is dict:
         return "map"
     return "list" if origin in (list, tuple, set, frozenset) else _WORDS.get(annotation, "text")

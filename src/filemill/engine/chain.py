@@ -60,9 +60,10 @@ class Node:
             raise StepTrouble(plan.id, error) from error
         self.reads = hasattr(self.component, "read")
         self.transforms = hasattr(self.component, "apply")
-        self.function = "." in plan.uses
-        """It calls a user's function."""
-        self.dynamic = self.function or self.component.spec.makes_columns
+        called = getattr(self.component, "called", None)
+        self.function: str = called(plan.uses, self.options)[0] if called else ""
+        """The path of a user's function; empty for any other step."""
+        self.dynamic = bool(self.function) or self.component.spec.makes_columns
         """Only what it returns tells which columns records have then."""
         if self.reads and plan.guard is not None:
             raise StepTrouble(
@@ -81,12 +82,12 @@ class Node:
         if not self.function:
             scope: Scope = self.component.spec.scope
             return scope
-        grain = load(self.plan.uses).grain
+        grain = load(self.function).grain
         return Scope.FILE if grain in (Grain.STREAM, Grain.FILE) else Scope.RECORD
 
     def counts_records(self) -> bool:
         """Whether the step sees a record's number in its file."""
-        return self.function and load(self.plan.uses).takes_context
+        return bool(self.function) and load(self.function).takes_context
 
     def after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns of a record that had these and went through this step, as far as the options tell."""
@@ -126,6 +127,8 @@ class Chain:
         """Those of them that the file must have: no step before made up columns of its own."""
         self.needs = None if sees_all else self.named
         """The same; None when a user's function sees them all."""
+        self.types = _types(self.nodes)
+        """Column to type, as the step directly behind the reader declares it."""
         self.sinks = tuple(dict.fromkeys(_sinks(self.nodes)))
         """Every sink it may send to."""
 
@@ -147,7 +150,7 @@ class Chain:
         """Note the columns these steps want of the file, and whether surely; answers whether a function sees all."""
         sees_all = False
         for node in nodes:
-            sees_all |= node.function
+            sees_all |= bool(node.function)
             for use in node.refers.expressions:
                 try:
                     columns = self.expression(use.sql).columns
@@ -162,6 +165,19 @@ class Chain:
                 sees_all |= self._note(branch, wanted, made, sure=sure)
             sure = sure and not node.dynamic
         return sees_all
+
+
+def _types(nodes: Sequence[Node]) -> dict[str, str]:
+    """What a step without a guard declares, if none before it looks into records: that would see misfits as null."""
+    behind = False
+    for node in nodes:
+        if not behind:
+            behind = node.reads
+        elif node.refers.types and node.plan.guard is None:
+            return dict(node.refers.types)
+        elif node.transforms or node.plan.routes:
+            break
+    return {}
 
 
 def _sinks(nodes: Sequence[Node]) -> Iterator[str]:

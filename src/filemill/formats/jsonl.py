@@ -28,7 +28,7 @@ class JsonlReader(RecordReader):
     def __init__(self, request: ReadRequest) -> None:
         super().__init__(request)
         needs = request.named if request.needs is None else request.needs
-        self.names = tuple(sorted(needs | set(request.types)))
+        self.names = tuple(sorted(request.wanted(needs)))
 
     def head(self, block: bytes, *, final: bool) -> Head | None:
         """The first line's ending."""
@@ -101,7 +101,7 @@ class JsonlReader(RecordReader):
     def _segments(
         self, placed: Placed, found: Mapping[str, _Member], *, alone: bool
     ) -> list[Segment]:
-        declared = self.request.types
+        declared = {n: word for n, word in self.request.types.items() if n in found}
         stretches = placed.frame.get_column("_file")
         if alone:
             words = {n: m.infer() for n, m in found.items() if n not in declared}
@@ -131,8 +131,13 @@ class JsonlReader(RecordReader):
                     values = json_text.text_of_members(text.standing(frame).to_list(), name)
                 seen.append(pl.Series(name, values, dtype=pl.String))
                 continue
+            lenient = name in self.request.lenient
+            if lenient and word == "integer":
+                values = views.whole_numbers(values)
             view, misfits = found[name].view(values, word)
             seen.append(view.alias(name))
+            if lenient:
+                continue
             for i in misfits:
                 wrong.setdefault(i, f"column `{name}` is no {word}: {str(values[i])[:60]!r}")
         if not wrong:

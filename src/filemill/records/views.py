@@ -94,6 +94,18 @@ def _cast(values: pl.Series, word: str, *, declared: bool) -> tuple[pl.Series, p
     return number, _some(misfit)
 
 
+def without(view: pl.Series, misfits: pl.Series) -> pl.Series:
+    """The view with no value where one does not fit."""
+    frame = pl.DataFrame({"v": view, "m": misfits})
+    kept = frame.select(pl.when("m").then(None).otherwise(pl.col("v"))).to_series()
+    return kept.alias(view.name)
+
+
+def whole_numbers(values: Sequence[Any]) -> list[Any]:
+    """JSON values in which a float without a fraction is an integer, as a schema's `integer` means it."""
+    return [int(v) if type(v) is float and v.is_integer() else v for v in values]
+
+
 def _cast_boolean(values: pl.Series, empty: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     truth = values == "true"
     misfit = ~empty & ~truth & (values != "false")
