@@ -42,8 +42,7 @@ class ReadParquet:
         "and durations are texts in ISO 8601, binary is base64, lists and structs are arrays and objects (decimals in "
         "them are texts), a null is a member that is null. What has no such text (NaN, years beyond 9999) makes a bad "
         "record. Line numbers are row numbers. Records are written as JSON lines unless the sink has a `format:`; in "
-        "`format: parquet` columns keep their types. "
-        "`as: received` is not for these records.",
+        "`format: parquet` columns keep their types. `as: received` is not for these records.",
     )
     Options: ClassVar[type[BaseModel]] = ReadParquetOptions
 
