@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import msgspec
@@ -161,9 +162,10 @@ def test_the_json_tells_the_same(project):
         }
     ]
     assert steps["derive"]["inside"] == "big of route"
+    plain = {"emitted": False}
     assert steps["route"]["branches"] == [
-        {"when": "big", "steps": ["derive"], "sinks": ["review"], "records": 1},
-        {"when": "else", "steps": [], "sinks": ["orders"], "records": 1},
+        {"when": "big", "steps": ["derive"], "sinks": ["review"], "records": 1} | plain,
+        {"when": "else", "steps": [], "sinks": ["orders"], "records": 1} | plain,
     ]
     outputs = {each["sink"]: each for each in one["outputs"]}
     assert outputs["orders"]["head"] == "order_id,customer,amount,vat\nA-1,Berg & Tal,100,20.0\n"
@@ -318,3 +320,18 @@ def test_of_a_big_file_the_first_chunk(project):
     assert one["read_to"] < 40_000 * 6
     one, _ = tried(project, "a.csv", until="filter", whole=True)
     assert (one["records"], one["read_to"]) == (40_000, None)
+
+
+def test_child_files_are_shown_with_the_way_they_would_go(project):
+    (project.folder / "filemill.yaml").write_text(
+        CONFIG.replace("  copy:\n    when: feed", "  boxes: {when: box, steps: [unpack]}\n  copy:\n    when: feed")
+        .replace("tags:\n", 'tags:\n  box: {name: "*.zip"}\n')
+    )  # fmt: skip
+    with zipfile.ZipFile(project.folder / "b.zip", "w") as box:
+        box.writestr("in/a.csv", ORDERS)
+        box.writestr("note\x1b[2J.txt", "hello")
+    before = everything(project.folder)
+    said = project("try", "b.zip").stdout
+    assert everything(project.folder) == before
+    assert "    b.zip/in/a.csv  81 B  from:cli orders → orders" in said
+    assert "    b.zip/note\\x1b[2J.txt  5 B  from:cli → held: unrouted" in said

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from filemill import File, Reject, Tagged, pipeline, step
-from filemill.builtin import filter, read_csv, route, write  # noqa: A004 -- the step's name
+from filemill.builtin import emit, filter, read_csv, route, write  # noqa: A004 -- the step's name
 from filemill.config import ConfigProblems
 from filemill.testing import PipelineFailed, run_pipeline
 
@@ -130,3 +130,11 @@ sinks:
     assert importlib.import_module("sys").path == before
     scanned = run_pipeline(folder / "filemill.yaml", {"b.txt": b"?"}, tags=["scan"])
     assert scanned.outputs == {"copies": {"b.txt": b"?"}}
+
+
+def test_emitted_files_are_told_and_the_project_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    boxes = pipeline("p", when="a", steps=[read_csv(), emit(tags=["new"]), write("out")])
+    done = run_pipeline(boxes, {"a.csv": ORDERS})
+    assert done.children == {"a.csv/a.csv": ORDERS}
+    assert list(tmp_path.iterdir()) == []

@@ -64,6 +64,8 @@ class Outcome:
     """By file: its tags."""
     record_tags: dict[str, int] = field(default_factory=dict)
     """Tags that steps gave to records, with how many."""
+    children: dict[str, bytes] = field(default_factory=dict)
+    """By name (their parent's, `/`, their own): the files that steps emitted. They are not routed on."""
     held: dict[str, str] = field(default_factory=dict)
     """By file: why it would wait for a person."""
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -125,6 +127,7 @@ def run_pipeline(
             raise ConfigProblemsShown(problems.problems) from problems
         plan = msgspec.structs.replace(
             plan,
+            data=os.path.join(folder, "data"),
             durability="process",
             sinks=redirected(plan.sinks, os.path.join(folder, "sinks")),
         )
@@ -290,6 +293,9 @@ def _note(
         outcome.held[name] = result.hold
     for step in result.steps:
         outcome._steps.setdefault((pipeline, step.step), []).append(step)  # noqa: SLF001 -- its maker
+    for child in result.children:
+        with open(child.staged, "rb") as emitted:
+            outcome.children[os.fsdecode(child.relative)] = emitted.read()
     for output in result.outputs:
         there = outcome.outputs.setdefault(output.sink, {})
         wanted, number = output.name, 2
