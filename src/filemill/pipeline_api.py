@@ -287,8 +287,9 @@ def _as_yaml(document: dict[str, Any]) -> str:
         """One of our own, so that nobody else's YAML is written differently."""
 
     def number(dumper: Any, value: float) -> Any:
-        tag = "int" if isinstance(value, int) else "float"
-        return dumper.represent_scalar(f"tag:yaml.org,2002:{tag}", str(value))
+        # Plain whatever YAML takes it for (`1e-09` is a text there): here every value is its text.
+        tag = dumper.resolve(yaml.ScalarNode, str(value), (True, False))
+        return dumper.represent_scalar(tag, str(value))
 
     def nothing(dumper: Any, _: None) -> Any:
         return dumper.represent_scalar("tag:yaml.org,2002:null", "")

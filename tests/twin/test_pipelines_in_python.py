@@ -240,6 +240,7 @@ values = st.recursive(
 
 
 @settings(max_examples=60, deadline=None)
+@example(value=1e-09)
 @example(value={"\x85": None, "a\u2028b": "x\n y"})
 @given(value=values)
 def test_whatever_an_option_is_yaml_reads_it_back_as_python_wrote_it(value):
