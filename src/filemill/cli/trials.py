@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from filemill.cli.output import Output
@@ -23,14 +24,13 @@ from filemill.telemetry.wording import (
 if TYPE_CHECKING:
     from filemill.model.runs import Failure, RunResult
     from filemill.model.trials import ShownBad, ShownBranch, ShownRecord, StepTrial, Trial
-    from filemill.service.trying import Attempted, Attempts, WouldBe
+    from filemill.service.trying import Attempted, Attempts, WouldBe, WouldEmit
 
 _INDENT = "      "
 _PRINTED = 20
 """Lines of what steps printed that are shown without -v."""
 _OUTPUT_LINES = 5
 _CHILDREN = 20
-"""Files that would be emitted that are shown."""
 _KEPT = 14
 """Characters kept at each end of what a step did not change, in a record that is too wide to be shown."""
 _TOKEN = re.compile(r"\w+|\W")
@@ -117,17 +117,11 @@ def _results(output: Output, tried: Attempted, result: RunResult, root: str) -> 
     """Outputs, and files that would come out of this one."""
     if tried.outputs:
         output.print(f"  {output.paint('strong', 'outputs')}")
-    elif tried.state == "done" and not tried.stopped and not result.children:
+    elif tried.state == "done" and not tried.stopped and not tried.children:
         output.print("  no output")
     for each in tried.outputs:
         _output(output, each, root)
-    if result.children:
-        output.print(f"  {output.paint('strong', 'files of their own')}")
-    for child in result.children[:_CHILDREN]:
-        tags = f"  [{printable(' '.join(child.tags))}]" if child.tags else ""
-        output.print(f"    {printable(child.relative)}  {size(child.identity.size)}{tags}")
-    if len(result.children) > _CHILDREN:
-        output.print(f"    ... {number(len(result.children) - _CHILDREN)} more")
+    _children(output, tried.children)
 
 
 def _remarks(output: Output, tried: Attempted, trial: Trial) -> None:
@@ -236,6 +230,7 @@ def _pieces(before: str | None, after: str) -> list[tuple[str, bool]]:
 def _way(output: Output, way: ShownBranch) -> str:
     arrow = "→" if output.marks.done == "✓" else "->"
     to = ", ".join(way.sinks) or ("" if way.steps else "dropped")
+    to = "a file of their own" if way.emitted else to
     path = f" {arrow} ".join(each for each in (", ".join(way.steps), to) if each)
     label = f"{printable(way.when)}: " if way.when else ""
     return f"{label}{number(way.records)} {arrow} {path}"
@@ -295,6 +290,21 @@ def _output(output: Output, made: WouldBe, root: str) -> None:
         _text(output, made.head, _OUTPUT_LINES, more=made.more)
     elif made.size:
         output.print(f"{_INDENT}  {output.paint('dim', '(not text)')}")
+
+
+def _children(output: Output, children: Sequence[WouldEmit]) -> None:
+    """The files that would be emitted, each to go its own way."""
+    if not children:
+        return
+    arrow = "→" if output.marks.done == "✓" else "->"
+    output.print(f"  {output.paint('strong', 'emitted')}")
+    for child in children[:_CHILDREN]:
+        to = ", ".join(map(printable, child.runs)) if child.asked else "(not asked)"
+        to = output.paint("wait", f"held: {child.held}") if child.held else to
+        tags = output.paint("help", " ".join(map(printable, child.tags)))
+        output.print(f"    {printable(child.name)}  {size(child.size)}  {tags} {arrow} {to}")
+    if len(children) > _CHILDREN:
+        output.print(f"    ... {number(len(children) - _CHILDREN)} more")
 
 
 def _text(output: Output, text: str, most: int, *, more: bool) -> None:

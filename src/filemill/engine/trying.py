@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 
 from filemill.durable import Durable, Failpoints
+from filemill.engine.emitting import HIDDEN
 from filemill.engine.execution import Executor
 from filemill.formats.encoding import encode, header_line
 from filemill.model.plan import Plan, StepPlan
@@ -126,9 +127,8 @@ class _Watch:
         self._of(node).send(when, route.sinks, steps, len(batch))
 
     def sent(self, node: Node, sinks: Sequence[str], batch: Batch) -> None:
-        if node.hidden is not None:
-            return  # it goes to no sink of the configuration; the child is shown with the result
-        self._of(node).send("", tuple(sinks), (), len(batch))
+        emitted = any(sink.startswith(HIDDEN) for sink in sinks)
+        self._of(node).send("", () if emitted else tuple(sinks), (), len(batch), emitted=emitted)
 
     def file(self, node: Node, before: RunOrder, after: RunOrder) -> None:
         seen = self._of(node)
@@ -189,7 +189,10 @@ class _Watch:
             header=seen.header,
             shown=tuple(seen.shown),
             bad=tuple(ShownBad(each, self._bytes(each)) for each in first),
-            branches=tuple(ShownBranch(*way, number) for way, number in seen.ways.items()),
+            branches=tuple(
+                ShownBranch(when, sinks, steps, number, emitted)
+                for (when, sinks, steps, emitted), number in seen.ways.items()
+            ),
             file=seen.file,
         )
 
@@ -211,13 +214,21 @@ class _Seen:
         self.format = ""
         self.header = ""
         self.shown: list[ShownRecord] = []
-        self.ways: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = {}
+        self.ways: dict[tuple[str, tuple[str, ...], tuple[str, ...], bool], int] = {}
         self.file: ShownFile | None = None
 
-    def send(self, when: str, sinks: tuple[str, ...], steps: tuple[str, ...], records: int) -> None:
+    def send(
+        self,
+        when: str,
+        sinks: tuple[str, ...],
+        steps: tuple[str, ...],
+        records: int,
+        *,
+        emitted: bool = False,
+    ) -> None:
         """Count records that went one way."""
         self.begun = True
-        way = (when, sinks, steps)
+        way = (when, sinks, steps, emitted)
         self.ways[way] = self.ways.get(way, 0) + records
 
     def add(self, before: Batch | None, batch: Batch, wanted: int) -> None:

@@ -49,6 +49,8 @@ class ShownBranch(msgspec.Struct, frozen=True):
     """Empty: dropped, unless the branch has steps."""
     steps: tuple[str, ...]
     records: int
+    emitted: bool = False
+    """They become a file of their own."""
 
 
 class ShownFile(msgspec.Struct, frozen=True):
