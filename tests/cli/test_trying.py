@@ -131,7 +131,7 @@ def test_every_step_is_shown_and_nothing_is_left(project):
     said = done.stdout.splitlines()
     assert said[0] == "a.csv  81 B  text/csv  from cli"
     assert "  filter  3 in, 2 out, 1 filtered" in done.stdout
-    assert "  tag_records  2 in, 2 out, 1 big" in done.stdout
+    assert "  tag_records  2 in, 2 out, 1 tagged big" in done.stdout
     assert "      A-2,Hafen Nord,1500  [big]" in said
     assert "    ~ A-1,Berg & Tal,100,20.0" in said
     assert "      big: 1 → derive → review" in said

@@ -105,7 +105,12 @@ def _pipeline(output: Output, tried: Attempted, root: str, *, verbose: bool) -> 
     for step in tried.trial.steps:
         _step(output, step, result.failure)
     if result.hold:
-        output.print(f"  {mark_of(output, 'held')} held for a person: {printable(result.hold)}")
+        where = f" at {result.hold_step}" if result.hold_step else ""
+        output.print(f"  {mark_of(output, 'held')} held{where}: {printable(result.hold)}")
+        if result.choices:
+            output.print(
+                f"{_INDENT}a person may choose: {', '.join(map(printable, result.choices))}"
+            )
     if result.failure is not None:
         _failure(output, tried, result.failure)
     if tried.printed:
@@ -153,7 +158,7 @@ def _step(output: Output, step: StepTrial, failure: Failure | None) -> None:
         )
         if value or (word == "out" and not failed)
     ]
-    parts += [f"{number(records)} {printable(tag)}" for tag, records in step.tags.items()]
+    parts += [f"{number(records)} tagged {printable(tag)}" for tag, records in step.tags.items()]
     parts += ["failed"] if failed else []
     took = f"  {duration(count.took_ns)}" if count.took_ns else ""
     output.print(f"  {name}  {', '.join(parts)}{output.paint('dim', took)}  {told}".rstrip())
