@@ -121,8 +121,7 @@ def test_files_show_tells_everything(ask):
         "1 output published, exactly once",
         f"{ask.folder}/out/acme/orders-0412.csv",
         "412 read = 407 out + 3 filtered + 2 bad",
-        "line 1  bytes 0-10 ",
-        " filter  FieldCount: 3 fields, not 2",
+        "line 1  bytes 10-20  filter  FieldCount: 3 fields, not 2",
     ):
         assert said in out
     steps = [line.split()[1] for line in out.splitlines() if line.startswith("           │")]

@@ -228,3 +228,23 @@ def test_maps_mistakes_are_those_of_the_function(project) -> None:
     told = said(project, "      - map: steps.recrod\n", describe=describe)
     assert "filemill.yaml:10:14" in told
     assert "did you mean `steps.record`?" in told
+
+
+@pytest.mark.parametrize(
+    ("step", "warned"),
+    [
+        (
+            "steps.record: {}\n        concurrency: 4",
+            "`concurrency` does nothing without `io: true`",
+        ),
+        ("steps.frame:\n        io: true", "`io` does nothing beside `steps.frame`"),
+        ("dedupe: [a]\n        concurrency: 4", "`concurrency` does nothing beside `dedupe`"),
+        ("steps.record:\n        io: true\n        concurrency: 4", ""),
+        ("steps.waits:\n        concurrency: 4", ""),
+    ],
+)
+def test_what_overlaps_nothing_is_told(project, step: str, warned: str) -> None:
+    (project.root / "steps.py").write_text(MODULE + "async def waits(row: dict): return row\n")
+    told = said(project, f"      - {step}\n", describe=describe)
+    assert warned in told
+    assert bool(warned) == ("no-overlap" in told)

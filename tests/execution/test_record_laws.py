@@ -51,17 +51,28 @@ CELLS = st.tuples(
     st.sampled_from(["", "a", "aa", "otto", "far too long", '"a, b"', '"two\nlines"', "x y z"]),
 )
 LINES = st.one_of(CELLS.map(",".join), st.sampled_from(["", "1,2", "x,1,aa", '1,"a"b,aa']))
+OBJECTS = st.one_of(
+    st.tuples(
+        st.sampled_from([0, 1, 2, 3, 7, 12, -1, 1.0, "x", 10**20]),
+        st.sampled_from([None, 1, 2.5, 1e3, 5000, "7", [1]]),
+        st.sampled_from(["", "a", "aa", "otto", "far too long", "x\ny", None]),
+    ).map(lambda cells: json.dumps(dict(zip(("id", "n", "text"), cells, strict=True)))),
+    st.sampled_from(['{"text": "aa"}', "", "no", '{"id": 1, "text": "a", "text": "bb"}', "{}"]),
+)
 
 
 @st.composite
-def pipelines(draw: st.DrawFn) -> list[StepPlan]:
-    """A reader, some steps with guards, and a sink."""
-    made = [step("read_csv")]
+def worlds(draw: st.DrawFn) -> tuple[list[StepPlan], bytes]:
+    """A reader, some steps with guards, and a sink; a file for the reader."""
+    reader = draw(st.sampled_from(["read_csv", "read_jsonl"]))
+    lines = draw(st.lists(LINES if reader == "read_csv" else OBJECTS, min_size=1, max_size=25))
+    data = "\n".join(["id,n,text"] * (reader == "read_csv") + [*lines, ""]).encode()
+    made = [step(reader)]
     for number, build in enumerate(draw(st.lists(st.sampled_from(MENU), min_size=1, max_size=4))):
         plan = build()
         guard = draw(st.sampled_from(GUARDS))
         made.append(step(plan.uses, id=f"s{number}", guard=guard, **plan.options))
-    return [*made, step("write", to="out")]
+    return [*made, step("write", to="out")], data
 
 
 def reconciles(result: RunResult) -> None:
@@ -81,15 +92,14 @@ def reconciles(result: RunResult) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    steps=pipelines(),
-    lines=st.lists(LINES, min_size=1, max_size=25),
+    made=worlds(),
     size=st.integers(12, 120),
     workers=st.integers(1, 3),
 )
 def test_counts_reconcile_and_nothing_depends_on_chunks(
-    steps: list[StepPlan], lines: list[str], size: int, workers: int
+    made: tuple[list[StepPlan], bytes], size: int, workers: int
 ) -> None:
-    data = "\n".join(["id,n,text", *lines, ""]).encode()
+    steps, data = made
     root = Path(tempfile.mkdtemp(prefix="filemill-test-"))
     world = ChunkWorld(Mill(root), steps, data, chunk_size=size, tolerance=Tolerance(1_000))
     try:

@@ -1,14 +1,23 @@
 """`filemill.testing.run_pipeline`: real components, in this process, nothing left."""
 
 import importlib
+import io
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from filemill import File, Reject, Tagged, pipeline, step
-from filemill.builtin import emit, filter, read_csv, route, write  # noqa: A004 -- the step's name
+from filemill.builtin import (
+    emit,
+    filter,  # noqa: A004 -- the step's name
+    read_csv,
+    route,
+    unpack,
+    write,
+)
 from filemill.config import ConfigProblems
 from filemill.testing import PipelineFailed, run_pipeline
 
@@ -138,3 +147,13 @@ def test_emitted_files_are_told_and_the_project_is_left_alone(tmp_path, monkeypa
     done = run_pipeline(boxes, {"a.csv": ORDERS})
     assert done.children == {"a.csv/a.csv": ORDERS}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_come_out_of_files(tmp_path):
+    boxes = pipeline("boxes", when="box", steps=[unpack(tags=["part"])])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("in/a.csv", ORDERS)
+    outcome = run_pipeline(boxes, {"x/feed.zip": packed.getvalue()}, root=tmp_path)
+    assert outcome.children == {"x/feed.zip/in/a.csv": ORDERS}
+    assert list(tmp_path.iterdir()) == [], "nothing is left, not even a data directory"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from filemill.cli.output import GAP, Output
-from filemill.cli.reading import STYLES, mark_of, short
+from filemill.cli.reading import STYLES, mark_of, said_of, short
 from filemill.cli.shapes import group_name
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, StepCount
@@ -300,9 +300,7 @@ def _output_row(each: Published) -> tuple[str, ...]:
 
 
 def _bad_row(bad: BadRecord) -> tuple[str, ...]:
-    named = bad.message.startswith(f"{bad.error}:")  # an exception of a user's step says so itself
-    said = bad.message if named else f"{bad.error}: {bad.message}"
-    return f"line {bad.line:,}", f"bytes {bad.start:,}-{bad.end:,}", bad.step, printable(said)
+    return f"line {bad.line:,}", f"bytes {bad.start:,}-{bad.end:,}", bad.step, said_of(bad)
 
 
 def _advice(file: FileHistory) -> Iterator[str]:

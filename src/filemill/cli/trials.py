@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from filemill.cli.output import Output
-from filemill.cli.reading import STYLES, mark_of
+from filemill.cli.reading import STYLES, mark_of, said_of
 from filemill.telemetry.wording import (
     cut,
     duration,
@@ -31,6 +31,7 @@ _PRINTED = 20
 """Lines of what steps printed that are shown without -v."""
 _OUTPUT_LINES = 5
 _CHILDREN = 20
+"""Files that would be emitted that are shown."""
 _KEPT = 14
 """Characters kept at each end of what a step did not change, in a record that is too wide to be shown."""
 _TOKEN = re.compile(r"\w+|\W")
@@ -115,6 +116,11 @@ def _pipeline(output: Output, tried: Attempted, root: str, *, verbose: bool) -> 
         _failure(output, tried, result.failure)
     if tried.printed:
         _printed(output, tried.printed, verbose=verbose)
+    _results(output, tried, root)
+
+
+def _results(output: Output, tried: Attempted, root: str) -> None:
+    """Outputs, and files that would come out of this one."""
     if tried.outputs:
         output.print(f"  {output.paint('strong', 'outputs')}")
     elif tried.state == "done" and not tried.stopped and not tried.children:
@@ -238,7 +244,7 @@ def _way(output: Output, way: ShownBranch) -> str:
 
 def _bad(output: Output, shown: ShownBad) -> None:
     bad = shown.bad
-    said = f"line {bad.line:,}  {printable(bad.error)}: {printable(bad.message)}"
+    said = f"line {bad.line:,}  {said_of(bad)}"
     output.print(f"{_INDENT}{mark_of(output, 'dead')} {said}")
     if shown.text:
         output.print(f"{_INDENT}  {output.paint('dim', _fit(output, printable(shown.text)))}")
@@ -297,7 +303,7 @@ def _children(output: Output, children: Sequence[WouldEmit]) -> None:
     if not children:
         return
     arrow = "→" if output.marks.done == "✓" else "->"
-    output.print(f"  {output.paint('strong', 'emitted')}")
+    output.print(f"  {output.paint('strong', 'files of their own')}")
     for child in children[:_CHILDREN]:
         to = ", ".join(map(printable, child.runs)) if child.asked else "(not asked)"
         to = output.paint("wait", f"held: {child.held}") if child.held else to

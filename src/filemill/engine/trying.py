@@ -12,7 +12,6 @@ import msgspec
 import polars as pl
 
 from filemill.durable import Durable, Failpoints
-from filemill.engine.emitting import HIDDEN
 from filemill.engine.execution import Executor
 from filemill.formats.encoding import encode, header_line
 from filemill.model.plan import Plan, StepPlan
@@ -135,7 +134,7 @@ class _Watch:
         self._of(node).send(when, route.sinks, steps, len(batch))
 
     def sent(self, node: Node, sinks: Sequence[str], batch: Batch) -> None:
-        emitted = any(sink.startswith(HIDDEN) for sink in sinks)
+        emitted = node.hidden is not None
         self._of(node).send("", () if emitted else tuple(sinks), (), len(batch), emitted=emitted)
 
     def file(self, node: Node, before: RunOrder, after: RunOrder) -> None:

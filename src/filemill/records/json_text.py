@@ -170,6 +170,11 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def with_members(text: str, exact: Mapping[str, Any]) -> str:
+    """The record with these members, in this order, and what stands behind the object (a CR)."""
+    return _ENCODE(exact).decode() + text[text.rindex("}") + 1 :]
+
+
 def set_member(text: str, name: str, value: str) -> str:
     """The record with one member set to a JSON text: replaced where it stands, else spliced in."""
     exact = members(text)

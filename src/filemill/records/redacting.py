@@ -6,9 +6,9 @@ last one is the value.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -40,7 +40,7 @@ def redacted(batch: Batch, name: str, redactor: Redactor) -> Batch:
 def _in_objects(batch: Batch, name: str, redactor: Redactor) -> Batch:
     """The JSON records rewritten; what is no text and stays as it was stays what it is."""
     lines = text.standing(batch.frame).to_list()
-    members = [json_text.members(line) for line in lines]
+    members: list[dict[str, Any]] = [json_text.members(line) for line in lines]
     raws = [_plain(bytes(each[name]).decode()) if name in each else None for each in members]
     if all(raw is None for raw in raws):
         return batch
@@ -50,14 +50,13 @@ def _in_objects(batch: Batch, name: str, redactor: Redactor) -> Batch:
     made = redactor(pl.Series(name, [said[at] for at in there], dtype=pl.String))
     for at, value in zip(there, made, strict=True):
         new[at] = value
-    written = [
-        line
-        if raw is None
-        else json_text.set_member(line, name, raw if value == old else json_text.value_json(value))
-        for line, raw, old, value in zip(lines, raws, said, new, strict=True)
-    ]
+    for at, raw in enumerate(raws):
+        if raw is not None:
+            kept = new[at] == said[at]
+            members[at][name] = msgspec.Raw(raw.encode()) if kept else new[at]
+            lines[at] = json_text.with_members(lines[at], members[at])
     frame = batch.frame.with_columns(
-        pl.Series("_text", written, dtype=pl.String), pl.Series(name, new, dtype=pl.String)
+        pl.Series("_text", lines, dtype=pl.String), pl.Series(name, new, dtype=pl.String)
     )
     again = Batch(frame, batch.layout, batch.file_tags)
     again.own = batch.own
@@ -103,8 +102,7 @@ class Keyed:
     def __call__(self, values: pl.Series) -> pl.Series:
         digest = hmac.digest
         found = {
-            value: digest(self.key, value.encode(), hashlib.sha256).hex()
-            for value in values.unique()
+            value: digest(self.key, value.encode(), "sha256").hex() for value in values.unique()
         }
         return pl.Series([found[value] for value in values], dtype=pl.String)
 

@@ -128,13 +128,19 @@ class Dedupe:
 def _keys(batch: Batch, names: list[str]) -> list[bytes | None]:
     """The hash of each record's key; None for a record that lacks part of it."""
     made: list[bytes | None] = []
+    if len(names) == 1:
+        return [_digest(text.encode()) if text else None for (text,) in _texts(batch, names)]
     for parts in _texts(batch, names):
         if all(parts):
             whole = _PART.join([f"{len(part or '')}:{part}".encode() for part in parts])
-            made.append(hashlib.blake2b(whole, digest_size=WIDTH).digest())
+            made.append(_digest(whole))
         else:
             made.append(None)
     return made
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.blake2b(key, digest_size=WIDTH).digest()
 
 
 def _texts(batch: Batch, names: list[str]) -> Iterator[tuple[str | None, ...]]:

@@ -58,14 +58,16 @@ class Outcome:
 
     outputs: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """By sink and name below it: the bytes that would be published."""
+    children: dict[str, bytes] = field(default_factory=dict)
+    """Files that would come out of these (`unpack`, `emit`), by their path: the parent's, `/`, their own name. They are
+    not routed on.
+    """
     bad: dict[str, list[BadRecord]] = field(default_factory=dict)
     """By file: its bad records, within tolerance or of a failure that was asked to be kept."""
     tags: dict[str, frozenset[str]] = field(default_factory=dict)
     """By file: its tags."""
     record_tags: dict[str, int] = field(default_factory=dict)
     """Tags that steps gave to records, with how many."""
-    children: dict[str, bytes] = field(default_factory=dict)
-    """By name (their parent's, `/`, their own): the files that steps emitted. They are not routed on."""
     held: dict[str, str] = field(default_factory=dict)
     """By file: why it would wait for a person."""
     failures: dict[str, Failure] = field(default_factory=dict)
