@@ -131,7 +131,7 @@ def test_every_step_is_shown_and_nothing_is_left(project):
     said = done.stdout.splitlines()
     assert said[0] == "a.csv  81 B  text/csv  from cli"
     assert "  filter  3 in, 2 out, 1 filtered" in done.stdout
-    assert "  tag_records  2 in, 2 out, 1 big" in done.stdout
+    assert "  tag_records  2 in, 2 out, 1 tagged big" in done.stdout
     assert "      A-2,Hafen Nord,1500  [big]" in said
     assert "    ~ A-1,Berg & Tal,100,20.0" in said
     assert "      big: 1 → derive → review" in said
@@ -335,3 +335,23 @@ def test_child_files_are_shown_with_the_way_they_would_go(project):
     assert everything(project.folder) == before
     assert "    b.zip/in/a.csv  81 B  from:cli orders → orders" in said
     assert "    b.zip/note\\x1b[2J.txt  5 B  from:cli → held: unrouted" in said
+
+
+def test_files_that_would_come_out_of_it(project):
+    steps = "steps: [{unpack: {tags: [part]}}, {emit: {name: copy.zip}}]"
+    (project.folder / "filemill.yaml").write_text(
+        "version: 1\ntags: {box: {name: '*.zip'}}\n"
+        f"pipelines: {{boxes: {{when: box and not part, {steps}}}}}\nsinks: {{}}\n"
+    )
+    with zipfile.ZipFile(project.folder / "a.zip", "w") as archive:
+        archive.writestr("in/b.csv", "x\n1\n")
+    said = project("try", "a.zip").stdout
+    assert "  files of their own\n    a.zip/in/b.csv  4 B  from:cli part → held: unrouted\n" in said
+    assert "emit:" not in said
+    assert "no output" not in said
+    (one,) = json.loads(project("try", "a.zip", "--json").stdout)["items"]
+    assert [(each["name"], each["tags"], each["runs"]) for each in one["children"]] == [
+        ("a.zip/in/b.csv", ["from:cli", "part"], []),
+        ("a.zip/copy.zip", ["box", "from:cli"], ["boxes"]),
+    ]
+    assert not (project.folder / ".filemill").exists()

@@ -56,7 +56,13 @@ def _attempted(tried: Attempted) -> dict[str, Any]:
         "blank": result.blank,
         "read_to": tried.trial.read_to,
         "took_ms": milliseconds(result.took_ns),
-        "hold": result.hold or None,
+        "hold": {
+            "step": result.hold_step,
+            "message": result.hold,
+            "choices": list(result.choices),
+        }
+        if result.hold
+        else None,
         "error": None if result.failure is None else _error(result.failure),
         "steps": [_step_shape(each) for each in tried.trial.steps],
         "outputs": [_output_shape(each) for each in tried.outputs],

@@ -22,7 +22,7 @@ from filemill.telemetry.wording import (
 )
 
 if TYPE_CHECKING:
-    from filemill.model.runs import Failure, RunResult
+    from filemill.model.runs import Failure
     from filemill.model.trials import ShownBad, ShownBranch, ShownRecord, StepTrial, Trial
     from filemill.service.trying import Attempted, Attempts, WouldBe, WouldEmit
 
@@ -31,6 +31,7 @@ _PRINTED = 20
 """Lines of what steps printed that are shown without -v."""
 _OUTPUT_LINES = 5
 _CHILDREN = 20
+"""Files that would be emitted that are shown."""
 _KEPT = 14
 """Characters kept at each end of what a step did not change, in a record that is too wide to be shown."""
 _TOKEN = re.compile(r"\w+|\W")
@@ -105,15 +106,20 @@ def _pipeline(output: Output, tried: Attempted, root: str, *, verbose: bool) -> 
     for step in tried.trial.steps:
         _step(output, step, result.failure)
     if result.hold:
-        output.print(f"  {mark_of(output, 'held')} held for a person: {printable(result.hold)}")
+        where = f" at {result.hold_step}" if result.hold_step else ""
+        output.print(f"  {mark_of(output, 'held')} held{where}: {printable(result.hold)}")
+        if result.choices:
+            output.print(
+                f"{_INDENT}a person may choose: {', '.join(map(printable, result.choices))}"
+            )
     if result.failure is not None:
         _failure(output, tried, result.failure)
     if tried.printed:
         _printed(output, tried.printed, verbose=verbose)
-    _results(output, tried, result, root)
+    _results(output, tried, root)
 
 
-def _results(output: Output, tried: Attempted, result: RunResult, root: str) -> None:
+def _results(output: Output, tried: Attempted, root: str) -> None:
     """Outputs, and files that would come out of this one."""
     if tried.outputs:
         output.print(f"  {output.paint('strong', 'outputs')}")
@@ -158,7 +164,7 @@ def _step(output: Output, step: StepTrial, failure: Failure | None) -> None:
         )
         if value or (word == "out" and not failed)
     ]
-    parts += [f"{number(records)} {printable(tag)}" for tag, records in step.tags.items()]
+    parts += [f"{number(records)} tagged {printable(tag)}" for tag, records in step.tags.items()]
     parts += ["failed"] if failed else []
     took = f"  {duration(count.took_ns)}" if count.took_ns else ""
     output.print(f"  {name}  {', '.join(parts)}{output.paint('dim', took)}  {told}".rstrip())
@@ -297,7 +303,7 @@ def _children(output: Output, children: Sequence[WouldEmit]) -> None:
     if not children:
         return
     arrow = "→" if output.marks.done == "✓" else "->"
-    output.print(f"  {output.paint('strong', 'emitted')}")
+    output.print(f"  {output.paint('strong', 'files of their own')}")
     for child in children[:_CHILDREN]:
         to = ", ".join(map(printable, child.runs)) if child.asked else "(not asked)"
         to = output.paint("wait", f"held: {child.held}") if child.held else to

@@ -62,6 +62,15 @@ class ShownFile(msgspec.Struct, frozen=True):
     """Its first characters; empty when it is no text."""
 
 
+class ShownHead(msgspec.Struct, frozen=True):
+    """How an output begins, decompressed where its name says that it is compressed."""
+
+    text: str = ""
+    """Empty when it is no text."""
+    more: bool = False
+    """There is more than this."""
+
+
 class StepTrial(msgspec.Struct, frozen=True):
     """What one step did."""
 
@@ -91,5 +100,7 @@ class Trial(msgspec.Struct, frozen=True):
     result: RunResult
     """As a worker reports it; what it staged is in the trial's own folder."""
     steps: tuple[StepTrial, ...] = ()
+    heads: dict[str, ShownHead] = {}
+    """By publication: how each output begins."""
     read_to: int | None = None
     """Bytes of the file that were looked at; None when that is all of it."""

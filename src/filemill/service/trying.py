@@ -22,7 +22,7 @@ from filemill.model.errors import FailureKind, SystemFault, UsageError
 from filemill.model.files import FileRef
 from filemill.model.plan import PipelinePlan, Plan, RoutePlan, SinkPlan, StepPlan
 from filemill.model.runs import Failure, RunOrder, RunResult, StagedOutput
-from filemill.model.trials import StepTrial, Trial, TrialOrder
+from filemill.model.trials import ShownHead, StepTrial, Trial, TrialOrder
 from filemill.ports.registry import Registry
 from filemill.ports.sink import Sink
 from filemill.routing.explaining import Explanation
@@ -32,8 +32,6 @@ from filemill.service.trial_child import ChildLost, TrialChild
 
 CHILDREN = 20
 """Child files of which it is asked where they would go."""
-HEAD = 64 << 10
-"""Bytes of an output that are shown."""
 _RUN = "trial00000000"
 """In place of a run's id: publications of a trial are nobody's."""
 
@@ -206,7 +204,7 @@ class _Trial:
             raise SystemFault(failure.message, help=failure.help)
         state, attempts = self._state(trial.result)
         sinks = build_sinks(self._plan, self._registry, _NO_SYNC)
-        outputs = tuple(self._would_be(output, sinks) for output in trial.result.outputs)
+        outputs = tuple(self._would_be(output, trial, sinks) for output in trial.result.outputs)
         return Attempted(
             pipeline=self._pipeline.name,
             when="",
@@ -297,7 +295,7 @@ class _Trial:
         )
         return Trial(RunResult(_RUN, 1, failure=failure), steps)
 
-    def _would_be(self, output: StagedOutput, sinks: dict[str, Sink]) -> WouldBe:
+    def _would_be(self, output: StagedOutput, trial: Trial, sinks: dict[str, Sink]) -> WouldBe:
         """Where the output would appear, as things are there now."""
         options = self._plan.sink(output.sink).options
         name, path, taken = output.name, b"", ""
@@ -309,17 +307,15 @@ class _Trial:
             if taken == "numbered":
                 (name,) = sinks[output.sink].free_names([name])
                 path = os.path.join(root, name)
-        with open(output.staged, "rb") as staged:
-            head = staged.read(HEAD)
-        binary = b"\0" in head or not _is_text(head)
+        head = trial.heads.get(output.publication, ShownHead())
         return WouldBe(
             sink=output.sink,
             name=name,
             path=path,
             size=output.size,
             records=output.records,
-            head="" if binary else head.decode("utf-8", "backslashreplace"),
-            more=output.size > len(head),
+            head=head.text,
+            more=head.more,
             taken=taken,
         )
 
@@ -367,11 +363,3 @@ def _meant(word: str, known: Sequence[str], otherwise: str) -> str:
     from filemill.config.problems import did_you_mean  # noqa: PLC0415 -- only when it is wrong
 
     return did_you_mean(word, known, otherwise)
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return len(head) - error.start < 4  # cut within a character
-    return True
