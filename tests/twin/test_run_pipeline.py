@@ -1,14 +1,16 @@
 """`filemill.testing.run_pipeline`: real components, in this process, nothing left."""
 
 import importlib
+import io
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from filemill import File, Reject, Tagged, pipeline, step
-from filemill.builtin import filter, read_csv, route, write  # noqa: A004 -- the step's name
+from filemill.builtin import filter, read_csv, route, unpack, write  # noqa: A004 -- the step's name
 from filemill.config import ConfigProblems
 from filemill.testing import PipelineFailed, run_pipeline
 
@@ -130,3 +132,13 @@ sinks:
     assert importlib.import_module("sys").path == before
     scanned = run_pipeline(folder / "filemill.yaml", {"b.txt": b"?"}, tags=["scan"])
     assert scanned.outputs == {"copies": {"b.txt": b"?"}}
+
+
+def test_files_that_come_out_of_files(tmp_path):
+    boxes = pipeline("boxes", when="box", steps=[unpack(tags=["part"])])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("in/a.csv", ORDERS)
+    outcome = run_pipeline(boxes, {"x/feed.zip": packed.getvalue()}, root=tmp_path)
+    assert outcome.children == {"x/feed.zip/in/a.csv": ORDERS}
+    assert list(tmp_path.iterdir()) == [], "nothing is left, not even a data directory"

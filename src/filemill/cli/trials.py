@@ -21,7 +21,7 @@ from filemill.telemetry.wording import (
 )
 
 if TYPE_CHECKING:
-    from filemill.model.runs import Failure
+    from filemill.model.runs import Failure, RunResult
     from filemill.model.trials import ShownBad, ShownBranch, ShownRecord, StepTrial, Trial
     from filemill.service.trying import Attempted, Attempts, WouldBe
 
@@ -29,6 +29,8 @@ _INDENT = "      "
 _PRINTED = 20
 """Lines of what steps printed that are shown without -v."""
 _OUTPUT_LINES = 5
+_CHILDREN = 20
+"""Files that would be emitted that are shown."""
 _KEPT = 14
 """Characters kept at each end of what a step did not change, in a record that is too wide to be shown."""
 _TOKEN = re.compile(r"\w+|\W")
@@ -108,12 +110,24 @@ def _pipeline(output: Output, tried: Attempted, root: str, *, verbose: bool) -> 
         _failure(output, tried, result.failure)
     if tried.printed:
         _printed(output, tried.printed, verbose=verbose)
+    _results(output, tried, result, root)
+
+
+def _results(output: Output, tried: Attempted, result: RunResult, root: str) -> None:
+    """Outputs, and files that would come out of this one."""
     if tried.outputs:
         output.print(f"  {output.paint('strong', 'outputs')}")
-    elif tried.state == "done" and not tried.stopped:
+    elif tried.state == "done" and not tried.stopped and not result.children:
         output.print("  no output")
     for each in tried.outputs:
         _output(output, each, root)
+    if result.children:
+        output.print(f"  {output.paint('strong', 'files of their own')}")
+    for child in result.children[:_CHILDREN]:
+        tags = f"  [{printable(' '.join(child.tags))}]" if child.tags else ""
+        output.print(f"    {printable(child.relative)}  {size(child.identity.size)}{tags}")
+    if len(result.children) > _CHILDREN:
+        output.print(f"    ... {number(len(result.children) - _CHILDREN)} more")
 
 
 def _remarks(output: Output, tried: Attempted, trial: Trial) -> None:

@@ -15,9 +15,9 @@ from filemill.engine.bisecting import ROUNDS, Bisector, mask_of
 from filemill.engine.chain import Chain, Node
 from filemill.engine.counting import Counts, StepBook, counts_of
 from filemill.engine.observing import Observer
-from filemill.engine.scratch import make_work_folder
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.tolerating import RunBook
+from filemill.engine.work import attempts_folder
 from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder
@@ -406,7 +406,7 @@ class Attempt:
 
     def _work_folder(self, number: int) -> str:
         if self._folder is None:
-            self._folder = make_work_folder(self.plan.data)
+            self._folder = attempts_folder(self.plan.data)
         folder = os.path.join(self._folder, f"{number}-{len(os.listdir(self._folder))}")
         os.mkdir(folder, 0o700)
         return folder

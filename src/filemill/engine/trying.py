@@ -126,6 +126,8 @@ class _Watch:
         self._of(node).send(when, route.sinks, steps, len(batch))
 
     def sent(self, node: Node, sinks: Sequence[str], batch: Batch) -> None:
+        if node.hidden is not None:
+            return  # it goes to no sink of the configuration; the child is shown with the result
         self._of(node).send("", tuple(sinks), (), len(batch))
 
     def file(self, node: Node, before: RunOrder, after: RunOrder) -> None:

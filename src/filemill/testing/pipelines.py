@@ -58,6 +58,8 @@ class Outcome:
 
     outputs: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """By sink and name below it: the bytes that would be published."""
+    children: dict[str, bytes] = field(default_factory=dict)
+    """Files that would come out of these (`unpack`, `emit`), by their path: the parent's, `/`, their own name."""
     bad: dict[str, list[BadRecord]] = field(default_factory=dict)
     """By file: its bad records, within tolerance or of a failure that was asked to be kept."""
     tags: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -125,6 +127,7 @@ def run_pipeline(
             raise ConfigProblemsShown(problems.problems) from problems
         plan = msgspec.structs.replace(
             plan,
+            data=os.path.join(folder, "data"),
             durability="process",
             sinks=redirected(plan.sinks, os.path.join(folder, "sinks")),
         )
@@ -297,3 +300,6 @@ def _note(
             wanted, number = other_name(output.name, number), number + 1
         with open(output.staged, "rb") as staged:
             there[os.fsdecode(wanted)] = staged.read()
+    for child in result.children:
+        with open(child.staged, "rb") as emitted:
+            outcome.children[os.fsdecode(child.relative)] = emitted.read()
