@@ -9,13 +9,18 @@ adds what the signature cannot say.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from filemill.model.errors import Reject, Retry
 
-__all__ = ["Context", "File", "Reject", "Retry", "StepMarks", "Tagged", "step"]
+if TYPE_CHECKING:
+    from filemill.pipeline_api import Step
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+__all__ = ["Context", "File", "Reject", "Retry", "StepFunction", "StepMarks", "Tagged", "step"]
+
+_Given = ParamSpec("_Given")
+_Made_co = TypeVar("_Made_co", covariant=True)
 MARKS = "__filemill_step__"
 """The attribute under which `@step` leaves its marks."""
 
@@ -31,28 +36,58 @@ class StepMarks:
         self.io = io
 
 
+class StepFunction(Protocol[_Given, _Made_co]):
+    """A function marked as a step: called as it always was, and placed in a pipeline by `opts`."""
+
+    __name__: str
+
+    def __call__(self, *args: _Given.args, **kwargs: _Given.kwargs) -> _Made_co:
+        """Call the function."""
+        ...
+
+    def opts(self, **options: Any) -> Step:
+        """The function as a step of a pipeline, with these options.
+
+        Raises:
+            UsageError: it has no option of that name, with a did-you-mean.
+        """
+        ...
+
+
 @overload
-def step(function: _Function, /) -> _Function: ...
+def step(function: Callable[_Given, _Made_co], /) -> StepFunction[_Given, _Made_co]: ...
 @overload
 def step(
     *, name: str = "", summary: str = "", io: bool = False
-) -> Callable[[_Function], _Function]: ...
+) -> Callable[[Callable[_Given, _Made_co]], StepFunction[_Given, _Made_co]]: ...
 
 
 def step(
-    function: _Function | None = None, /, *, name: str = "", summary: str = "", io: bool = False
-) -> _Function | Callable[[_Function], _Function]:
-    """Mark a function as a step; it stays the plain function it was.
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str = "",
+    summary: str = "",
+    io: bool = False,
+) -> Any:
+    """Mark a function as a step; it stays the plain function it was, and gets `opts`.
 
     Shape: `@step` or `@step(io=True)`. `io` says that a call mostly waits (a network, a disk), so that calls
     may overlap; `summary` stands in place of the docstring's first line.
     """
 
-    def mark(marked: _Function) -> _Function:
+    def mark(marked: Callable[..., Any]) -> Any:
         setattr(marked, MARKS, StepMarks(name=name, summary=summary, io=io))
+        setattr(marked, "opts", partial(_opts, marked))  # noqa: B010 -- `StepFunction` says so
         return marked
 
     return mark if function is None else mark(function)
+
+
+def _opts(function: Callable[..., Any], /, **options: Any) -> Step:
+    from filemill.pipeline_api import of_function, spot  # noqa: PLC0415 -- only who writes pipelines needs it
+
+    return of_function(function, options, spot(1))
 
 
 class Tagged:

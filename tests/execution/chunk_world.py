@@ -67,7 +67,7 @@ class ThreadPool:
         if isinstance(message, frames.CutUp):
             return frames.CutDone(1, work.cut(message.order))
         assert isinstance(message, frames.ExecuteChunk)
-        done = work.execute(message.order, message.hints, lambda _: None, lambda _: None)
+        done = work.execute(message.order, message.hints, lambda _: None)
         return frames.ChunkExecuted(1, done)
 
     @property

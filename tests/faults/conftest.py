@@ -7,9 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from starting import start
+from starting import machine, start
 
-__all__ = ["start"]
+__all__ = ["machine", "start"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what is covered, and what the record of it should say."""
+    for report in terminalreporter.stats.get("passed", []):
+        if "tests/faults" in report.nodeid:
+            for name, value in report.user_properties:
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {name} {value}")
 
 
 @pytest.fixture

@@ -13,13 +13,21 @@ from pathlib import Path
 class Program:
     """One `filemill run` and everything it started."""
 
-    def __init__(self, root: Path, environment: dict[str, str], entry: list[str]) -> None:
-        with open(root / "server.log", "ab") as log:
+    def __init__(
+        self,
+        root: Path,
+        environment: dict[str, str],
+        entry: list[str],
+        *,
+        log: Path | None = None,
+        options: tuple[str, ...] = (),
+    ) -> None:
+        with open(log or root / "server.log", "ab") as out:
             self.process = subprocess.Popen(
-                [*entry, "run", "--no-web"],
+                [*entry, "run", "--no-web", *options],
                 cwd=root,
-                stdout=log,
-                stderr=log,
+                stdout=out,
+                stderr=out,
                 env=os.environ | environment,
                 start_new_session=True,
             )

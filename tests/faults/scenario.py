@@ -1,35 +1,46 @@
-"""A small world that touches every durable action, and the judgement of what a fault left of it.
+"""A small world that touches every durable action, and one fault in it.
 
 It holds a file for each way through the program: adopted by rename, copied because it has a second link, copied and
-kept, deleted when done, rejected, held, dead, and an output whose name somebody has taken. `settle` makes the fault
-pass (a clean run), then every promise is looked at: outputs, sources, content, ledger, processes.
+kept, deleted when done, rejected, held, dead, wanted by two pipelines, with a bad record within tolerance, in chunks,
+and an output whose name somebody has taken. `strike` lets a fault strike, makes it pass (a clean run), and has every
+promise looked at (`promises`), with a consumer who opens whatever appears (`observer`).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
-import apsw
 import msgspec
-from oracle import content_of, expected
+import promises
+from observer import Observer
+from oracle import LEVELS, content_of
+from oracle import SINKS as SINK_OF
 
+SOURCES = ("inbox", "gone", "stay", "wide")
 CONFIG = """\
 version: 1
 workers: 1
+chunk_size: 64KiB
 sources:
   inbox: {folder: inbox, settle: 5ms, settle_unproven: 20ms, max_size: 4KB}
   gone: {folder: gone, settle: 5ms, settle_unproven: 20ms, after: delete}
   stay: {folder: stay, settle: 5ms, settle_unproven: 20ms, after: keep}
+  wide: {folder: wide, settle: 5ms, settle_unproven: 20ms}
 tags:
   log: {name: "*.log"}
   json: {name: "*.jsonl"}
+  table: {name: "*.csv"}
+  twice: {name: "in-00001.log"}
 pipelines:
   logs:
     when: log
@@ -41,19 +52,35 @@ pipelines:
   values:
     when: json
     steps: [read_jsonl, write: rest]
+  tables:
+    when: table
+    tolerance: 1
+    retry: {min: 50ms}
+    steps: [read_csv, write: rest]
+  whole:
+    when: twice
+    retry: {min: 50ms}
+    steps: [write: raw]
 sinks:
   errors: {folder: out/errors}
   warnings: {folder: out/warnings}
   rest: {folder: out/rest}
+  raw: {folder: out/raw, name: "{digest8}-{name}"}
 """
 ADOPTED = ("in-00000.log", "in-00001.log", "below/it/in-00002.log")
 TAKEN = "in-00000.log"
 """Its name in the sink of errors belongs to somebody else."""
 FOREIGN = "not ours\n"
 BROKEN = '{"a": 1}\nthis is no JSON\n'
+TABLE = "a,b\n1,2\none field\n3,4\n"
 BIG = "x" * 5_000
-SINKS = ("errors", "warnings", "rest")
+LINKED = "in-00003.log"
+CHUNKED = "in-00006.log"
+CHUNKED_LINES = 7_000
+"""About 180 kB: three chunks."""
 TIME_LIMIT = 60.0
+GRACE = 5.0
+"""Seconds in which a process of the program has to be gone when the program is."""
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -62,25 +89,43 @@ class Input(msgspec.Struct, frozen=True):
     source: str
     name: str
     content: str
-    ends: str
+    ends: str = "inspected done"
     """State of its row and, when it has one, of its run."""
     kept: bool = True
     """Whether content holds its bytes at the end."""
+    runs: int = 1
 
 
 INPUTS = (
-    *(
-        Input("inbox", name, content_of(number), "inspected done")
-        for number, name in enumerate(ADOPTED)
-    ),
-    Input("inbox", "in-00003.log", content_of(3), "inspected done"),
-    Input("gone", "in-00004.log", content_of(4), "inspected done", kept=False),
-    Input("stay", "in-00005.log", content_of(5), "inspected done", kept=False),
+    Input("inbox", ADOPTED[0], content_of(0)),
+    Input("inbox", ADOPTED[1], content_of(1), runs=2),
+    Input("inbox", ADOPTED[2], content_of(2)),
+    Input("inbox", LINKED, content_of(3)),
+    Input("gone", "in-00004.log", content_of(4), kept=False),
+    Input("stay", "in-00005.log", content_of(5), kept=False),
+    Input("wide", CHUNKED, content_of(6, CHUNKED_LINES)),
+    Input("inbox", "table.csv", TABLE),
     Input("inbox", "who.bin", "wanted by nobody\n", "held"),
     Input("inbox", "big.log", BIG, "rejected"),
     Input("inbox", "broken.jsonl", BROKEN, "inspected dead"),
 )
-LINKED = "in-00003.log"
+
+
+def outputs() -> dict[str, str]:
+    """Every output that has to be there in the end, and all it holds."""
+    wanted: dict[str, str] = {}
+    for each in INPUTS:
+        if not each.name.endswith(".log") or each.ends != "inspected done":
+            continue
+        lines = each.content.splitlines(keepends=True)
+        for level in LEVELS:
+            text = "".join(line for line in lines if line.startswith(level))
+            wanted[f"{SINK_OF[level]}/{each.name}"] = text
+    wanted["errors/in-00000-2.log"] = wanted.pop(f"errors/{TAKEN}")
+    twice = content_of(1)
+    wanted[f"raw/{sha256(twice.encode()).hexdigest()[:8]}-in-00001.log"] = twice
+    wanted["rest/table.csv"] = "a,b\n1,2\n3,4\n"
+    return wanted
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -91,11 +136,28 @@ class Ended(msgspec.Struct, frozen=True):
     fired: bool
     """Whether the fault struck."""
     said: str
+    strays: list[str]
+    """Processes that it left behind; they are killed."""
+    took: float
+
+    @property
+    def acknowledged(self) -> set[str]:
+        """Names that it told as ingested."""
+        events = (_event(line) for line in self.said.splitlines())
+        return {each["relative"] for each in events if each.get("event") == "FileIngested"}
+
+
+def _event(line: str) -> dict[str, str]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def build(root: Path) -> None:
     """Everything in place, nothing started."""
-    for folder in ("inbox", "gone", "stay", "elsewhere", "out/errors"):
+    for folder in (*SOURCES, "elsewhere", "out/errors", "tmp"):
         (root / folder).mkdir(parents=True)
     (root / "filemill.yaml").write_text(CONFIG)
     (root / "out/errors" / TAKEN).write_text(FOREIGN)
@@ -106,45 +168,53 @@ def build(root: Path) -> None:
     os.link(root / "inbox" / LINKED, root / "elsewhere" / LINKED)
 
 
-def run(root: Path, fail: str = "", entry: Sequence[str] = ("-m", "filemill")) -> Ended:
+def run(
+    root: Path, fail: str = "", entry: Sequence[str] = ("-m", "filemill"), **environment: str
+) -> Ended:
     """`filemill run --once`, with a fault or without one; its whole tree is gone when this returns.
 
     Raises:
-        AssertionError: it hangs, or leaves a process behind.
+        AssertionError: it hangs.
     """
     mark = uuid.uuid4().hex
     once = root / f"fired-{mark}"
-    environment = os.environ | {"FILEMILL_TEST": mark}
+    environment |= {"FILEMILL_TEST": mark, "TMPDIR": str(root / "tmp")}
     if fail:
         environment |= {"FILEMILL_FAIL": fail, "FILEMILL_FAIL_ONCE": str(once)}
-    process = subprocess.Popen(
-        [sys.executable, *entry, "run", "--once"],
-        cwd=root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=TIME_LIMIT)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        said, _ = process.communicate()
-        raise AssertionError(f"{fail or 'the clean run'} hangs:\n{said[-3_000:]}") from None
-    finally:
+    began = time.monotonic()
+    # Into a file: a process that it leaves behind would hold a pipe open.
+    with tempfile.TemporaryFile("w+", errors="replace") as told:
+        process = subprocess.Popen(
+            [sys.executable, *entry, "run", "--once", "--log-format", "json"],
+            cwd=root,
+            env=os.environ | environment,
+            stdout=told,
+            stderr=told,
+        )
+        hangs = False
+        try:
+            process.wait(timeout=TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            hangs = True
+            process.kill()
+            process.wait()
+        took = time.monotonic() - began
         strays = _left(mark)
+        named = [f"{pid} {_command(pid)}" for pid in strays]
         for pid in strays:
             os.kill(pid, signal.SIGKILL)
+        told.seek(0)
+        said = told.read()
+    assert not hangs, f"{fail or 'the clean run'} hangs:\n{said[-3_000:]}"
     fired = once.exists()
     once.unlink(missing_ok=True)
-    assert not strays, f"{fail}: processes left: {strays}\n{said[-2_000:]}"
-    return Ended(process.returncode, fired, said)
+    return Ended(process.returncode, fired, said, named, took)
 
 
 def _left(mark: str) -> list[int]:
     """Processes that still carry the mark after a moment's grace."""
     wanted = f"FILEMILL_TEST={mark}".encode()
-    ends = time.monotonic() + 5
+    ends = time.monotonic() + GRACE
     while True:
         found = [pid for pid in _pids() if wanted in _environment(pid)]
         if not found or time.monotonic() > ends:
@@ -163,6 +233,13 @@ def _environment(pid: int) -> bytes:
         return b""
 
 
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
 def strike(root: Path, rule: str, entry: Sequence[str] = ("-m", "filemill")) -> Ended:
     """Build the world, let one fault strike, start again without it, and judge; answers how the struck run ended.
 
@@ -171,107 +248,34 @@ def strike(root: Path, rule: str, entry: Sequence[str] = ("-m", "filemill")) -> 
     """
     root.mkdir(parents=True)
     build(root)
-    struck = run(root, rule)
-    killed = rule.endswith(":kill") and rule.startswith("server")
-    if killed:
-        assert struck.code == (-signal.SIGKILL if struck.fired else 1), (rule, struck)
-    else:
-        # Either it went on by itself (1: a file of the scenario is dead), or it ended and said why.
-        ended = "\nerror: " in f"\n{struck.said}"
-        assert struck.code in ((1, 2) if ended else (1,)), (rule, struck)
-        assert "\nhelp: " in struck.said or not ended, (rule, struck)
-        assert "unexpected" not in struck.said, (rule, struck.said)
-        assert "Traceback" not in struck.said, (rule, struck.said)
-        assert "never retrieved" not in struck.said, (rule, struck.said)
-    after = run(root, entry=entry)
+    with Observer(root / "out", outputs()) as observer:
+        struck = run(root, rule)
+        lost = promises.unaccounted(root)
+        killed = rule.endswith(":kill") and rule.startswith("server")
+        if killed:
+            assert struck.code == (-signal.SIGKILL if struck.fired else 1), (rule, struck)
+        else:
+            # Either it went on by itself (1: a file of the scenario is dead), or it ended and said why.
+            ended = "\nerror: " in f"\n{struck.said}"
+            assert struck.code in ((1, 2) if ended else (1,)), (rule, struck)
+            assert "\nhelp: " in struck.said or not ended, (rule, struck)
+            assert "unexpected" not in struck.said, (rule, struck.said)
+            assert "Traceback" not in struck.said, (rule, struck.said)
+            assert "never retrieved" not in struck.said, (rule, struck.said)
+        after = run(root, entry=entry)
     assert after.code in (0, 1), (rule, struck, after)
-    # A worker that is killed charges the run that it had announced; nothing else charges anybody.
-    wrong = judge(root, attempts=2 if rule.startswith("worker") and rule.endswith(":kill") else 1)
-    assert not wrong, f"{rule}: {wrong}\n--- struck:\n{struck.said}\n--- after:\n{after.said}"
-    return struck
-
-
-def judge(root: Path, attempts: int = 1) -> list[str]:
-    """Every broken promise; empty when all are kept. `attempts`: the most that a run may have been charged."""
-    return [
-        *_judge_outputs(root),
-        *_judge_sources(root),
-        *_judge_ledger(root, attempts),
-    ]
-
-
-def _files(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): path.read_text()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def _judge_outputs(root: Path) -> list[str]:
-    wanted: dict[str, dict[str, str]] = {sink: {} for sink in SINKS}
-    for number, name in enumerate((*ADOPTED, LINKED, "in-00004.log", "in-00005.log")):
-        for sink, content in expected(number).items():
-            wanted[sink][name] = content
-    wanted["errors"]["in-00000-2.log"] = wanted["errors"][TAKEN]
-    wanted["errors"][TAKEN] = FOREIGN
-    wrong: list[str] = []
-    for sink in SINKS:
-        found = _files(root / "out" / sink)
-        wrong.extend(
-            f"{sink}/{name}: {found.get(name)!r:.60}"
-            for name in sorted(found.keys() | wanted[sink].keys())
-            if found.get(name) != wanted[sink].get(name)
+    wrong = promises.judge(
+        promises.Finished(
+            root,
+            struck.acknowledged | after.acknowledged,
+            lost,
+            observer.saw,
+            struck.strays + after.strays,
+            after.took,
+            # A worker that is killed charges the run that it had announced; nothing else charges anybody.
+            attempts=2 if rule.startswith("worker") and rule.endswith(":kill") else 1,
         )
-    return wrong
-
-
-def _judge_sources(root: Path) -> list[str]:
-    wrong = [
-        f"left in a source: {name}" for name in (_files(root / "inbox") | _files(root / "gone"))
-    ]
-    if _files(root / "stay") != {"in-00005.log": content_of(5)}:
-        wrong.append("the file that was to stay did not")
-    if _files(root / "elsewhere") != {LINKED: content_of(3)}:
-        wrong.append("the other link was touched")
-    return wrong
-
-
-def _judge_ledger(root: Path, attempts: int) -> list[str]:
-    wrong: list[str] = []
-    data = root / ".filemill"
-    db = apsw.Connection(str(data / "ledger.db"), flags=apsw.SQLITE_OPEN_READWRITE)
-    try:
-        if (answer := db.execute("PRAGMA integrity_check").get) != "ok":
-            wrong.append(f"integrity_check: {answer}")
-        if answer := db.execute("PRAGMA foreign_key_check").fetchall():
-            wrong.append(f"foreign_key_check: {answer}")
-        rows = db.execute(
-            "SELECT source, CAST(relative AS TEXT), content, concat_ws(' ', file.state, run.state),"
-            " coalesce(attempt, 0), coalesce(interruptions, 0), ingested_ns,"
-            " (SELECT count(*) FROM attempt a WHERE a.run = run.no AND a.outcome IN ('publishing', 'dead'))"
-            " FROM file LEFT JOIN run ON run.file = file.no"
-        ).fetchall()
-        staged = db.execute("SELECT count(*) FROM publication WHERE state = 'staged'").get
-    finally:
-        db.close()
-    if staged:
-        wrong.append(f"{staged} publications are still staged")
-    for each in INPUTS:
-        mine = [row for row in rows if row[:2] == (each.source, each.name)]
-        if [row[3] for row in mine] != [each.ends]:
-            wrong.append(f"{each.source}/{each.name}: {[row[3] for row in mine]}, not {each.ends}")
-            continue
-        _, _, content, _, charged, interruptions, ingested, ends = mine[0]
-        if ingested is None or charged > attempts or interruptions > 1:
-            wrong.append(f"{each.name}: {charged} attempts, {interruptions} interruptions")
-        if ends != (1 if " " in each.ends else 0):
-            wrong.append(f"{each.name}: {ends} terminal attempts")
-        path = data / "content" / content
-        if path.exists() != each.kept or (each.kept and path.read_text() != each.content):
-            wrong.append(f"{each.name}: its content is {'wrong' if each.kept else 'still there'}")
-    if len(rows) != len(INPUTS):
-        wrong.append(f"{len(rows)} rows for {len(INPUTS)} files")
-    named = {row[2] for row in rows}
-    wrong += [f"content of no row: {x}" for x in _files(data / "content") if x not in named]
-    return wrong
+    )
+    told = f"--- struck:\n{struck.said}\n--- after:\n{after.said}"
+    assert not wrong, "\n".join([f"{rule}:", *wrong, told])
+    return struck

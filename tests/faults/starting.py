@@ -1,4 +1,4 @@
-"""The fixture that starts the real program and leaves none of it behind."""
+"""Fixtures that start the real program, or make a machine for it, and leave nothing of either behind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from machine import CannotBeBuilt, Machine
 from program import Program
 
 
@@ -15,8 +16,21 @@ def start() -> Iterator[Callable[..., Program]]:
     """Starts the program in a project folder; whatever still runs at the end is killed."""
     running: list[Program] = []
 
-    def begin(root: Path, *, entry: list[str] | None = None, **environment: str) -> Program:
-        program = Program(root, environment, entry or [sys.executable, "-m", "filemill"])
+    def begin(
+        root: Path,
+        *,
+        entry: list[str] | None = None,
+        log: Path | None = None,
+        options: tuple[str, ...] = (),
+        **environment: str,
+    ) -> Program:
+        program = Program(
+            root,
+            environment,
+            entry or [sys.executable, "-m", "filemill"],
+            log=log,
+            options=options,
+        )
         running.append(program)
         return program
 
@@ -24,3 +38,15 @@ def start() -> Iterator[Callable[..., Program]]:
     for program in running:
         if program.process.poll() is None:
             program.kill_tree()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, start: Callable[..., Program]) -> Iterator[Machine]:
+    """A machine whose power can be cut. It asks for `start` so that the programs on it end before its disks do."""
+    built = Machine(tmp_path / "machine")
+    try:
+        built.build()
+    except CannotBeBuilt as error:
+        pytest.skip(f"no power cuts here: {error}")
+    yield built
+    built.off()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 
+import msgspec
 import pytest
 from inotify_simple import INotify, flags
 
@@ -41,7 +43,7 @@ def staged(root, name=b"a.csv", *, run="r1", data=b"data", mode="suffix", fence=
         device=status.st_dev,
         inode=status.st_ino,
         size=len(data),
-        digest="",
+        digest=hashlib.sha256(data).hexdigest(),
         records=0,
         mode=mode,
         state="staged",
@@ -173,13 +175,11 @@ def test_hostile_names_arrive_byte_for_byte(root):
     assert sorted(n for n in os.listdir(os.fsencode(root)) if n != b".filemill") == sorted(hostile)
 
 
-def test_a_file_in_the_way_of_a_folder_is_an_error_of_that_output_alone(root):
+def test_a_file_in_the_way_of_a_folder_is_a_taken_name_and_concerns_that_output_alone(root):
     sink = make_sink(root)
     (root / "acme").write_bytes(b"a file")
     bad, good = staged(root, b"acme/a.csv"), staged(root, b"b.csv")
-    with pytest.raises(NotADirectoryError):
-        sink.publish([bad])
-    assert sink.publish([good]) == [Published.YES]
+    assert sink.publish([bad, good]) == [Published.TAKEN, Published.YES]
     assert os.path.exists(bad.staged)
     os.unlink(root / "acme")
     assert sink.publish([bad]) == [Published.YES]
@@ -287,3 +287,54 @@ def test_a_root_that_is_a_file_is_refused(root):
     root.write_bytes(b"")
     with pytest.raises(UsageError, match="cannot be used"):
         make_sink(root)
+
+
+@pytest.mark.parametrize("when", ["before the rename", "after it"])
+def test_a_disk_that_got_another_number_still_has_what_was_staged_on_it(root, when):
+    """As after a restart of the machine: what is published is not called lost, what is staged is published."""
+    sink = make_sink(root)
+    one = staged(root)
+    if when == "after it":
+        sink.publish([one])
+    renumbered = msgspec.structs.replace(one, device=one.device + 1)
+    assert sink.publish([renumbered]) == [Published.YES]
+    assert names(root) == ["a.csv"]
+
+
+def test_with_another_number_the_bytes_decide_whose_a_name_is(root):
+    sink = make_sink(root)
+    one = staged(root)
+    sink.publish([one])
+    (root / "a.csv").write_bytes(b"DATA")  # same inode, same size: another disk's file
+    renumbered = msgspec.structs.replace(one, device=one.device + 1)
+    with pytest.raises(OSError, match="not mounted"):
+        sink.publish([renumbered])
+    assert (root / "a.csv").read_bytes() == b"DATA"
+
+
+def test_with_another_number_a_taken_name_is_still_taken(root):
+    sink = make_sink(root)
+    (root / "a.csv").write_bytes(b"somebody else's")
+    one = staged(root)
+    renumbered = msgspec.structs.replace(one, device=one.device + 1)
+    assert sink.publish([renumbered]) == [Published.TAKEN]
+
+
+def test_a_file_where_a_folder_should_be_is_gone_around(root):
+    """`a.csv/part.csv` comes out of `a.csv`, and the sink may hold both."""
+    sink = make_sink(root)
+    (root / "a.csv").write_bytes(b"whole")
+    (root / "deep").mkdir()
+    (root / "deep" / "a-2.csv").write_bytes(b"another")
+    (root / "deep" / "a.csv").write_bytes(b"whole")
+    one, two = staged(root, b"a.csv/part.csv"), staged(root, b"deep/a.csv/part.csv")
+    assert sink.publish([one, two]) == [Published.TAKEN, Published.TAKEN]
+    free = sink.free_names([one.name, two.name, one.name])
+    assert free == [b"a-2.csv/part.csv", b"deep/a-3.csv/part.csv", b"a-2.csv/part-2.csv"]
+    renamed = [
+        msgspec.structs.replace(p, name=n) for p, n in zip((one, two), free[:2], strict=True)
+    ]
+    assert sink.publish(renamed) == [Published.YES, Published.YES]
+    assert sink.publish(renamed) == [Published.YES, Published.YES]
+    assert "a-2.csv/part.csv" in names(root)
+    assert (root / "a.csv").read_bytes() == b"whole"

@@ -365,6 +365,7 @@ def test_json_lines():
         "took_ns": 210_000_000,
         "outputs": [["warehouse", 407, "o"], ["crm", 9, "o"], ["rejects", 5, "o"]],
         "bad": 0,
+        "children": 0,
     }
 
 

@@ -9,9 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 
-from starting import start
+from starting import machine, start
 
-__all__ = ["start"]
+__all__ = ["machine", "start"]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -24,5 +24,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was measured: with xdist, what a test prints is not seen."""
     for report in terminalreporter.stats.get("passed", []):
+        if "tests/torture" not in report.nodeid:
+            continue
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {name} {value}")

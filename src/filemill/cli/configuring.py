@@ -31,6 +31,7 @@ def load_config(
         environ=session.environ,
         registry=registry or Registry(),
         describe=describe if deep else None,
+        resolve=describe,
         proven=_ran_before if trusting else None,
     )
 

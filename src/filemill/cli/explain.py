@@ -20,6 +20,7 @@ from filemill.telemetry.wording import printable
 if TYPE_CHECKING:
     from filemill.cli.output import Output
     from filemill.config import Loaded
+    from filemill.queries import FileHistory
     from filemill.routing.explaining import Explanation
 
 
@@ -48,6 +49,15 @@ def explain(
 def _known(session: Session, loaded: Loaded, wanted: str) -> Explanation:
     from filemill.service.explaining import explain_known
 
+    return explain_known(came_before(session, wanted), loaded.plan)
+
+
+def came_before(session: Session, wanted: str) -> FileHistory:
+    """The file of this id or name that came before.
+
+    Raises:
+        UsageError: there is none, and no file of this name here either; or several.
+    """
     message = f"{printable(wanted)} is neither a file here nor the id of one that came before"
     try:
         queries = open_ledger(session)
@@ -55,10 +65,9 @@ def _known(session: Session, loaded: Loaded, wanted: str) -> Explanation:
         raise UsageError(message) from error
     with queries:
         try:
-            history = find(queries, wanted)
+            return find(queries, wanted)
         except NotFound as error:
             raise UsageError(message, help=error.help) from error
-    return explain_known(history, loaded.plan)
 
 
 def _print(output: Output, told: Explanation) -> None:

@@ -11,6 +11,7 @@ COMMANDS = {
     "run": "watch the sources and process what arrives; --once for what is there",
     "check": "judge the configuration; every problem at once, nothing started",
     "explain": "how a file would be tagged and routed, and why; nothing written",
+    "try": "what a file would become, step by step; nothing written",
     "files": "list files, or show the whole history of one",
     "dead": "what failed for good, grouped by cause",
     "held": "what waits for a person, and why",
@@ -19,6 +20,8 @@ COMMANDS = {
     "config": "show the effective configuration, print its JSON Schema",
 }
 """Every command and its line in the help. `filemill/cli/<name>.py` adds it to the application."""
+_MODULES = {"try": "trying"}
+"""Commands whose name no module can have."""
 
 EXAMPLES = """\
 Examples:
@@ -71,7 +74,7 @@ def _wanted(words: Sequence[str]) -> list[str]:
 
 def load(name: str) -> None:
     """Import the module of one command, which adds itself to the application."""
-    importlib.import_module(f"filemill.cli.{name}")
+    importlib.import_module(f"filemill.cli.{_MODULES.get(name, name)}")
 
 
 def _end(text: str) -> None:

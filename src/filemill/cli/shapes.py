@@ -67,7 +67,7 @@ def file_history(file: FileHistory) -> dict[str, Any]:
     """One file with everything known of it, as in `filemill.file/1`."""
     return {
         **file_row(file.summary),
-        "path": _text(file.path),
+        "path": path_text(file.path),
         "media": file.media,
         "digest": file.digest,
         "header": list(file.header),
@@ -129,8 +129,8 @@ def status(now: Status) -> dict[str, Any]:
                 "waiting_since": utc(each.waiting_since_ns or 0) or None,
                 "done": each.done_recently,
                 "dead": each.dead_recently,
-                "p50_ms": _ms(each.p50_ns),
-                "p95_ms": _ms(each.p95_ns),
+                "p50_ms": milliseconds(each.p50_ns),
+                "p95_ms": milliseconds(each.p95_ns),
             }
             for each in now.pipelines
         ],
@@ -177,7 +177,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "number": attempt.number,
         "began_at": utc(attempt.began_ns),
         "ended_at": utc(attempt.ended_ns),
-        "took_ms": _ms(attempt.took_ns),
+        "took_ms": milliseconds(attempt.took_ns),
         "outcome": attempt.outcome,
         "records": attempt.records,
         "blank": attempt.blank,
@@ -190,7 +190,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
                 "given": each.given,
                 "filtered": each.filtered,
                 "bad": each.bad,
-                "took_ms": _ms(each.took_ns),
+                "took_ms": milliseconds(each.took_ns),
             }
             for each in attempt.steps
         ],
@@ -209,7 +209,7 @@ def _output(output: Output) -> dict[str, Any]:
     return {
         "sink": output.sink,
         **_name(output.relative, output.name),
-        "path": _text(output.path),
+        "path": path_text(output.path),
         "state": output.state,
         "size": output.size,
         "records": output.records,
@@ -228,6 +228,11 @@ def _item(item: DeadItem | HeldItem) -> dict[str, Any]:
     }
 
 
+def name_of(raw: bytes) -> dict[str, str]:
+    """A name that no listing has as text yet."""
+    return _name(raw, path_text(raw))
+
+
 def _name(raw: bytes, text: str) -> dict[str, str]:
     try:
         raw.decode("utf-8")
@@ -236,9 +241,11 @@ def _name(raw: bytes, text: str) -> dict[str, str]:
     return {"name": text}
 
 
-def _text(path: bytes) -> str:
+def path_text(path: bytes) -> str:
+    r"""A path as JSON text; bytes that are no UTF-8 as `\xff`."""
     return path.decode("utf-8", "backslashreplace")
 
 
-def _ms(nanoseconds: int) -> float:
+def milliseconds(nanoseconds: int) -> float:
+    """Nanoseconds as milliseconds, to the microsecond."""
     return round(nanoseconds / 1e6, 3)

@@ -73,7 +73,10 @@ def _head(output: Output, file: FileHistory) -> None:
     output.print(
         f"{name}  {mark_of(output, summary.state)} {state}  {output.paint('dim', summary.file)}"
     )
-    facts = [size(summary.size), file.media, f"from {summary.source}: {printable(file.path)}"]
+    found = f"from {summary.source}"
+    if file.parent is None:  # a child was only ever staged where its path says
+        found += f": {printable(file.path)}"
+    facts = [size(summary.size), file.media, found]
     output.print("  " + "  ".join(fact for fact in facts if fact))
     if file.digest:
         output.print(f"  sha256 {file.digest}")
@@ -105,7 +108,10 @@ def _when(entry: Entry) -> tuple[int, int]:
 def _entries(output: Output, file: FileHistory, verbose: bool) -> Iterator[Entry]:
     summary = file.summary
     how = "moved" if file.how == "rename" else "copied, the original stays"
-    yield Entry(summary.arrived_ns, "", "seen", f"settled in {summary.source}; {how}", order=0)
+    if file.parent is None:
+        yield Entry(summary.arrived_ns, "", "seen", f"settled in {summary.source}; {how}", order=0)
+    else:
+        yield Entry(summary.arrived_ns, "", "made", f"emitted from {short(file.parent)}", order=0)
     if file.ingested_ns:
         yield Entry(
             file.ingested_ns, "done", "acknowledged", "content and row are durable", order=1

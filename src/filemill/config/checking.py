@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from filemill.config.asking import Asker
+from filemill.config.circles import check_circles
 from filemill.config.components import ComponentReader
 from filemill.config.elements import Draft, steps_in
 from filemill.config.folders import check_folders
@@ -51,6 +52,7 @@ class Checker:
         if describe is None:
             self._quoted_names(draft)
         TagCheck(draft, self.problems).run()
+        check_circles(draft, self.problems)
         check_folders(draft, data, self.problems)
         if (kept := draft.tree.entries.get("retention")) is not None:
             message = "`retention` is not applied by this version: everything is kept"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from pydantic import BaseModel
@@ -44,6 +45,8 @@ class Layers(msgspec.Struct):
     files: list[FileText]
     overrides: dict[str, str]
     """Environment variables that changed something."""
+    python: dict[str, Any] = {}
+    """By dotted path: what pipelines in Python were written down as."""
 
 
 def gather(

@@ -13,6 +13,7 @@ from filemill.config.effective import Setting, effective
 from filemill.config.layers import gather
 from filemill.config.locating import DATA, data_directory, locate
 from filemill.config.problems import ConfigProblems, Problem, Problems
+from filemill.config.pythonic import replace_paths
 from filemill.config.revision import revision_of
 from filemill.config.secrets import Secrets
 from filemill.model.plan import Plan
@@ -44,6 +45,7 @@ def load(
     environ: Mapping[str, str] = os.environ,
     registry: Registry | None = None,
     describe: Describe | None = None,
+    resolve: Describe | None = None,
     proven: Proven | None = None,
     revision: int = 0,
 ) -> Loaded:
@@ -51,7 +53,7 @@ def load(
 
     Without `describe`, users' functions and SQL expressions are taken as they are; with it, a worker is asked. It is
     not asked about the expressions of a revision that is `proven`; about users' code it always is, since what that
-    imports may have changed.
+    imports may have changed. Pipelines written in Python are read by `resolve`, or `describe` where it is not given.
 
     Raises:
         UsageError: there is no configuration.
@@ -64,6 +66,7 @@ def load(
     layers = gather(found, environ, registry, problems)
     if layers is None:
         raise ConfigProblems(problems.all())
+    layers.python = replace_paths(layers.tree, root, resolve or describe, problems)
     checker = Checker(root, registry, Secrets(environ, problems), problems)
     draft = checker.read(layers.tree)
     data = data_directory(root, draft.settings.data, environ)

@@ -163,6 +163,8 @@ class ChainCheck:
         written = pipeline.steps_node is not None and last.item is pipeline.steps_node.items[-1]
         if last.ends or last.uses == "write" or last.uses_of.sinks or not written:
             return
+        if last.uses_of.children is not None:
+            return
         if not known and not last.by_user:
             return
         message = f"pipeline `{pipeline.name}` ends in `{last.uses}`: its results go nowhere"

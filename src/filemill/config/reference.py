@@ -37,6 +37,10 @@ Values are text until an option asks for something else: `on`, `no`, `1.10` and 
 Durations and sizes carry units: `500ms`, `5m`, `1h30m`; `200MB` (10^6), `16MiB` (2^20). A secret is
 `{secret: NAME}` in place of any option's value: the environment variable NAME, or the file that NAME_FILE names.
 """
+_PYTHON = """\
+A pipeline may also be written in Python and named by its dotted path, `orders: flows.orders`: see
+[Write and test a step](steps.md).
+"""
 _STEPS = """\
 A step is its name, or its name with options: `- read_csv`, `- filter: "amount > 0"`,
 `- steps.add_vat: {rate: 0.2}` (a dotted path is a Python function of your own). The last step is `route` or `write`.
@@ -71,6 +75,7 @@ def _page(registry: Registry) -> Iterator[str]:
     yield from _table(TagRule)
     yield "## pipelines\n"
     yield from _table(Pipeline)
+    yield _PYTHON
     yield "## Steps\n"
     yield _STEPS
     yield "Beside a step's name, never among its options:\n"

@@ -19,7 +19,7 @@ from typing import Any
 
 from filemill.config.elements import Draft
 from filemill.config.layers import Layers
-from filemill.config.positions import Node
+from filemill.config.positions import Node, plain
 from filemill.config.stepping import texts_in
 from filemill.ports.registry import Registry
 
@@ -31,7 +31,7 @@ MAX_FILE = 8 << 20
 def revision_of(draft: Draft, layers: Layers, registry: Registry) -> tuple[str, str]:
     """(digest, text): the text is JSON, the digest the sha256 of it in hex."""
     files = {each.name: each.data for each in layers.files}
-    for path in sorted(_named_files(draft)):
+    for path in sorted(_named_files(draft, layers.python)):
         name = os.path.relpath(path, draft.root)
         if name not in files:
             files[name] = _bytes(path)
@@ -42,6 +42,8 @@ def revision_of(draft: Draft, layers: Layers, registry: Registry) -> tuple[str, 
         "files": {name: _as_text(data) for name, data in sorted(files.items())},
         "plugins": registry.versions() | {"polars": version("polars")},
     }
+    if layers.python:
+        document["python"] = _without_places(draft)
     text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest(), text
 
@@ -61,9 +63,15 @@ def _as_text(data: bytes) -> Any:
         return {"sha256": digest, "base64": base64.b64encode(data).decode("ascii")}
 
 
-def _named_files(draft: Draft) -> set[str]:
+def _without_places(draft: Draft) -> dict[str, Any]:
+    """The pipelines as they were read: a pipeline in Python may follow from more than its module's text."""
+    return {pipeline.name: plain(pipeline.node) for pipeline in draft.pipelines}
+
+
+def _named_files(draft: Draft, python: Iterable[str]) -> set[str]:
     """Absolute paths of every existing local file that the document names, below its root."""
     modules = {step.uses.rpartition(".")[0] for step in draft.every_step() if step.by_user}
+    modules |= {path.rpartition(".")[0] for path in python}
     modules |= {rule.model.tagger.rpartition(".")[0] for rule in draft.rules if rule.model.tagger}
     found = _modules(draft.root, modules)
     for step in draft.every_step():

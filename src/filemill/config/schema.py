@@ -37,6 +37,7 @@ _SINKS = {
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
 }
 _DOTTED = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 
 
 def schema(registry: Registry | None = None) -> dict[str, Any]:
@@ -67,6 +68,9 @@ class _Schema:
         properties["sources"] = _names("source", properties["sources"])
         properties["sinks"] = _names("sink", properties["sinks"])
         properties["pipelines"] = _names("pipeline", properties["pipelines"])
+        python = {"type": "string", "pattern": _PATH, "description": "A pipeline in Python."}
+        either = {"anyOf": [properties["pipelines"]["additionalProperties"], python]}
+        properties["pipelines"]["additionalProperties"] = either
         rule = {"$ref": "#/$defs/tag"}
         properties["tags"] = {
             "type": ["object", "null"],

@@ -113,7 +113,8 @@ class TagCheck:
         odd = any(rule.model.tagger for rule in draft.rules) or any(
             source.cls is None for source in draft.sources
         )
-        self.of_files = _Made(rules | sources | {FROM_COMMAND_LINE}, unknown=odd)
+        children = {tag for step in draft.every_step() for tag in step.uses_of.children or ()}
+        self.of_files = _Made(rules | sources | children | {FROM_COMMAND_LINE}, unknown=odd)
 
     def run(self) -> None:
         """All of it."""
@@ -185,7 +186,7 @@ class TagCheck:
                 seen.add(rule.tag)
                 self._say_unused(rule.tag, rule.key.place)
         for step in self.draft.every_step():
-            for tag in step.uses_of.tags:
+            for tag in (*step.uses_of.tags, *(step.uses_of.children or ())):
                 if not any(_meet(tag, used) for used in self.used):
                     place = step.key.place
                     if isinstance(step.value, Map) and tag in step.value.entries:

@@ -103,7 +103,7 @@ class LocalContent:
         """Say whether the reference has bytes."""
         return os.path.lexists(self.path(reference))
 
-    def delete(self, references: Sequence[str]) -> None:
+    def delete(self, references: Sequence[str], *, durable: bool = False) -> None:
         """Remove them and the buckets this empties; those that are gone already are no error."""
         buckets: set[bytes] = set()
         for reference in references:
@@ -119,6 +119,9 @@ class LocalContent:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
                     raise
+        if durable and buckets:
+            there = {bucket for bucket in buckets if os.path.isdir(bucket)}
+            self._durable.sync_group((), there if there == buckets else {*there, self.root})
 
     def references(self) -> Sequence[str]:
         """Every reference that has bytes, and every copy that a crash left unfinished."""

@@ -98,6 +98,8 @@ class Context:
 
     def drop(self, batch: Batch) -> None:
         """Count these records as dropped on purpose."""
+        if self._attempt.observer is not None:
+            self._attempt.observer.sent(self._node, (), batch)
         for file, number in counts_of(batch):
             self._book.filtered[file] += number
 
@@ -107,14 +109,28 @@ class Context:
         group = f"{self.plan.id}:{number}" if route.all_matches else self.plan.id
         nodes = self._node.branches[number]
         self._attempt.branch_groups[nodes] = (route.sinks, group)
+        if self._attempt.observer is not None:
+            self._attempt.observer.branched(self._node, number, batch)
         for through in self._attempt.push(nodes, 0, batch):
             self._attempt.sends.send(route.sinks, through, group)
 
     def send(self, sinks: Sequence[str], batch: Batch) -> None:
         """Hand records to sinks, in order."""
+        if self._attempt.observer is not None:
+            self._attempt.observer.sent(self._node, sinks, batch)
         self._attempt.sends.send(sinks, batch, self.plan.id)
 
     def send_file(self, sinks: Sequence[str], run: str) -> None:
         """Hand a run's whole file to sinks."""
         order = next(order for order in self.orders if order.run == run)
         self._attempt.sends.send_file(sinks, order)
+
+    def emit(self, order: int, path: bytes, key: bytes, name: bytes, tags: Sequence[str]) -> None:
+        """Emit the file at `path`, which goes from there, as a child called `name`."""
+        key = self.plan.id.encode() + b"\0" + key
+        self._attempt.sends.children.add(order, path, key, name, tags)
+
+    def emit_through(self) -> Sequence[str]:
+        """The hidden sink behind this step: what it is sent becomes a child."""
+        sinks: tuple[str, ...] = self._node.refers.sinks
+        return sinks

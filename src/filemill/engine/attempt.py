@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 from filemill.engine.asking import Context
 from filemill.engine.chain import Chain, Node
 from filemill.engine.counting import Counts, StepBook, counts_of
+from filemill.engine.observing import Observer
+from filemill.engine.scratch import make_work_folder
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.tolerating import RunBook
 from filemill.model.errors import PermanentError
@@ -37,6 +38,7 @@ class Attempt:
         sinks: Sinks,
         hints: Hints,
         progress: Callable[[float], None],
+        observer: Observer | None = None,
     ) -> None:
         self.plan = plan
         self.chain = chain
@@ -64,6 +66,9 @@ class Attempt:
         for node in chain.all_nodes:
             for file, columns in hints.columns.get(node.plan.id, {}).items():
                 self._made.setdefault(file, {})[node.index] = columns
+        self.observer = observer
+        if observer is not None:
+            observer.begin(self)
 
     def _stand(self, where: str) -> None:
         self.at = where
@@ -121,8 +126,11 @@ class Attempt:
             counts = counts_of(batch)
             for file, number in counts:
                 book.given[file] += number
+            more = self.observer is None or self.observer.read(node, batch)
             self.push(nodes, after, batch, counts)
             self.sends.flush()
+            if not more:
+                break
         self._drain(nodes, after)
         self.sends.flush()
 
@@ -164,6 +172,8 @@ class Attempt:
             counts = counts if counts is not None else counts_of(batch)
             if node.transforms:
                 made, counts = self._apply(node, batch, counts)
+                if self.observer is not None:
+                    self.observer.changed(node, batch, made)
                 if len(made) > 1:
                     rest = [self.push(nodes, number + 1, part) for part in made]
                     return [part for parts in rest for part in parts]
@@ -200,7 +210,10 @@ class Attempt:
             return []
         for file, number in counts_of(rest):
             self.books[node.index].given[file] += number
-        return self._by_columns(node, rest) if node.dynamic else [rest]
+        parts = self._by_columns(node, rest) if node.dynamic else [rest]
+        if self.observer is not None:
+            self.observer.changed(node, None, parts)
+        return parts
 
     def _apply(self, node: Node, batch: Batch, counts: Counts) -> tuple[list[Batch], Counts | None]:
         """What a step makes of a batch, in parts if its files have other columns then; the counts of a single part."""
@@ -344,10 +357,12 @@ class Attempt:
                 step.deliver_file(order.run)
             book.took_ns += time.perf_counter_ns() - began
             book.given[number] += 1 - book.filtered[number]
+            if self.observer is not None:
+                self.observer.file(node, order, self.orders[number])
 
     def _work_folder(self, number: int) -> str:
         if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix="filemill-")
+            self._folder = make_work_folder(self.plan.data)
         folder = os.path.join(self._folder, f"{number}-{len(os.listdir(self._folder))}")
         os.mkdir(folder, 0o700)
         return folder

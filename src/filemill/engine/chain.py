@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
+from filemill.engine.emitting import hidden_sink
 from filemill.engine.headers import Headers
 from filemill.model.errors import FilemillError, PermanentError
 from filemill.model.plan import PipelinePlan, StepPlan
@@ -31,6 +34,7 @@ class Node:
         "branches",
         "component",
         "dynamic",
+        "hidden",
         "index",
         "options",
         "plan",
@@ -47,6 +51,10 @@ class Node:
             self.component = registry.step(plan.uses)
             self.options: Any = self.component.Options.model_validate(plan.options)
             self.refers = self.component.uses(self.options)
+            self.hidden: dict[str, Any] | None = None
+            """Of a step that emits what it is given: options of the folder sink behind it."""
+            if hasattr(self.component, "behind"):
+                self.hidden = self.component.behind(self.options)
         except Exception as error:
             raise StepTrouble(plan.id, error) from error
         self.reads = hasattr(self.component, "read")
@@ -98,6 +106,13 @@ class Chain:
         index = iter(range(1_000_000))
         self.nodes = tuple(Node(step, registry, index) for step in plan.steps)
         self.all_nodes = tuple(_every(self.nodes))
+        self.emits: dict[str, Node] = {}
+        """By the name of its hidden sink: each step that emits what it is given."""
+        for node in self.all_nodes:
+            if node.hidden is not None:
+                name = hidden_sink(plan.name, node.plan.id)
+                node.refers = msgspec.structs.replace(node.refers, sinks=(name,))
+                self.emits[name] = node
         self.headers = Headers(self.nodes)
         self._expressions: dict[str, Expression] = {}
         wanted: dict[str, None] = {}

@@ -62,13 +62,11 @@ class ChunkWork:
         self,
         order: RunOrder,
         hints: Hints,
-        announce: Callable[[list[RunOrder]], None],
         progress: Callable[[float], None],
     ) -> ChunkDone:
         """Work on one chunk. Raises nothing of the run's own; nothing stays staged where it failed."""
         assert order.chunk is not None, "a chunk's order says which one"  # noqa: S101
         began = time.perf_counter_ns()
-        announce([order])
         nothing = ChunkResult(order.run, order.fence, order.chunk.number)
         try:
             chain = self._chain(order.pipeline)
@@ -129,6 +127,8 @@ def _why_whole(chain: Chain) -> str:
     first = chain.nodes[0]
     if not first.reads or not hasattr(first.component, "cut"):
         return f"step `{first.plan.id}` does not read chunks"
+    if chain.emits:
+        return f"step `{next(iter(chain.emits.values())).plan.id}` emits a file of its own"
     for node in chain.all_nodes:
         if node.scope() is Scope.FILE:
             return f"step `{node.plan.id}` sees the whole file"

@@ -9,10 +9,18 @@ import sys
 
 from filemill.engine.failures import FAILS
 from filemill.model.errors import FilemillError, UsageError
+from filemill.pipeline_api import Pipeline
 from filemill.ports.describe import Answer, Answers, ExpressionQuestion, Question, StepQuestion
 from filemill.ports.step import StepSpec
 from filemill.records.expressions import Expression, ExpressionError
-from filemill.records.functions import Function, FunctionError, find, load, user_line
+from filemill.records.functions import (
+    Function,
+    FunctionError,
+    find,
+    find_object,
+    load,
+    user_line,
+)
 from filemill.routing.patterns import check_pattern
 
 
@@ -27,7 +35,24 @@ def answer(question: Question) -> Answers:
         expressions=tuple(map(_about_expression, question.expressions)),
         taggers=tuple(map(_about_tagger, question.taggers)),
         patterns=tuple(map(_about_pattern, question.patterns)),
+        pipelines=tuple(map(_about_pipeline, question.pipelines)),
     )
+
+
+def _about_pipeline(path: str) -> Answer:
+    try:
+        found = find_object(path, "pipeline")
+        if not isinstance(found, Pipeline):
+            return Answer(
+                path,
+                error=f"`{path}` is of type {type(found).__name__}, not a pipeline",
+                help="make it with `filemill.pipeline(...)`",
+            )
+        return Answer(path, written=found.written())
+    except FilemillError as error:
+        return Answer(path, error=error.message, help=error.help)
+    except FAILS as error:  # users' code
+        return _unexpected(path, error)
 
 
 def _about_pattern(pattern: str) -> Answer:

@@ -15,6 +15,7 @@ from filemill.engine.attempt import Attempt
 from filemill.engine.chain import Chain
 from filemill.engine.chunk_work import ChunkWork
 from filemill.engine.failures import FAILS, failure_of
+from filemill.engine.observing import Observer
 from filemill.engine.sending import Sinks
 from filemill.engine.tolerating import over_tolerance
 from filemill.model.errors import FailureKind, PermanentError
@@ -34,9 +35,16 @@ def _no_progress(allowed: float) -> None:
 class Executor:
     """Runs orders under one plan. Pipelines are compiled when their first order comes, and kept."""
 
-    def __init__(self, plan: Plan, registry: Registry, durable: Durable) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        registry: Registry,
+        durable: Durable,
+        observer: Observer | None = None,
+    ) -> None:
         self._plan = plan
         self._registry = registry
+        self._observer = observer
         self._chains: dict[str, Chain] = {}
         self._sinks = Sinks(plan, registry, durable)
         self.chunks = ChunkWork(plan, self._chain, self._sinks)
@@ -89,7 +97,13 @@ class Executor:
             chain = self._chain(pipeline)
             for _ in range(RESTARTS):
                 attempt = Attempt(
-                    self._plan, chain, orders, sinks=self._sinks, hints=hints, progress=progress
+                    self._plan,
+                    chain,
+                    orders,
+                    sinks=self._sinks,
+                    hints=hints,
+                    progress=progress,
+                    observer=self._observer,
                 )
                 try:
                     return self._finish(attempt, chain, began)
@@ -115,6 +129,8 @@ class Executor:
         chain = self._chains.get(pipeline)
         if chain is None:
             chain = self._chains[pipeline] = Chain(self._plan.pipeline(pipeline), self._registry)
+            for name, node in chain.emits.items():
+                self._sinks.add_hidden(name, node.hidden or {})
         return chain
 
     def _finish(self, attempt: Attempt, chain: Chain, began: int) -> dict[str, RunResult]:
@@ -132,6 +148,8 @@ class Executor:
                 attempt.sends.drop(order.run)
         attempt.sends.open(chain.sinks)
         outputs = attempt.sends.finish()
+        given = {name: node.refers.children or () for name, node in chain.emits.items()}
+        children = attempt.sends.emitted(outputs, given)
         took_ns = (time.perf_counter_ns() - began) // len(attempt.orders)
         # One row a run: the step's own lists are by step.
         steps = zip(
@@ -153,6 +171,7 @@ class Executor:
                 blank=book.blank,
                 took_ns=took_ns,
                 failure=failure,
+                children=() if failure else children.get(order.run, ()),
             )
         return results
 

@@ -15,6 +15,7 @@ from filemill.engine.chunks import ChunkDone, Cut
 from filemill.model.files import Facts, FileRef
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder, RunResult
+from filemill.model.trials import Trial, TrialOrder
 from filemill.ports.describe import Answers, Question
 from filemill.records.layout import Hints
 from filemill.routing.explaining import Explanation
@@ -70,6 +71,13 @@ class Explain(msgspec.Struct, frozen=True, tag="explain"):
 
     job: int
     file: FileRef
+
+
+class Try(msgspec.Struct, frozen=True, tag="try"):
+    """Server: take this file through its pipeline and tell what stands after each step."""
+
+    job: int
+    trial: TrialOrder
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -129,6 +137,13 @@ class Explained(msgspec.Struct, frozen=True, tag="explained"):
     explanation: Explanation
 
 
+class Tried(msgspec.Struct, frozen=True, tag="tried"):
+    """Worker: the answer to a Try."""
+
+    job: int
+    trial: Trial
+
+
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
     """Worker: it could not set up or read a frame; it exits next."""
 
@@ -136,8 +151,10 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     help: str = ""
 
 
-ToWorker = Setup | Inspect | Execute | CutUp | ExecuteChunk | Ask | Explain
-FromWorker = Ready | Inspected | Executed | CutDone | ChunkExecuted | Answered | Explained | Broken
+ToWorker = Setup | Inspect | Execute | CutUp | ExecuteChunk | Ask | Explain | Try
+FromWorker = (
+    Ready | Inspected | Executed | CutDone | ChunkExecuted | Answered | Explained | Tried | Broken
+)
 
 _ENCODER = msgspec.msgpack.Encoder()
 _TO_WORKER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToWorker)

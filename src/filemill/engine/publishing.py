@@ -2,9 +2,10 @@
 
 The order never changes, and each line is one step for a whole group of runs:
 
-1. (worker) every output of the run is written and synced under its sink's staging folder.
-2. STAGED: one ledger commit notes each publication with the inode of its staged file. A stale worker's
-   result fails its fence here and is never renamed.
+1. (worker) every output of the run is written and synced under its sink's staging folder, every child it emits in
+   `<data>/children`.
+2. STAGED: one ledger commit notes each publication with the inode of its staged file, and each child. A stale
+   worker's result fails its fence here and is never renamed. Children become files next (`adopting`).
 3. Rename, never replacing. A taken name is changed in the ledger first, then tried again.
 4. Sync the folders.
 5. DONE: one ledger commit.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from filemill.engine.adopting import Adoption
 from filemill.engine.policy import with_fingerprint
 from filemill.engine.revealing import Revealer, Staged
 from filemill.engine.trouble import Trouble
@@ -27,7 +29,7 @@ from filemill.model.errors import FailureKind
 from filemill.model.events import Emit, RunFailed, RunFinished
 from filemill.model.runs import RunResult
 from filemill.ports.clock import Clock
-from filemill.ports.ledger import Fail, Finish, Ledger, Stage
+from filemill.ports.ledger import Fail, Finish, Ledger
 from filemill.ports.sink import Sink
 
 GROUP = 512
@@ -44,9 +46,11 @@ class Publisher:
         clock: Clock,
         emit: Emit,
         trouble: Trouble,
+        adoption: Adoption,
         finished: Callable[[list[str]], None],
     ) -> None:
         self._ledger = ledger
+        self._adoption = adoption
         self._revealer = Revealer(ledger, sinks, clock, emit, trouble)
         self._clock = clock
         self._emit = emit
@@ -124,9 +128,11 @@ class Publisher:
         """STAGED commit; only those whose fence still holds go on."""
         fresh = [s for s in group if s.result is not None]
         at = self._clock.wall_ns()
-        stages = [Stage(s.result, at) for s in fresh if s.result is not None]
+        results = [s.result for s in fresh if s.result is not None]
+        stages = await self._adoption.stages(results, at)
         kept = await self._trouble.insist("ledger", lambda: self._ledger.stage(stages))
         stale = {id(s) for s, ok in zip(fresh, kept, strict=True) if not ok}
+        await self._adoption.take(results)
         return [s for s in group if id(s) not in stale]
 
     async def _finish(self, group: list[Staged]) -> None:
@@ -151,6 +157,7 @@ class Publisher:
                     took_ns=at - file.arrived_ns,
                     outputs=tuple((p.sink, p.records, p.name) for p in staged.publications),
                     bad=staged.result.bad_total if staged.result else 0,
+                    children=len(staged.result.children) if staged.result else 0,
                 )
             )
         self._finished(files)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from filemill.durable import Durable
+from filemill.engine.emitting import HIDDEN, Children, check_depth, children_folder
 from filemill.engine.failures import disk_fault
 from filemill.engine.headers import Header
 from filemill.model.errors import PermanentError
-from filemill.model.plan import Plan
-from filemill.model.runs import RunOrder, StagedOutput
+from filemill.model.plan import Plan, SinkPlan
+from filemill.model.runs import RunOrder, StagedChild, StagedOutput
 from filemill.ports.registry import Registry
 from filemill.ports.sink import SinkContext
 from filemill.records.batch import Batch
@@ -26,12 +28,25 @@ class Sinks:
         self._plan = plan
         self._registry = registry
         self._durable = durable
+        self._hidden: dict[str, SinkPlan] = {}
         self._built: dict[str, Any] = {}
+
+    def add_hidden(self, name: str, options: Mapping[str, Any]) -> None:
+        """The sink behind a step that emits: a folder sink that only ever stages, in the data directory."""
+        folder = os.fsdecode(children_folder(self._plan.data))
+        self._hidden[name] = SinkPlan(
+            name, "folder", {**options, "folder": folder, "mode": 0o600, "collision": "suffix"}
+        )
+
+    def children(self, orders: Sequence[RunOrder]) -> Children:
+        """An empty collection of these runs' children."""
+        return Children(children_folder(self._plan.data), self._durable, orders)
 
     def get(self, name: str) -> Any:
         """The sink of that name."""
         if name not in self._built:
-            plan = next((sink for sink in self._plan.sinks if sink.name == name), None)
+            plans = (*self._hidden.values(), *self._plan.sinks)
+            plan = next((sink for sink in plans if sink.name == name), None)
             if plan is None:
                 raise PermanentError(f"no sink `{name}`", help="name it under `sinks:`")
             component = self._registry.get("sinks", plan.kind)
@@ -61,6 +76,8 @@ class Sends:
         self._orders = orders
         self._hints = hints
         self._at = at
+        self.children = sinks.children(orders)
+        """Files that steps emit beside, or through, their sinks."""
         self._stagers: dict[str, Any] = {}
         self._waiting: dict[str, list[tuple[str, Batch]]] = {}
         self._sent_files: set[tuple[str, str]] = set()
@@ -100,9 +117,10 @@ class Sends:
         """Forget one run, which failed."""
         for stager in self._stagers.values():
             stager.drop(run)
+        self.children.drop(run)
 
     def finish(self) -> dict[str, list[StagedOutput]]:
-        """Finish all stagers; each run's outputs of all sinks."""
+        """Finish all stagers; each run's outputs of all sinks, those of hidden ones among them."""
         outputs: dict[str, list[StagedOutput]] = {}
         for sink, stager in self._stagers.items():
             with self._staging(sink):
@@ -115,10 +133,21 @@ class Sends:
         for stager in self._stagers.values():
             stager.release()
 
+    def emitted(
+        self, outputs: dict[str, list[StagedOutput]], tags: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, tuple[StagedChild, ...]]:
+        """Each run's children, synced; what hidden sinks staged is taken out of `outputs`.
+
+        `tags` are those that the step of each hidden sink gives its children.
+        """
+        self.children.take(outputs, tags)
+        return self.children.finish()
+
     def abort(self) -> None:
         """Remove everything staged."""
         for stager in self._stagers.values():
             stager.abort()
+        self.children.abort()
 
     def open(self, sinks: Sequence[str]) -> None:
         """Open these sinks' stagers even if nothing will be sent (`empty: write`)."""
@@ -140,6 +169,9 @@ class Sends:
     def _stager(self, sink: str) -> Any:
         stager = self._stagers.get(sink)
         if stager is None:
+            if sink.startswith(HIDDEN):
+                for order in self._orders:
+                    check_depth(order)
             headers = self._hints.headers.get(sink, {})
             stager = self._sinks.get(sink).stager(self._orders, headers)
             self._stagers[sink] = stager
@@ -147,7 +179,7 @@ class Sends:
 
     @contextmanager
     def _staging(self, sink: str) -> Iterator[None]:
-        self._at(f"stage:{sink}")
+        self._at(sink.rpartition("/")[2] if sink.startswith(HIDDEN) else f"stage:{sink}")
         try:
             yield
         except OSError as error:

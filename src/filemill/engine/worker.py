@@ -28,6 +28,7 @@ from filemill.engine.garbage import collect_seldom
 from filemill.engine.processes import end_strays
 from filemill.engine.spawning import BROKEN
 from filemill.engine.surroundings import Surroundings, flush_by_line, out_of_reach
+from filemill.engine.trying import try_file
 from filemill.engine.work import empty, work_folder
 from filemill.model.errors import FilemillError
 from filemill.model.plan import Plan
@@ -87,9 +88,8 @@ class Worker:
                 facts = tuple(self.inspector.inspect(files))
                 self._clean()
                 return frames.Inspected(job, facts, resident_bytes(), self.surroundings.spent)
-            case frames.Explain(job, file):
-                assert self.plan is not None, "Setup comes first"  # noqa: S101
-                return frames.Explained(job, explain(file, self.plan))
+            case frames.Explain() | frames.Try():
+                return self._look(message)
             case frames.CutUp() | frames.ExecuteChunk():
                 return self._in_chunks(message)
             case frames.Execute(job, orders):
@@ -122,20 +122,30 @@ class Worker:
         self.surroundings.restore()
         empty(self.work)
 
+    def _look(self, message: frames.Explain | frames.Try) -> frames.FromWorker:
+        """Answer what would become of one file."""
+        assert self.plan is not None, "Setup comes first"  # noqa: S101
+        if isinstance(message, frames.Explain):
+            return frames.Explained(message.job, explain(message.file, self.plan))
+
+        def progress(step: int, allowed: float) -> None:
+            # The step's number stands in the job's place: should this process die, it tells where.
+            self.page.announce(step, [])
+            self.page.progress(allowed)
+
+        return frames.Tried(
+            message.job, try_file(message.trial, self.plan, self.registry, progress)
+        )
+
     def _in_chunks(self, message: frames.CutUp | frames.ExecuteChunk) -> frames.FromWorker:
         assert self.executor is not None, "Setup comes first"  # noqa: S101
         job, work = message.job, self.executor.chunks
+        self._begin(job, [message.order])
         if isinstance(message, frames.CutUp):
-            self._begin(job, [message.order])
             cut = work.cut(message.order)
             self._clean()
             return frames.CutDone(job, cut)
-        done = work.execute(
-            message.order,
-            message.hints,
-            lambda some: self._begin(job, some),
-            self.page.progress,
-        )
+        done = work.execute(message.order, message.hints, self.page.progress)
         self._clean()
         return frames.ChunkExecuted(job, done, resident_bytes(), self.surroundings.spent)
 

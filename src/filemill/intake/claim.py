@@ -180,6 +180,7 @@ class Claimer:
             source=claim.source,
             arrived_ns=claim.claimed_ns,
             tags=claim.tags,
+            depth=claim.depth,
         )
 
     async def insist(self, commit: Callable[[], Awaitable[T]]) -> T:

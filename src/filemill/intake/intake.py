@@ -358,7 +358,12 @@ class Intake:
         reasons: dict[str, str] = {}
         for ref in refs:
             settings = self._sources.get(ref.source)
-            if settings is not None and (why := refusal(settings, ref.relative, ref.size)):
+            # A source's limits are about what it takes, not about what a step makes of that.
+            if (
+                settings is not None
+                and not ref.depth
+                and (why := refusal(settings, ref.relative, ref.size))
+            ):
                 reasons[ref.file] = why
         await self._claimer.reject(reasons.items())
         for ref in refs:

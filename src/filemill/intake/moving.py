@@ -210,9 +210,13 @@ class Mover:
 
     def _copy(self, taking: Taking, folders: Folders) -> None:
         claim = taking.claim
-        if not self._pour(folders.path(taking.root, claim.relative), claim):
-            self._content.delete([claim.content])
-            taking.end = End.CHANGED
+        try:
+            if not self._pour(folders.path(taking.root, claim.relative), claim):
+                taking.end = End.CHANGED
+        except OSError as error:
+            fail(taking, error)
+        if taking.end is not None and self._content.exists(claim.content):
+            self._undo(taking, folders, taking.end)
 
     def _pour(self, path: bytes, claim: Claim) -> bool:
         """Copy into content; False when the file is not, or did not stay, the noted version."""
@@ -235,7 +239,7 @@ class Mover:
             if taking.way in now_at:
                 self.put_back(now_at[taking.way], taking.root, claim.relative, folders)
             if taking.way is not Way.ADOPT:
-                self._content.delete([claim.content])
+                self._content.delete([claim.content], durable=True)
         except OSError as error:
             taking.end, taking.error = End.STUCK, error
         taking.held_at = b""

@@ -5,8 +5,12 @@
 | the file is held aside             | put back, copy removed, row deleted: the scan finds it           |
 | its very inode is in content       | synced and ingested, if it is still the noted version and closed |
 | ... but changed or still written   | put back, row deleted: it settles again                          |
-| a copy is in content               | copy removed, row deleted: the original is where it was          |
+| a copy is in content               | copy removed, row deleted: the original is where it was (held    |
+|                                    | aside, a power cut may have undone that)                         |
 | nothing is in content              | row deleted; `FileVanished` when it is in no other place either  |
+| it is the child of another file    | moved in from where it is staged, synced and ingested            |
+
+What is removed is durably gone before its row is: a content without a row is somebody's only copy, for all we know.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from filemill.intake.moving import CLAIMED_FOLDER, Mover, claimed_name
 from filemill.intake.reporting import Reporter
 from filemill.intake.settle import Lease
 from filemill.model.errors import SystemFault
-from filemill.model.files import Claim
+from filemill.model.files import Claim, Identity
 from filemill.ports.content import Content
 from filemill.ports.ledger import Ledger, Recovered
 
@@ -70,10 +74,11 @@ class Recovery:
         """
         found: list[tuple[Found, OSError | None]] = []
         left: set[bytes] = set()
+        removed: list[str] = []
         with Folders() as folders:
             for claim in claims:
                 try:
-                    found.append((self._place(claim, folders, left), None))
+                    found.append((self._place(claim, folders, left, removed), None))
                 except OSError as error:
                     found.append((Found.STUCK, error))
             whole = [
@@ -83,46 +88,78 @@ class Recovery:
             ]
             if whole:
                 self._content.sync(whole, left)
+            self._content.delete(removed, durable=True)
         return found
 
     def release_held(self, roots: Collection[bytes], known: dict[bytes, bool | None]) -> int:
-        """Remove held-aside originals whose content the ledger has; answers how many it does not know."""
+        """Remove held-aside originals whose copy was acknowledged; answers how many the ledger does not know.
+
+        What became of the copy since (`known` may say that its bytes are not needed any more) makes no difference.
+        """
         unknown = 0
         for root in roots:
             for name in held_names(root):
-                if known.get(name):
+                if name not in known:
+                    continue
+                if known[name] is not None:
                     self._durable.unlink(root + b"/" + CLAIMED_FOLDER + b"/" + name)
                 else:
                     unknown += 1
         return unknown
 
-    def _place(self, claim: Claim, folders: Folders, left: set[bytes]) -> Found:
+    def _place(self, claim: Claim, folders: Folders, left: set[bytes], removed: list[str]) -> Found:
+        if claim.parent is not None:
+            return self._place_child(claim, left)
         root = claim.path[: -len(claim.relative) - 1]
         held = CLAIMED_FOLDER + b"/" + claimed_name(claim.content)
         if os.path.lexists(root + b"/" + held):
             self._mover.put_back(folders.path(root, held), root, claim.relative, folders)
             self._content.delete([claim.content])
+            removed.append(claim.content)
             return Found.BACK
         if not self._content.exists(claim.content):
-            return Found.BACK if os.path.lexists(claim.path) else Found.GONE
-        if claim.how == "copy":
-            # Whether the original stayed the same while it was copied is not known any more.
-            self._content.delete([claim.content])
             return Found.BACK if os.path.lexists(claim.path) else Found.GONE
         path = self._content.path(claim.content)
         descriptor = os.open(path, FILE)
         try:
-            whole = identity_of(os.fstat(descriptor)) == claim.identity
+            version = identity_of(os.fstat(descriptor))
             busy = lease_of(descriptor) is Lease.BUSY
         finally:
             os.close(descriptor)
-        if whole and not busy:
+        adopted = version.is_version(claim.identity)
+        if claim.how == "copy" or (not adopted and _is_copy(version, claim)):
+            # Whether the original stayed the same while it was copied is not known any more.
+            self._content.delete([claim.content])
+            removed.append(claim.content)
+            return Found.BACK if os.path.lexists(claim.path) else Found.GONE
+        if adopted and not busy:
             source_folder = os.path.dirname(claim.path)
             if os.path.isdir(source_folder):
                 left.add(source_folder)
             return Found.WHOLE
         self._mover.put_back(path, root, claim.relative, folders)
         return Found.BACK
+
+    def _place_child(self, claim: Claim, left: set[bytes]) -> Found:
+        """A child was synced before its row was written and nobody else writes it: it is in one of two places."""
+        if not self._content.exists(claim.content):
+            try:
+                self._content.adopt(claim.path, claim.content)
+            except FileNotFoundError:
+                return Found.GONE
+        left.add(os.path.dirname(claim.path))
+        return Found.WHOLE
+
+
+def _is_copy(version: Identity, claim: Claim) -> bool:
+    """Say whether content has a copy, not the file that was renamed in and then written to by somebody."""
+    if version.inode != claim.identity.inode:
+        return True
+    try:
+        # Inodes of two file systems may have one number by chance.
+        return identity_of(os.lstat(claim.path)).is_version(claim.identity)
+    except OSError:
+        return False
 
 
 async def recover(
@@ -143,7 +180,13 @@ async def recover(
     claims = recovered.claiming
     try:
         found = await run(recovery.settle_claims, claims)
-        held = [name for root in roots for name in await run(held_names, root)]
+        # Those of claims that are stuck are their files, not what is left of them.
+        stuck = {
+            claimed_name(c.content)
+            for c, (where, _) in zip(claims, found, strict=True)
+            if where is Found.STUCK
+        }
+        held = [name for root in roots for name in await run(held_names, root) if name not in stuck]
     except OSError as error:
         raise SystemFault(
             f"recovery failed: {error}", help="free or repair the disk, then start again"
@@ -154,13 +197,13 @@ async def recover(
         await ledger.ingest([claim.file for claim in whole], claimer.now())
     if back := [claim.file for claim, (where, _) in pairs if where in {Found.BACK, Found.GONE}]:
         await ledger.abandon(back)
-    for claim, (where, stuck) in pairs:
+    for claim, (where, why) in pairs:
         if where is Found.WHOLE:
             reporter.ingested(claim)
         elif where is Found.GONE:
             reporter.vanished(claim.source, claim.relative)
-        elif stuck is not None:
-            reporter.trouble(stuck)
+        elif why is not None:
+            reporter.trouble(why)
     if held:
         names = [name.decode("ascii", "replace").replace(".", "/", 1) for name in held]
         known = dict(zip(held, await ledger.known_content(names), strict=True))

@@ -38,6 +38,7 @@ class Reporter:
                 source=claim.source,
                 relative=claim.relative,
                 size=claim.identity.size,
+                parent=claim.parent or "",
             )
         )
 

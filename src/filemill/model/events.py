@@ -50,6 +50,8 @@ class FileIngested(Event, frozen=True):
     source: str
     relative: bytes
     size: int
+    parent: str = ""
+    """The file that it was emitted from, if it was."""
 
 
 class FileVanished(Event, frozen=True):
@@ -124,6 +126,8 @@ class RunFinished(Event, frozen=True):
     """From arrival to done."""
     outputs: tuple[tuple[str, int, bytes], ...]
     bad: int = 0
+    children: int = 0
+    """Files it emitted."""
 
 
 class RunFailed(Event, frozen=True):

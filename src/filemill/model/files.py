@@ -13,6 +13,13 @@ class Identity(msgspec.Struct, frozen=True):
     size: int
     mtime_ns: int
 
+    def is_version(self, other: Identity) -> bool:
+        """Say whether both are the same version of one file, whatever number its device had.
+
+        Device numbers are given anew at each start of the machine: what the ledger noted before may name another.
+        """
+        return (self.inode, self.size, self.mtime_ns) == (other.inode, other.size, other.mtime_ns)
+
 
 class Claim(msgspec.Struct, frozen=True):
     """A settled file about to be taken into content."""
@@ -35,6 +42,9 @@ class Claim(msgspec.Struct, frozen=True):
     """`rename` moves the inode into content, `copy` leaves the original in place."""
     priority: int = 0
     parent: str | None = None
+    """The file that it was emitted from, if it was."""
+    depth: int = 0
+    """How many files it was emitted through."""
     after: str = "archive"
     """`archive`, `delete` or `keep`: what becomes of the bytes when every run is done."""
     again: bool = False
@@ -57,11 +67,21 @@ class FileRef(msgspec.Struct, frozen=True):
     """sha256, hex; empty until inspected."""
     media: str = ""
     """Media type by content, such as `text/csv`; empty until inspected."""
+    depth: int = 0
+    """How many files it was emitted through: 0 for one that a source took."""
+    changed: bool = False
+    """True once a step put another file in its place: digest, media and id are those of what arrived."""
 
     @property
     def name(self) -> bytes:
         """The last part of its path below the source."""
         return self.relative.rsplit(b"/", 1)[-1]
+
+    def replaced(self, path: bytes, size: int, name: bytes | None = None) -> FileRef:
+        """The same file with these bytes in place of its own, under another `name` in the same folder if given."""
+        folder, slash, own = self.relative.rpartition(b"/")
+        relative = folder + slash + (own if name is None else name)
+        return msgspec.structs.replace(self, path=path, relative=relative, size=size, changed=True)
 
 
 class TagHit(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from filemill.model.errors import FailureKind
-from filemill.model.files import FileRef
+from filemill.model.files import FileRef, Identity
 
 
 class ChunkRange(msgspec.Struct, frozen=True):
@@ -88,6 +88,24 @@ class StagedOutput(msgspec.Struct, frozen=True):
     """Of a chunk's part: what stands before the first part of the output; not among the part's bytes."""
 
 
+MAX_DEPTH = 8
+"""A child of a child... at most so deep: whatever emits in a circle ends there."""
+
+
+class StagedChild(msgspec.Struct, frozen=True):
+    """One file that a run emits, written and synced in `<data>/children`, not yet a file of its own."""
+
+    file: str
+    """Its id: H(run, what the run calls it), the same for every attempt, so that it becomes a file once."""
+    staged: bytes
+    """Absolute path of its bytes."""
+    relative: bytes
+    """Its parent's path below the source, `/`, and its own name."""
+    identity: Identity
+    tags: tuple[str, ...] = ()
+    """Tags that its step gives it, beside those that its source gave the file it comes of."""
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Why a run did not finish, for the engine (`kind`) and for a person (the rest)."""
 
@@ -128,6 +146,8 @@ class RunResult(msgspec.Struct, frozen=True):
     """A person's message when a step asked to hold the run."""
     chunks: int = 0
     """How many chunks the file was worked on in; 0: as a whole."""
+    children: tuple[StagedChild, ...] = ()
+    """Files it emits; they count with the outputs, as all of it or nothing."""
 
 
 class ChunkResult(msgspec.Struct, frozen=True):

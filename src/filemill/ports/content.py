@@ -54,8 +54,14 @@ class Content(Protocol):
         """Write small bytes (a dead letter's step input), visible only when whole."""
         ...
 
-    def delete(self, references: Sequence[str]) -> None:
-        """Remove them; those that are gone already are no error."""
+    def delete(self, references: Sequence[str], *, durable: bool = False) -> None:
+        """Remove them; those that are gone already are no error. With `durable` no power cut brings them back.
+
+        Durable is what must be gone before its row is: bytes that no row names are never taken for garbage.
+
+        Raises:
+            OSError: some may still be there, or come back.
+        """
         ...
 
     def references(self) -> Sequence[str]:

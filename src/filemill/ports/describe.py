@@ -44,6 +44,8 @@ class Question(msgspec.Struct, frozen=True):
     """As a plan's `worker_environment`: users' modules see at import what they will see at work."""
     secrets: tuple[str, ...] = ()
     """As a plan's `secrets`."""
+    pipelines: tuple[str, ...] = ()
+    """Dotted paths of pipelines written in Python."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -61,15 +63,18 @@ class Answer(msgspec.Struct, frozen=True):
     """With an expression: the columns it names."""
     options: dict[str, Any] | None = None
     """With a step: its options, converted to the types its signature asks for."""
+    written: list[Any] | None = None
+    """With a pipeline: the tree it is written down as; see `pipeline_api.Written`."""
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """Answers by kind, in the order asked; a tagger's key is its path, a pattern's its text."""
+    """Answers by kind, in the order asked; a tagger's or pipeline's key is its path, a pattern's its text."""
 
     steps: tuple[Answer, ...] = ()
     expressions: tuple[Answer, ...] = ()
     taggers: tuple[Answer, ...] = ()
     patterns: tuple[Answer, ...] = ()
+    pipelines: tuple[Answer, ...] = ()
 
 
 Describe = Callable[[Question], Answers]

@@ -84,6 +84,8 @@ class Stage(msgspec.Struct, frozen=True):
 
     result: RunResult
     at_ns: int
+    contents: tuple[str, ...] = ()
+    """The content reference that the bytes of each of the result's children will have."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -162,6 +164,10 @@ class Ledger(Protocol):
         """CLAIMING -> INGESTED: acknowledged. Called only when content is synced."""
         ...
 
+    async def claims(self, files: Sequence[str]) -> list[Claim]:
+        """The claims of those of `files` that are in CLAIMING, in the order asked."""
+        ...
+
     async def abandon(self, files: Sequence[str]) -> list[bool]:
         """Delete rows in CLAIMING whose file vanished or changed; nothing was acknowledged."""
         ...
@@ -197,7 +203,12 @@ class Ledger(Protocol):
         ...
 
     async def stage(self, stages: Sequence[Stage]) -> list[bool]:
-        """RUNNING -> PUBLISHING under the same fence: publications, attempt and bad records recorded."""
+        """RUNNING -> PUBLISHING under the same fence: publications, attempt and bad records recorded.
+
+        In the same transaction each child of the result becomes a row in CLAIMING (`how` is `rename`, its path where
+        it is staged), unless its id is known already. It has its parent's source and priority, the tags that the source
+        gave to the first of its forebears, then its own; `after` is `archive` if its parent's is, else `delete`.
+        """
         ...
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> list[bool]:

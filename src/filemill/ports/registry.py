@@ -22,8 +22,8 @@ PLANNED = {
     },
     "steps": dict.fromkeys(
         (
-            "read_json read_parquet read_excel read_xml decompress unpack transcode check parse_json map "
-            "redact dedupe hold emit strip_gps resize split merge enrich encrypt hash http sql script"
+            "read_json read_parquet read_excel read_xml check parse_json map "
+            "redact dedupe hold strip_gps resize split merge enrich encrypt hash http sql script"
         ).split(),
         "standard",
     ),

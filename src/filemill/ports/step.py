@@ -96,6 +96,8 @@ class Uses(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     """Record tags it makes."""
     sinks: tuple[str, ...] = ()
+    children: tuple[str, ...] | None = None
+    """Tags it gives the files it emits; None: it emits none."""
     selects: tuple[str, ...] | None = None
     """The only columns records have after it, in order; None: those before, then what its expressions give."""
 
@@ -179,6 +181,21 @@ class StepContext(Protocol):
         """Hand a run's whole file to sinks."""
         ...
 
+    def emit(self, order: int, path: bytes, key: bytes, name: bytes, tags: Sequence[str]) -> None:
+        """Emit the file at `path`, which is in the step's work folder and goes from there, as a child.
+
+        `order` indexes the orders; `key` tells the run's children apart, the same in every attempt; `name` is the
+        child's path below its parent's: parts that are neither empty nor `..`.
+
+        Raises:
+            PermanentError: the file is itself a child too deep to have children.
+        """
+        ...
+
+    def emit_through(self) -> Sequence[str]:
+        """The hidden sink behind this step, for `send` and `send_file`: what it is sent becomes a child."""
+        ...
+
 
 class Step(Protocol):
     """A component: constructed once per batch of runs with a context, then called in order.
@@ -215,6 +232,20 @@ class Cuts(Reader, Protocol):
         """Where the chunks of the context's only order end, the file's size last; its layout is noted.
 
         A cut may be a guess, if `read` raises `Drifted` where the records do not bear it out.
+        """
+        ...
+
+
+@runtime_checkable
+class FileStep(Step, Protocol):
+    """File -> file: a step whose `grain` is `FILE`."""
+
+    grain: ClassVar[Grain]
+
+    def change(self, number: int, folder: str) -> RunOrder:
+        """The order of this number with the file that the step made of it, in its own work folder `folder`.
+
+        The given file is never changed; one that is left as it is is answered by the order itself.
         """
         ...
 

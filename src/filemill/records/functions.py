@@ -162,24 +162,38 @@ def find(path: str) -> Callable[..., Any]:
     Raises:
         FunctionError: it cannot be imported or is not there, with a did-you-mean.
     """
-    module_name, _, attribute = path.rpartition(".")
-    if not module_name:
-        raise FunctionError(f"`{path}` is no dotted path", help="write module.function")
-    owner = _import(module_name, path)
-    found = getattr(owner, attribute, None)
-    if found is None:
-        near = difflib.get_close_matches(attribute, _callables(owner), 1)
-        raise FunctionError(
-            f"`{module_name}` has no function `{attribute}`",
-            help=f"did you mean `{module_name}.{near[0]}`?"
-            if near
-            else _offers(owner, module_name),
-        )
+    found = find_object(path, "step")
     if not callable(found) or inspect.isclass(found):
         raise FunctionError(
             f"`{path}` is {_article(found)}, not a function", help="a step is a `def`"
         )
     return typing.cast("Callable[..., Any]", found)
+
+
+def find_object(path: str, what: str) -> Any:
+    """What stands at a dotted path; `what` (`step`, `pipeline`) is for the messages.
+
+    Raises:
+        FunctionError: it cannot be imported or is not there, with a did-you-mean.
+    """
+    module_name, _, attribute = path.rpartition(".")
+    if not module_name:
+        raise FunctionError(f"`{path}` is no dotted path", help="write module.function")
+    owner = _import(module_name, path, what)
+    found = getattr(owner, attribute, None)
+    if found is None:
+        function = what == "step"
+        known = _callables(owner) if function else [n for n in vars(owner) if n[:1] != "_"]
+        near = difflib.get_close_matches(attribute, known, 1)
+        raise FunctionError(
+            f"`{module_name}` has no {'function' if function else what} `{attribute}`",
+            help=f"did you mean `{module_name}.{near[0]}`?"
+            if near
+            else _offers(owner, module_name)
+            if function
+            else f"is it made at the top of `{module_name}`?",
+        )
+    return found
 
 
 def _article(thing: Any) -> str:
@@ -207,14 +221,14 @@ ON_IMPORT: list[Callable[[], None]] = []
 """Called when a module of users was imported for the first time: what it set then is there to stay."""
 
 
-def _import(module: str, path: str) -> types.ModuleType:
+def _import(module: str, path: str, what: str) -> types.ModuleType:
     known = module in sys.modules
     try:
         imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(error.name + ".")):
             raise FunctionError(
-                f"no step `{path}`: there is no module `{error.name}`",
+                f"no {what} `{path}`: there is no module `{error.name}`",
                 help=f"a dotted path is looked up beside the main config file first: is {error.name}.py there?",
             ) from error
         raise FunctionError(

@@ -85,6 +85,7 @@ class Inspector:
             source.name: tuple(pattern for pattern in source.tags if "{dir}" in pattern)
             for source in plan.sources
         }
+        self._source_tags = {source.name: frozenset(source.tags) for source in plan.sources}
         self._wants_content = any(rule.content for rule in self._rules)
         self._wants_file = any(rule.tagger for rule in self._rules)
 
@@ -180,7 +181,7 @@ class Inspector:
         file = seen.file
         hits: dict[str, TagHit] = {}
         for tag in file.tags:
-            hits.setdefault(tag, TagHit(tag, SOURCE, self.source_why(file.source, tag)))
+            hits.setdefault(tag, TagHit(tag, SOURCE, self._given_why(file, tag)))
         if seen.error:
             return Facts(file.file, tags=tuple(hits.values()), error=seen.error)
         for judged in seen.hits:
@@ -200,6 +201,14 @@ class Inspector:
             tags=tuple(hits.values()),
             attributes=attributes,
         )
+
+    def _given_why(self, file: FileRef, tag: str) -> str:
+        """Why a tag was there before any rule was asked: its source's, or of the step that emitted the file."""
+        why = self.source_why(file.source, tag)
+        own = self._source_tags.get(file.source)
+        if not file.depth or own is None or tag in own or why.endswith("(dir)"):
+            return why
+        return "the step that emitted it"
 
     def source_why(self, source: str, tag: str) -> str:
         """Why a source gave a tag: `source partners (dir)` when the tag names the folder."""

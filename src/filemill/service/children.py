@@ -28,7 +28,8 @@ def describe(question: Question) -> Answers:
     Raises:
         SystemFault: the child died or took over a minute; its output is the help.
     """
-    if not (question.steps or question.expressions or question.taggers or question.patterns):
+    asks = (question.steps, question.expressions, question.taggers, question.patterns)
+    if not any(asks) and not question.pipelines:
         return Answers()
     with tempfile.TemporaryDirectory(prefix="filemill-") as folder:
         environment = environment_for(os.environ, question.environment, question.secrets)
@@ -58,6 +59,8 @@ def _converse(
     # As below a data directory: the child's scratch folder is made beside the folder of pages.
     pages = os.path.join(folder, "workers")
     os.mkdir(pages)
+    # Asking leaves no trace, not even the compiled form of a module it imports.
+    environment = {**environment, "PYTHONDONTWRITEBYTECODE": "1"}
     spawned = spawn(os.fsencode(os.path.join(pages, "1.page")), root, environment)
     spawned.connection.settimeout(TIMEOUT)
     reply: frames.FromWorker | None = None

@@ -8,7 +8,7 @@ import msgspec
 
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
-from filemill.intake.limits import source_tags
+from filemill.intake.limits import refusal, source_tags
 from filemill.model.errors import UsageError
 from filemill.model.files import FileRef
 from filemill.model.plan import Plan
@@ -21,12 +21,19 @@ from filemill.service.children import explain as ask
 from filemill.telemetry.wording import printable
 
 
-def explain_path(path: bytes, plan: Plan, registry: Registry) -> Explanation:
+class Arrival(msgspec.Struct, frozen=True):
+    """A file as it would come in now."""
+
+    file: FileRef
+    refused: str = ""
+    """Why its source would reject it by name or size; empty when it would not."""
+
+
+def arrival_of(path: bytes, plan: Plan, registry: Registry) -> Arrival:
     """As if the file at `path` arrived now: with the tags of the source whose folder holds it, else `from:cli`.
 
     Raises:
         UsageError: it is no file.
-        SystemFault: the worker child that looks at it failed.
     """
     real = os.path.realpath(path)
     try:
@@ -64,29 +71,53 @@ def explain_path(path: bytes, plan: Plan, registry: Registry) -> Explanation:
         arrived_ns=clock.wall_ns(),
         tags=source_tags(settings, relative),
     )
-    return ask(file, plan)
+    return Arrival(file, refusal(settings, relative, seen.st_size))
 
 
-def explain_known(history: FileHistory, plan: Plan) -> Explanation:
+def arrival_again(history: FileHistory, plan: Plan) -> Arrival:
     """As if a file that came before arrived again, from its kept content, with the tags its source gave it then.
 
     Raises:
         UsageError: its content is no longer kept.
-        SystemFault: the worker child that looks at it failed.
     """
     content = LocalContent(
         os.path.join(os.fsencode(plan.data), b"content"), Durable(Failpoints("reader"))
     )
     if not content.exists(history.content):
-        raise UsageError(f"the content of {history.summary.file} is no longer kept")
+        raise UsageError(
+            f"the content of {history.summary.file} is no longer kept",
+            help="name the file itself, if you have it elsewhere",
+        )
     summary = history.summary
-    file = FileRef(
-        file=summary.file,
-        path=content.path(history.content),
-        relative=summary.relative,
-        size=summary.size,
-        source=summary.source,
-        arrived_ns=summary.arrived_ns,
-        tags=tuple(hit.tag for hit in history.tags if hit.rule == "source"),
+    return Arrival(
+        FileRef(
+            file=summary.file,
+            path=content.path(history.content),
+            relative=summary.relative,
+            size=summary.size,
+            source=summary.source,
+            arrived_ns=summary.arrived_ns,
+            tags=tuple(hit.tag for hit in history.tags if hit.rule == "source"),
+        )
     )
+
+
+def explain_path(path: bytes, plan: Plan, registry: Registry) -> Explanation:
+    """How the file at `path` would be tagged and routed if it arrived now.
+
+    Raises:
+        UsageError: it is no file.
+        SystemFault: the worker child that looks at it failed.
+    """
+    return ask(arrival_of(path, plan, registry).file, plan)
+
+
+def explain_known(history: FileHistory, plan: Plan) -> Explanation:
+    """How a file that came before would be tagged and routed if it arrived again.
+
+    Raises:
+        UsageError: its content is no longer kept.
+        SystemFault: the worker child that looks at it failed.
+    """
+    file = arrival_again(history, plan).file
     return msgspec.structs.replace(ask(file, plan), file=file)

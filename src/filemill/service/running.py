@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -96,6 +96,7 @@ async def once(
             if taken.done():
                 outcome = taken.result()
                 await _first(stop.drain.wait(), server.failed(), server.rest())
+                outcome = _with_children(outcome, server.children)
             else:
                 taken.cancel()
                 outcome = Outcome(())
@@ -118,6 +119,15 @@ async def _take(server: Server, paths: Sequence[bytes], *, again: bool) -> Outco
     taken = await server.intake.take(paths, again=again)
     known = tuple(path for path, file in zip(paths, taken, strict=True) if file is None)
     return Outcome(tuple(file for file in taken if file is not None), known)
+
+
+def _with_children(outcome: Outcome, children: Mapping[str, str]) -> Outcome:
+    """The outcome with the files that its own were taken apart into: they are asked for with them."""
+    files = dict.fromkeys(outcome.files)
+    for child, parent in children.items():
+        if parent in files:
+            files[child] = None
+    return msgspec.structs.replace(outcome, files=tuple(files))
 
 
 async def _first(*waits: Awaitable[Any]) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
+from filemill.engine.adopting import Adoption, sweep_children
 from filemill.engine.announcing import announced_before
 from filemill.engine.dispatching import Dispatcher
 from filemill.engine.garbage import collect_seldom
@@ -24,6 +25,7 @@ from filemill.engine.inspecting import InspectionDesk
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
+from filemill.engine.scratch import sweep_work_folders
 from filemill.engine.supervisor import Limits, WorkerPool
 from filemill.engine.trouble import Trouble
 from filemill.intake.dispose import dispose
@@ -81,6 +83,8 @@ class Server:
         self._disposer: asyncio.Task[None] | None = None
         self.ingested: dict[str, None] = {}
         """Files acknowledged since the start, the rejected too; only without watching (a one-shot run counts them)."""
+        self.children: dict[str, str] = {}
+        """Of these, the ones that were emitted, each with its parent, which stands before it."""
         self._keep_ingested = False
 
     async def start(self, *, watch: bool = True) -> None:
@@ -106,7 +110,7 @@ class Server:
         self._keep_ingested = not watch
         self._fatal = asyncio.get_running_loop().create_future()
         data = self.plan.data
-        os.makedirs(data, 0o700, exist_ok=True)
+        self._durable.make_directory(os.fsencode(data), 0o700)
         lock = InstanceLock(data)
         lock.acquire()
         self._closing.callback(lock.release)
@@ -118,6 +122,7 @@ class Server:
             self._revision.digest, self._revision.text, self._clock.wall_ns()
         )
         self.plan = msgspec.structs.replace(self.plan, revision=number)
+        await asyncio.to_thread(sweep_work_folders, data)
         self._build()
         left = await self._start_pool()
         recovered = await self._recover(left)
@@ -213,6 +218,15 @@ class Server:
             clock=clock,
             emit=emit,
             trouble=self.trouble,
+            adoption=Adoption(
+                ledger=self.ledger,
+                content=self.content,
+                durable=self._durable,
+                clock=clock,
+                emit=self._say,
+                trouble=self.trouble,
+                ingested=self._on_ingested,
+            ),
             finished=self._finished,
         )
         self.dispatcher = Dispatcher(
@@ -292,6 +306,8 @@ class Server:
         }
         for publication in left.publishing:
             staged[publication.run].publications.append(publication)
+        unclaimed = {claim.path for claim in left.claiming if claim.parent is not None}
+        await asyncio.to_thread(sweep_children, self.plan.data, unclaimed, self._durable)
         known = frozenset((*(p.staged for p in left.publishing), *left.kept_staged))
         for sink in self.sinks.values():
             await asyncio.to_thread(sink.sweep, known)
@@ -316,6 +332,8 @@ class Server:
         """Intake's events; a rejected file is acknowledged as well, and only they tell of it."""
         if self._keep_ingested and isinstance(event, FileIngested):
             self.ingested[event.file] = None
+            if event.parent:
+                self.children[event.file] = event.parent
         self._emit(event)
 
     def _sighted(self, sightings: list[Sighting]) -> None:

@@ -164,7 +164,8 @@ class StagedFile:
             if count == 0:
                 break
             self._size += count
-        self._known_digest = order.file.digest or _sha256(self._descriptor)
+        known = "" if order.file.changed else order.file.digest
+        self._known_digest = known or _sha256(self._descriptor)
         return self._size
 
     def close(self, durable: Durable, collision: str, mode: int | None) -> StagedOutput:

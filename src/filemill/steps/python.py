@@ -99,15 +99,8 @@ class PythonStep:
                 f"`{self.function.path}` returned {type(made).__name__}, not a path or None",
                 help="return the path of the file it made, or None to leave the file as it is",
             )
-        path = os.fsencode(made)
-        folder_of, _, _ = order.file.relative.rpartition(b"/")
-        name_of = os.path.basename(path)
-        changed = msgspec.structs.replace(
-            order.file,
-            path=os.path.abspath(path),
-            relative=folder_of + b"/" + name_of if folder_of else name_of,
-            size=os.stat(path).st_size,
-        )
+        path = os.path.abspath(os.fsencode(made))
+        changed = order.file.replaced(path, os.stat(path).st_size, os.path.basename(path))
         return msgspec.structs.replace(order, file=changed)
 
     def close(self) -> Batch | None:

@@ -54,8 +54,8 @@ class Paint:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.on and text else text
 
 
-def results(outputs: tuple[tuple[str, int, bytes], ...], bad: int = 0) -> str:
-    """What a run gave: `407 warehouse, 9 crm, 5 bad`; a sink that got the file itself stands alone."""
+def results(outputs: tuple[tuple[str, int, bytes], ...], bad: int = 0, children: int = 0) -> str:
+    """What a run gave: `407 warehouse, 2 files, 5 bad`; a sink that got the file itself stands alone."""
     sums: dict[str, int] = {}
     for sink, records, _target in outputs:
         sums[sink] = sums.get(sink, 0) + records
@@ -63,6 +63,8 @@ def results(outputs: tuple[tuple[str, int, bytes], ...], bad: int = 0) -> str:
         f"{number(records)} {sink}" if records else f"whole to {sink}"
         for sink, records in sums.items()
     ]
+    if children:
+        parts.append(plural(children, "file"))
     if bad:
         parts.append(f"{number(bad)} bad")
     return ", ".join(parts) or "no output"
@@ -127,7 +129,7 @@ class Lines:
 
 
 def _finished(lines: Lines, event: e.RunFinished) -> list[str]:
-    given = results(event.outputs, event.bad)
+    given = results(event.outputs, event.bad, event.children)
     text = (printable(event.relative), event.pipeline, duration(event.took_ns), given)
     return [lines.head(event, lines.marks.done, "wait" if event.bad else "good", *text)]
 

@@ -20,6 +20,7 @@ class _Sum:
         self.count = 0
         self.longest = 0
         self.bad = 0
+        self.children = 0
         self.outputs: dict[str, int] = {}
 
     def add(self, event: e.Event) -> None:
@@ -28,6 +29,7 @@ class _Sum:
         if isinstance(event, e.RunFinished):
             self.longest = max(self.longest, event.took_ns)
             self.bad += event.bad
+            self.children += event.children
             for sink, records, _target in event.outputs:
                 self.outputs[sink] = self.outputs.get(sink, 0) + records
 
@@ -83,7 +85,9 @@ class Throttle:
             return lines.of(event)
         files = plural(total.count, "file")
         if isinstance(event, e.RunFinished):
-            given = results(tuple((s, n, b"") for s, n in total.outputs.items()), total.bad)
+            given = results(
+                tuple((s, n, b"") for s, n in total.outputs.items()), total.bad, total.children
+            )
             took = f"up to {duration(total.longest)}"
             return [lines.head(event, lines.marks.done, "good", files, event.pipeline, took, given)]
         if isinstance(event, e.RunFailed):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import msgspec
+
 from filemill.model.errors import FailureKind
 from filemill.model.files import Claim, Facts, Identity, TagHit
 from filemill.model.fingerprint import fingerprint
@@ -14,6 +16,7 @@ from filemill.model.runs import (
     Failure,
     RunOrder,
     RunResult,
+    StagedChild,
     StagedOutput,
     StepCount,
 )
@@ -147,6 +150,26 @@ class Journey:
     def stage(self, order: RunOrder, sinks: Sequence[str] = ("out",), bad: int = 0) -> Stage:
         """The good end of an attempt."""
         return Stage(self.result(order, sinks, bad), self.clock.wall_ns())
+
+    def child(
+        self, order: RunOrder, name: str = "a.csv", tags: Sequence[str] = ("part",)
+    ) -> StagedChild:
+        """A file that the run emits; every attempt calls it the same."""
+        self._inode += 1
+        file = hashlib.sha256(f"{order.run}/{name}".encode()).hexdigest()[:13]
+        return StagedChild(
+            file=file,
+            staged=f"/srv/data/children/{file}.{order.fence}".encode(),
+            relative=order.file.relative + b"/" + name.encode(),
+            identity=Identity(1, self._inode, 50, 8),
+            tags=tuple(tags),
+        )
+
+    def emitting(self, order: RunOrder, *children: StagedChild) -> Stage:
+        """The good end of an attempt that emits these."""
+        result = msgspec.structs.replace(self.result(order), children=children)
+        contents = tuple(f"c/{child.file}" for child in children)
+        return Stage(result, self.clock.wall_ns(), contents)
 
     async def publishing(self, count: int = 1) -> list[RunOrder]:
         """New files with a PUBLISHING run each."""

@@ -52,6 +52,7 @@ class _LeftRow(msgspec.Struct, array_like=True, gc=False):
     priority: int
     parent: str | None
     after: str
+    depth: int
 
 
 _FILES = msgspec.json.Decoder(list[_FileRow])
@@ -197,23 +198,15 @@ def known_content(tx: Transaction, references: Sequence[str]) -> list[bool | Non
 
 def left_claims(tx: Transaction) -> tuple[Claim, ...]:
     """Every row in CLAIMING, oldest first."""
-    return tuple(
-        Claim(
-            file=row.id,
-            source=row.source,
-            path=bytes.fromhex(row.path),
-            relative=bytes.fromhex(row.relative),
-            identity=Identity(unsigned(row.device), unsigned(row.inode), row.size, row.mtime_ns),
-            content=row.content,
-            claimed_ns=row.claimed_ns,
-            tags=tuple(row.given.split()),
-            how=row.how,
-            priority=row.priority,
-            parent=row.parent,
-            after=row.after,
-        )
-        for row in tx.read(SQL["left_files"], _LEFT, str(FileState.CLAIMING))
-    )
+    return tuple(map(_claim, tx.read(SQL["left_files"], _LEFT, str(FileState.CLAIMING))))
+
+
+def find_claims(tx: Transaction, files: Sequence[str]) -> list[Claim]:
+    """The claims of those of these files that are in CLAIMING, in the order asked."""
+    if not files:
+        return []
+    rows = {row.id: row for row in tx.read(SQL["find_claims"], _LEFT, texts(dict.fromkeys(files)))}
+    return [_claim(rows[file]) for file in dict.fromkeys(files) if file in rows]
 
 
 def left_uninspected(tx: Transaction) -> tuple[FileRef, ...]:
@@ -227,6 +220,7 @@ def left_uninspected(tx: Transaction) -> tuple[FileRef, ...]:
             source=row.source,
             arrived_ns=row.claimed_ns,
             tags=tuple(row.given.split()),
+            depth=row.depth,
         )
         for row in tx.read(SQL["left_files"], _LEFT, str(FileState.INGESTED))
     )
@@ -260,13 +254,30 @@ def _known(tx: Transaction, claims: Sequence[Claim]) -> list[int]:
                     index,
                     claim.source,
                     claim.relative,
-                    signed(version.device),
                     signed(version.inode),
                     version.size,
                     version.mtime_ns,
                 )
             )
     return known + tx.json(SQL["known_copied"], _NUMBERS, rows)
+
+
+def _claim(row: _LeftRow) -> Claim:
+    return Claim(
+        file=row.id,
+        source=row.source,
+        path=bytes.fromhex(row.path),
+        relative=bytes.fromhex(row.relative),
+        identity=Identity(unsigned(row.device), unsigned(row.inode), row.size, row.mtime_ns),
+        content=row.content,
+        claimed_ns=row.claimed_ns,
+        tags=tuple(row.given.split()),
+        how=row.how,
+        priority=row.priority,
+        parent=row.parent,
+        depth=row.depth,
+        after=row.after,
+    )
 
 
 def _claim_row(claim: Claim) -> tuple[Any, ...]:

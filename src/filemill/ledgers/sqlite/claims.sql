@@ -5,12 +5,13 @@ SELECT EXISTS (
 );
 
 -- name: known_copied
--- Which of these versions of a path are known already and still in place.
-WITH given (i, source, relative, device, inode, size, mtime_ns) AS (VALUES (?, ?, ?, ?, ?, ?, ?))
+-- Which of these versions of a path are known already and still in place. Not by device: its number may be another
+-- one after a restart of the machine, and every file that was kept would be taken once more.
+WITH given (i, source, relative, inode, size, mtime_ns) AS (VALUES (?, ?, ?, ?, ?, ?))
 SELECT json_group_array(given.i)
 FROM given CROSS JOIN file ON file.source = given.source AND file.relative = given.relative
-WHERE file.how = 'copy' AND file.device = given.device
-  AND file.inode = given.inode AND file.size = given.size AND file.mtime_ns = given.mtime_ns;
+WHERE file.how = 'copy' AND file.inode = given.inode
+  AND file.size = given.size AND file.mtime_ns = given.mtime_ns;
 
 -- name: begin_claims
 -- Note the intent to take files.
@@ -94,8 +95,40 @@ FROM file WHERE content IN (SELECT value FROM carray(?1));
 -- name: left_files
 -- Files that a former server left in one state.
 SELECT json_group_array(json_array(id, source, hex(path), hex(relative), device, inode, size, mtime_ns,
-                                   content, claimed_ns, given, how, priority, parent, after))
-FROM (SELECT * FROM file WHERE disposed_ns IS NULL AND state = ?1 ORDER BY no);
+                                   content, claimed_ns, given, how, priority, parent, after,
+                                   (WITH RECURSIVE above (parent, depth) AS (
+                                      SELECT mine.parent, 0 UNION ALL
+                                      SELECT up.parent, above.depth + 1
+                                      FROM above JOIN file AS up ON up.id = above.parent
+                                    ) SELECT max(depth) FROM above)))
+FROM (SELECT * FROM file WHERE disposed_ns IS NULL AND state = ?1 ORDER BY no) AS mine;
+
+-- name: find_claims
+-- The rows in CLAIMING of the files with these ids.
+SELECT json_group_array(json_array(file.id, source, hex(path), hex(relative), device, inode, size, mtime_ns,
+                                   content, claimed_ns, given, how, priority, parent, after,
+                                   (WITH RECURSIVE above (parent, depth) AS (
+                                      SELECT file.parent, 0 UNION ALL
+                                      SELECT up.parent, above.depth + 1
+                                      FROM above JOIN file AS up ON up.id = above.parent
+                                    ) SELECT max(depth) FROM above)))
+FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value
+WHERE file.state = 'claiming';
+
+-- name: forebears
+-- Of the files of these runs: what their children inherit, and the tags that the source gave the first of their forebears.
+SELECT json_group_array(json_array(run.no, file.id, file.source, file.priority, file.after,
+  (WITH RECURSIVE above (parent, given) AS (
+     SELECT file.parent, file.given UNION ALL
+     SELECT up.parent, up.given FROM above JOIN file AS up ON up.id = above.parent
+   ) SELECT given FROM above WHERE parent IS NULL)))
+FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value CROSS JOIN file ON file.no = run.file;
+
+-- name: add_children
+-- Note the children of staged runs, but for those that are known already.
+INSERT OR IGNORE INTO file (id, state, state_ns, source, path, relative, device, inode, size, mtime_ns, content,
+                            claimed_ns, how, after, priority, parent, given, tags)
+VALUES (?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'rename', ?, ?, ?, ?, ?);
 
 -- name: undisposed
 -- Files all of whose runs are done and that wait for what their source does afterwards.

@@ -70,6 +70,10 @@ class SqliteLedger:
         """CLAIMING -> INGESTED."""
         return await self._writer.ask(lambda tx: claims.ingest(tx, files, at_ns))
 
+    async def claims(self, files: Sequence[str]) -> list[Claim]:
+        """The claims of those of these files that are in CLAIMING."""
+        return await self._writer.ask(lambda tx: claims.find_claims(tx, files))
+
     async def abandon(self, files: Sequence[str]) -> list[bool]:
         """Delete rows in CLAIMING."""
         return await self._writer.ask(lambda tx: claims.abandon(tx, files))

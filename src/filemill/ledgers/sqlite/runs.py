@@ -15,6 +15,7 @@ from filemill.ledgers.sqlite.attempts import (
     tally_done,
     tally_steps,
 )
+from filemill.ledgers.sqlite.children import add_children
 from filemill.ledgers.sqlite.packing import plain, signed
 from filemill.ledgers.sqlite.transaction import Transaction, numbers, texts
 from filemill.model.errors import NotFound, PermanentError
@@ -55,6 +56,7 @@ class _OrderRow(msgspec.Struct, array_like=True, gc=False):
     attributes: dict[str, str]
     digest: str
     media: str
+    depth: int
 
 
 _RUNS = msgspec.json.Decoder(list[RunRow])
@@ -121,6 +123,7 @@ def stage(tx: Transaction, stages: Sequence[Stage]) -> list[bool]:
     )
     _publish_later(tx, moved)
     _forget_chunks(tx, [row for row, s in moved if s.result.chunks])
+    add_children(tx, [(row.no, each) for row, each in moved if each.result.children])
     note_attempts(
         tx, [(row, s.result, s.at_ns, str(RunState.PUBLISHING), None) for row, s in moved]
     )
@@ -239,6 +242,7 @@ def _order(row: _OrderRow) -> RunOrder:
             attributes=row.attributes,
             digest=row.digest,
             media=row.media,
+            depth=row.depth,
         ),
         pipeline=row.pipeline,
         revision=row.revision,

@@ -32,7 +32,12 @@ WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('queued', 'retrying');
 SELECT json_group_array(json_array(
   run.no, run.id, run.pipeline, run.revision, run.attempt, run.fence, run.solo,
   file.id, file.content, hex(file.relative), file.size, file.source, file.claimed_ns, file.tags,
-  json(file.attributes), lower(hex(coalesce(file.digest, x''))), file.media))
+  json(file.attributes), lower(hex(coalesce(file.digest, x''))), file.media,
+  CASE WHEN file.parent IS NULL THEN 0 ELSE (
+    WITH RECURSIVE above (parent, depth) AS (
+      SELECT file.parent, 0 UNION ALL
+      SELECT up.parent, above.depth + 1 FROM above JOIN file AS up ON up.id = above.parent
+    ) SELECT max(depth) FROM above) END))
 FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value CROSS JOIN file ON file.no = run.file;
 
 -- name: find_runs

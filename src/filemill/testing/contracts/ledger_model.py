@@ -52,6 +52,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.files: dict[str, str] = {}
         self.runs: dict[str, _Run] = {}
         self.disposed: set[str] = set()
+        self.parents: dict[str, str] = {}
 
     def teardown(self) -> None:
         self.loop.run(self.ledger.close())
@@ -114,16 +115,36 @@ class LedgerMachine(RuleBasedStateMachine):
             run = self.runs[order.run]
             assert order.run in waiting
             assert order.file.file == run.file
+            assert order.file.depth == self._depth(run.file)
             run.state, run.order = RunState.RUNNING, order
             run.attempt, run.fence = run.attempt + 1, order.fence
             assert order.attempt == run.attempt
 
-    @rule(data=st.data())
-    def stage(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), children=st.integers(0, 2))
+    def stage(self, data: st.DataObject, children: int) -> None:
         orders = self._orders(data)
         expected = [self._move(o, RunState.RUNNING, RunState.PUBLISHING) for o in orders]
-        stages = [self.journey.stage(order) for order in orders]
+        names = [f"child-{number}" for number in range(children)]
+        stages = [
+            self.journey.emitting(order, *[self.journey.child(order, name) for name in names])
+            for order in orders
+        ]
         assert self.loop.run(self.ledger.stage(stages)) == expected
+        for order, staged, moved in zip(orders, stages, expected, strict=True):
+            for child in staged.result.children if moved else ():
+                # An id that is known stays what it is: another attempt emits no second file.
+                if child.file not in self.files:
+                    self.files[child.file] = "claiming"
+                    self.parents[child.file] = order.file.file
+
+    @rule(data=st.data())
+    def ask_for_claims(self, data: st.DataObject) -> None:
+        files = self._some(data, list(self.files))
+        wanted = [f for f in dict.fromkeys(files) if self.files[f] == "claiming"]
+        got = self.loop.run(self.ledger.claims(files))
+        assert [(claim.file, claim.parent) for claim in got] == [
+            (file, self.parents.get(file)) for file in wanted
+        ]
 
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
@@ -211,6 +232,12 @@ class LedgerMachine(RuleBasedStateMachine):
             return False
         run.state = after
         return True
+
+    def _depth(self, file: str) -> int:
+        depth = 0
+        while file in self.parents:
+            file, depth = self.parents[file], depth + 1
+        return depth
 
     def _files(self, state: str) -> set[str]:
         return {file for file, its in self.files.items() if its == state}

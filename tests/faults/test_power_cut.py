@@ -1,0 +1,32 @@
+"""Power cuts under load on real file systems: what was told is true afterwards, and all ends exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from cutting import CONTROLS, World, broken_by, cut_under_load, finish
+from machine import Machine
+from program import Program
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
+
+
+@pytest.mark.slow
+def test_power_cuts_under_load_lose_and_double_nothing(
+    machine: Machine, start: Callable[..., Program]
+) -> None:
+    world = World(machine, files=750)
+    assert cut_under_load(world, start, cuts=5) == []
+    assert finish(world, start) == []
+
+
+@pytest.mark.parametrize("control", list(CONTROLS))
+def test_a_sync_that_is_left_out_is_noticed(
+    machine: Machine, start: Callable[..., Program], control: str
+) -> None:
+    """The negative controls: what is told with one kind of sync left out is not true after a cut."""
+    world = World(machine, files=300, durability=CONTROLS[control].get("durability", "power"))
+    wrong = broken_by(world, start, control, cuts=3)
+    print(len(wrong), *wrong[:4], sep="\n")
+    assert wrong
