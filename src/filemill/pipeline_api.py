@@ -24,6 +24,8 @@ __all__ = ["Pipeline", "Spot", "Step", "of_function", "pipeline", "spot"]
 
 NOTHING: Any = object()
 """In place of a value that was not given."""
+_TYPES: dict[Any, str] = {int: "integer", float: "float", bool: "boolean", str: "text"}
+"""What `types={"amount": float}` is in YAML."""
 Written = list[Any]
 """A node in builtins: `["text", text, place]`, `["list", nodes, place]` or `["map", [[key, place, node]], place]`.
 
@@ -131,15 +133,8 @@ class Pipeline:
         Raises:
             UsageError: an option's value is nothing a configuration can hold.
         """
-        import yaml  # noqa: PLC0415 -- only who wants YAML
-
         body = _plain({**self.settings, "steps": self.steps}, self.spot)
-        return yaml.safe_dump(
-            {"pipelines": {self.name: body}},
-            sort_keys=False,
-            allow_unicode=True,
-            width=100_000,
-        )
+        return _as_yaml({"pipelines": {self.name: body}})
 
 
 def pipeline(
@@ -239,20 +234,25 @@ def _scalar(value: Any, where: Spot) -> Any:
     """A value that YAML can hold, or the text that stands for it there."""
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    if isinstance(value, Enum):
-        return _scalar(value.value, where)
-    if isinstance(value, dt.timedelta):
-        return f"{round(value.total_seconds() * 1000)}ms"
-    if isinstance(value, dt.date | dt.time):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
+    if isinstance(value, type) and value in _TYPES:
+        return _TYPES[value]
+    for kind, as_text in _AS_TEXT.items():
+        if isinstance(value, kind):
+            return as_text(value)
     raise UsageError(
         f"{type(value).__name__} is nothing a configuration can hold ({where.file}:{where.line})",
         help="options are texts, numbers, true and false, lists and maps of these",
     )
+
+
+_AS_TEXT: dict[type, Callable[[Any], Any]] = {
+    Enum: lambda value: str(value.value),
+    dt.timedelta: lambda value: f"{round(value.total_seconds() * 1000)}ms",
+    dt.date: lambda value: value.isoformat(),
+    dt.time: lambda value: value.isoformat(),
+    Decimal: str,
+    os.PathLike: os.fspath,
+}
 
 
 def _is_step(value: Any) -> bool:
@@ -277,6 +277,26 @@ def _plain(value: Any, where: Spot) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(each, where) for each in value]
     return _scalar(value, where)
+
+
+def _as_yaml(document: dict[str, Any]) -> str:
+    """YAML in which a number is the text that Python shows, and nothing is nothing, not `null`."""
+    import yaml  # noqa: PLC0415 -- only who wants YAML
+
+    class Dumper(yaml.SafeDumper):
+        """One of our own, so that nobody else's YAML is written differently."""
+
+    def number(dumper: Any, value: float) -> Any:
+        tag = "int" if isinstance(value, int) else "float"
+        return dumper.represent_scalar(f"tag:yaml.org,2002:{tag}", str(value))
+
+    def nothing(dumper: Any, _: None) -> Any:
+        return dumper.represent_scalar("tag:yaml.org,2002:null", "")
+
+    Dumper.add_representer(type(None), nothing)
+    Dumper.add_representer(int, number)
+    Dumper.add_representer(float, number)
+    return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100_000)
 
 
 def _written(value: Any, where: Spot) -> Written:

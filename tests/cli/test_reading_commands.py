@@ -120,11 +120,12 @@ def test_files_show_tells_everything(ask):
         "412 in, 407 out, 3 filtered, 2 bad",
         "1 output published, exactly once",
         f"{ask.folder}/out/acme/orders-0412.csv",
-        "line 1  filter  FieldCount",
+        "412 read = 407 out + 3 filtered + 2 bad",
+        "line 1  bytes 10-20  filter  FieldCount: 3 fields, not 2",
     ):
         assert said in out
     steps = [line.split()[1] for line in out.splitlines() if line.startswith("           │")]
-    assert steps == ["read_csv", "filter", "write"]
+    assert steps == ["read_csv", "filter", "write", "412"]
 
 
 def test_files_show_takes_a_run_a_prefix_or_a_name(ask):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import msgspec
@@ -318,3 +319,23 @@ def test_of_a_big_file_the_first_chunk(project):
     assert one["read_to"] < 40_000 * 6
     one, _ = tried(project, "a.csv", until="filter", whole=True)
     assert (one["records"], one["read_to"]) == (40_000, None)
+
+
+def test_files_that_would_come_out_of_it(project):
+    steps = "steps: [{unpack: {tags: [part]}}, {emit: {name: copy.zip}}]"
+    (project.folder / "filemill.yaml").write_text(
+        "version: 1\ntags: {box: {name: '*.zip'}}\n"
+        f"pipelines: {{boxes: {{when: box and not part, {steps}}}}}\nsinks: {{}}\n"
+    )
+    with zipfile.ZipFile(project.folder / "a.zip", "w") as archive:
+        archive.writestr("in/b.csv", "x\n1\n")
+    said = project("try", "a.zip").stdout
+    assert "  files of their own\n    a.zip/in/b.csv  4 B  [part]\n    a.zip/copy.zip  " in said
+    assert "emit:" not in said
+    assert "no output" not in said
+    (one,) = json.loads(project("try", "a.zip", "--json").stdout)["items"]
+    assert [(each["name"], each["tags"]) for each in one["children"]] == [
+        ("a.zip/in/b.csv", ["part"]),
+        ("a.zip/copy.zip", []),
+    ]
+    assert not (project.folder / ".filemill").exists()

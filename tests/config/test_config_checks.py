@@ -71,13 +71,13 @@ CASES = {
     ),
     "not installed is not unknown": (
         "      - read_csv\n",
-        "      - read_csv\n      - check: {schema: x.json}\n",
+        "      - read_csv\n      - enrich: {with: x.csv}\n",
         """
-        error[not-installed]: step `check` is not installed (pipeline orders, step 2)
+        error[not-installed]: step `enrich` is not installed (pipeline orders, step 2)
           --> filemill.yaml:11:9
-        11 |       - check: {schema: x.json}
-           |         ^^^^^
-        help: step `check` is not part of filemill VERSION, a later version brings it; what there is: filemill steps ls
+        11 |       - enrich: {with: x.csv}
+           |         ^^^^^^
+        help: step `enrich` is not part of filemill VERSION, a later version brings it; what there is: filemill steps ls
         """,
     ),
     "a sink that is not installed": (
@@ -586,6 +586,8 @@ def test_the_hidden_data_directory_may_be_in_a_source(project):
 
 def test_the_design_example_names_only_what_is_not_installed(project):
     (project.root / "inbox" / "partners").mkdir()
+    (project.root / "schemas").mkdir()
+    (project.root / "schemas" / "order.json").write_text('{"required": ["order_id"]}')
     codes = project.codes(
         """
         version: 1
@@ -618,7 +620,7 @@ def test_the_design_example_names_only_what_is_not_installed(project):
         unrouted: hold
         """
     )
-    assert codes == ["not-installed"] * 6
+    assert codes == ["not-installed"] * 5
 
 
 def test_secrets_are_read_and_never_shown(project):

@@ -2,8 +2,11 @@
 
 import ast
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +68,54 @@ def test_every_configuration_in_the_documents_loads(text, tmp_path):
 @pytest.mark.parametrize("text", list(blocks("python")))
 def test_every_python_example_is_python(text):
     ast.parse(text)
+
+
+@pytest.fixture
+def project_of_the_page(tmp_path):
+    """The blocks of docs/steps.md that begin with a file's name, as files."""
+    text = (ROOT / "docs" / "steps.md").read_text()
+    named = re.findall(r"^```\w+\n# (\S+\.\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(named) > 6
+    for name, body in named:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(body)
+    (tmp_path / "conftest.py").touch()
+    (tmp_path / "orders.csv").write_text("order_id,amount\nA-1,100\nA-2,5000\nA-3,0\n,7\n")
+    return tmp_path
+
+
+def test_the_steps_of_the_page_pass_the_tests_of_the_page(project_of_the_page):
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=project_of_the_page,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.search(r"^8 passed", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_a_trial_prints_what_the_page_says(project_of_the_page):
+    text = (ROOT / "docs" / "steps.md").read_text()
+    ((command, printed),) = re.findall(
+        r"^```\n\$ filemill (try [^\n]*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "filemill", *shlex.split(command)],
+        cwd=project_of_the_page,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONUTF8": "1"},
+    )
+    assert done.stderr == ""
+    assert _untimed(done.stdout) == _untimed(printed)
+
+
+def _untimed(text):
+    return re.sub(r"\b<?\d[\d.]*m?s\b|<1ms", "TIME", text)
 
 
 def test_every_command_in_the_documents_exists():

@@ -92,14 +92,14 @@ def test_many_members_are_one_file_and_its_digest_is_of_what_was_written(mill: M
 @pytest.mark.parametrize(
     ("data", "options", "said"),
     [
-        (gzip.compress(CSV.encode())[:-4], {}, "ends early, at byte"),
-        (gzip.compress(CSV.encode())[:-8] + b"\0" * 8, {}, "damaged between byte"),
-        (gzip.compress(CSV.encode()) + b"and then some", {}, "from byte"),
+        (gzip.compress(CSV.encode(), mtime=0)[:-4], {}, "ends early, at byte"),
+        (gzip.compress(CSV.encode(), mtime=0)[:-8] + b"\0" * 8, {}, "damaged between byte"),
+        (gzip.compress(CSV.encode(), mtime=0) + b"and then some", {}, "from byte"),
         (b"\x1f\x8b\x08", {}, "ends early, at byte 3"),
         (b"", {}, "ends early, at byte 0"),
         (CSV.encode(), {"format": "gz"}, "this is no gzip data (byte 0)"),
-        (gzip.compress(bytes(5_000)), {"max_size": 4_999}, "more than"),
-        (gzip.compress(bytes(65 << 20)), {}, "times its size"),
+        (gzip.compress(bytes(5_000), mtime=0), {"max_size": 4_999}, "more than"),
+        (gzip.compress(bytes(65 << 20), mtime=0), {}, "times its size"),
     ],
 )
 def test_a_bad_file_fails_alone_with_nothing_staged(
@@ -251,6 +251,9 @@ def test_a_child_too_deep_is_a_permanent_error(mill: Mill) -> None:
     assert failure is not None
     assert (failure.kind, failure.step) == (FailureKind.PERMANENT, "emit")
     assert "when" in failure.help
+    guarded = [step("read_csv"), step("emit", guard="nothing"), WRITE]
+    (result,), _ = mill.run(guarded, orders[1])
+    assert result.failure is None, "too deep to emit, not to be worked on"
 
 
 def test_a_run_that_fails_emits_nothing(mill: Mill) -> None:

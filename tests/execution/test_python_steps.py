@@ -191,7 +191,11 @@ def test_a_frame_functions_error_is_the_runs_with_its_traceback(mill: Mill) -> N
     code = "import polars as pl\ndef f(frame: pl.DataFrame):\n    return frame['nope']\n"
     result, _ = through(mill, code)
     assert result.failure is not None
-    assert (result.failure.kind, result.failure.error) == ("permanent", "ColumnNotFoundError")
+    assert (result.failure.kind, result.failure.error) == ("permanent", "BadRecords")
+    assert (
+        '3 of 3 records are bad (tolerance 0); the first, on line 2: ColumnNotFoundError: "nope"'
+        in (result.failure.message)
+    )
     assert 'mine.py", line 3, in f' in result.failure.traceback
     assert "engine/" not in result.failure.traceback
 

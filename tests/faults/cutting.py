@@ -8,6 +8,7 @@ anything starts and only renamed in under load: no sync of the sender's hides on
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -19,11 +20,11 @@ from pathlib import Path
 
 import apsw
 from machine import Machine
-from oracle import CONFIG, SINKS, content_of, expected
+from oracle import CONFIG, LEVELS, SINKS, content_of
 from program import Program, wait_for
 
 SOURCES = ("inbox", "far", "stay")
-CONVERGES = 30.0
+CONVERGES = 60.0
 PAUSE = 0.002
 """Seconds between two files, so that many small groups form."""
 
@@ -43,14 +44,16 @@ class World:
             "  stay: {folder: stay, settle: 20ms, settle_unproven: 200ms, after: keep}\n"
         )
         config = CONFIG.replace("tags:\n", f"{sources}tags:\n", 1)
-        (self.root / "filemill.yaml").write_text(f"{config}durability: {durability}\n")
+        (self.root / "filemill.yaml").write_text(
+            f"{config}durability: {durability}\nchunk_size: 64KiB\n"
+        )
         for name, disk in zip(SOURCES, ("data", "far", "far"), strict=True):
             place = machine.place / disk / f"{name}-folder"
             (place / "drop").mkdir(parents=True)
             (place / name).mkdir()
             (self.root / name).symlink_to(place / name)
         for number in range(files):
-            self._waiting(number).write_text(content_of(number))
+            self._waiting(number).write_text(text_of(number))
         (self.root / "out").symlink_to(machine.place / "sinks")
         machine.sync()
 
@@ -169,6 +172,18 @@ class World:
         if states != [("inspected", "done", 1, self.files)]:
             wrong.append(f"runs: {states}")
         return wrong
+
+
+def text_of(number: int) -> str:
+    """One input: small, but for some that go in chunks."""
+    return content_of(number, 6_000 if number % 40 == 7 else 12)
+
+
+@functools.cache
+def expected(number: int) -> dict[str, str]:
+    """What each sink must hold of one input."""
+    lines = text_of(number).splitlines(keepends=True)
+    return {SINKS[level]: "".join(x for x in lines if x.startswith(level)) for level in LEVELS}
 
 
 def name_of(number: int) -> str:

@@ -41,8 +41,8 @@ def start() -> Iterator[Callable[..., Program]]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, start: Callable[..., Program]) -> Iterator[Machine]:
-    """A machine whose power can be cut. It asks for `start` so that the programs on it end before its disks do."""
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine whose power can be cut. Asked for before `start`, it goes after the programs that run on it."""
     built = Machine(tmp_path / "machine")
     try:
         built.build()

@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
 def test_power_cuts_under_load_lose_and_double_nothing(
     machine: Machine, start: Callable[..., Program]
 ) -> None:
-    world = World(machine, files=750)
-    assert cut_under_load(world, start, cuts=5) == []
+    world = World(machine, files=480)
+    assert cut_under_load(world, start, cuts=4) == []
     assert finish(world, start) == []
 
 
@@ -26,7 +26,7 @@ def test_a_sync_that_is_left_out_is_noticed(
     machine: Machine, start: Callable[..., Program], control: str
 ) -> None:
     """The negative controls: what is told with one kind of sync left out is not true after a cut."""
-    world = World(machine, files=300, durability=CONTROLS[control].get("durability", "power"))
-    wrong = broken_by(world, start, control, cuts=3)
+    world = World(machine, files=360, durability=CONTROLS[control].get("durability", "power"))
+    wrong = broken_by(world, start, control, cuts=6)
     print(len(wrong), *wrong[:4], sep="\n")
     assert wrong

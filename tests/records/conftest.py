@@ -10,13 +10,26 @@ from typing import Any
 
 import pytest
 
-from filemill.formats import CsvReader, JsonlReader, LinesReader, ReadRequest
+from filemill.formats import (
+    CsvReader,
+    JsonlReader,
+    JsonReader,
+    LinesReader,
+    ParquetReader,
+    ReadRequest,
+)
 from filemill.model.files import FileRef
 from filemill.model.runs import BadRecord, RunOrder
 from filemill.records.batch import Batch
 from filemill.records.layout import Hints, Restart
 
-READERS = {"csv": CsvReader, "jsonl": JsonlReader, "lines": LinesReader}
+READERS: dict[str, Any] = {
+    "csv": CsvReader,
+    "jsonl": JsonlReader,
+    "lines": LinesReader,
+    "json": JsonReader,
+    "parquet": ParquetReader,
+}
 
 
 @dataclass

@@ -444,7 +444,9 @@ def test_another_fence_is_another_staged_file(root):
 def test_options_say_what_is_wrong():
     for wrong, says in [
         ({"name": "{nmae}"}, "did you mean"),
-        ({"compress": "gz"}, "not available in this version"),
+        ({"rate": "1"}, "not available in this version"),
+        ({"compress": "gz", "format": "raw"}, "remove `compress`"),
+        ({"compress": "bz2"}, "gz"),
         ({"mode": "abc"}, "three octal digits"),
         ({"as": "received", "format": "csv"}, "remove `format`"),
         ({"colision": "fail"}, "Extra inputs"),

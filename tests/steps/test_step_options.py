@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from filemill.ports.registry import Registry
 from filemill.ports.step import StepSpec
 
-NAMES = "read_lines read_csv read_jsonl tag_records derive select filter route write".split()
+NAMES = (
+    "read_lines read_csv read_jsonl read_json read_parquet parse_json tag_records derive select filter route write"
+).split()
 
 
 def options(name: str, **given: object) -> object:
@@ -76,6 +78,12 @@ def test_uses_point_at_expressions_tags_and_sinks() -> None:
         ("read_csv", {"columns": ["a"]}, "header: false"),
         ("read_csv", {"quoting": "all"}, "none"),
         ("write", {"to": []}, "at least 1"),
+        ("read_json", {"at": "data."}, "empty"),
+        ("read_parquet", {"columns": []}, "at least 1"),
+        ("read_parquet", {"nan": "zero"}, "null"),
+        ("parse_json", {}, "column"),
+        ("parse_json", {"column": "p", "else_tag": "else"}, "reserved"),
+        ("parse_json", {"column": "p", "into": "value", "keep": True}, "into: columns"),
     ],
 )
 def test_wrong_options_say_what_is_wrong(name: str, given: dict[str, object], words: str) -> None:

@@ -38,19 +38,20 @@ def ls(
         return
     now = SystemClock().wall_ns()
     output.table(
-        ("ID", "NAME", "REASON", "PIPELINE", "AGE", "TAGS"),
+        ("ID", "NAME", "REASON", "PIPELINE", "STEP", "AGE", "TAGS"),
         [
             (
                 short(item.file),
                 printable(item.name),
                 printable(item.reason),
                 item.run.pipeline if item.run else "-",
+                (item.run.step if item.run else "") or "-",
                 age(now - item.arrived_ns),
                 " ".join(item.tags) or "none",
             )
             for item in page.items
         ],
-        right=(4,),
+        right=(5,),
         styles={2: "wait"},
     )
 

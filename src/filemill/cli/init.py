@@ -90,5 +90,8 @@ def _tell(session: Session, folder: str, made: list[str]) -> None:
     for name in order:
         output.print(f"  {output.paint('strong', name)}{' ' * (wide - len(name))}  {about[name]}")
     into = f"cd {printable(folder)} && " if folder != "." else ""
-    drop = f"cp {sample} inbox/" if sample else "drop a file in inbox/"
-    output.print(f"Next:  {into}filemill run     then, beside it: {drop}")
+    if not sample:
+        output.print(f"Next:  {into}filemill run     then, beside it: drop a file in inbox/")
+        return
+    output.print(f"Next:  {into}filemill try {sample}     what each step would make of it")
+    output.print(f"       filemill run     then, beside it: cp {sample} inbox/")

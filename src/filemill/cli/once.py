@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from filemill.cli.failing import FAILED, OK
-from filemill.cli.reading import STYLES, open_ledger, short
+from filemill.cli.reading import STYLES, open_ledger, said_of, short
 from filemill.cli.session import Session
 from filemill.model import events as e
 from filemill.model.errors import Busy
@@ -121,7 +121,7 @@ def _list_bad(session: Session, queries: Queries, files: list[FileSummary]) -> N
         output.print(f"{printable(file.name)}: {plural(total, 'bad record')}, within tolerance")
         bad = [each for run in queries.file(file.file).runs for each in run.bad]
         for each in bad[:_BAD_SHOWN]:
-            said = printable(f"{each.error}: {each.message}")
+            said = said_of(each)
             output.print(f"  line {each.line:,}  {each.step}  {said}")
         if total > _BAD_SHOWN:
             more = total - min(len(bad), _BAD_SHOWN)

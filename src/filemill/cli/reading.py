@@ -12,8 +12,10 @@ from filemill.cli.session import Session
 from filemill.model.errors import NotFound, UsageError
 from filemill.ports.clock import SystemClock
 from filemill.telemetry.lines import SHORT
+from filemill.telemetry.wording import printable
 
 if TYPE_CHECKING:
+    from filemill.model.runs import BadRecord
     from filemill.queries import FileSummary, Queries
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\Z")
@@ -47,6 +49,12 @@ def open_ledger(session: Session) -> Queries:
             f"nothing has run here yet: no ledger in {data}",
             help="filemill run, or filemill run --once FILE; FILEMILL_DATA_DIR names another place",
         ) from error
+
+
+def said_of(bad: BadRecord) -> str:
+    """What is wrong with a bad record: its class and message; an exception of a user's step names its class itself."""
+    named = bad.message.startswith(f"{bad.error}:")
+    return printable(bad.message if named else f"{bad.error}: {bad.message}")
 
 
 def since(span: str | None) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
+
 from filemill.queries import (
     Attempt,
     DeadGroup,
@@ -19,6 +21,7 @@ from filemill.queries import (
     RunHistory,
     RunSummary,
     Status,
+    balance_of,
 )
 from filemill.telemetry.wording import utc
 
@@ -108,7 +111,8 @@ def dead_group(group: DeadGroup) -> dict[str, Any]:
 def held_item(item: HeldItem) -> dict[str, Any]:
     """What waits for a person, as in `filemill.held/1`."""
     run = run_row(item.run) if item.run else None
-    return _item(item) | {"reason": item.reason, "run": run}
+    step = item.run.step if item.run else ""
+    return _item(item) | {"reason": item.reason, "step": step, "run": run}
 
 
 def status(now: Status) -> dict[str, Any]:
@@ -182,6 +186,14 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "records": attempt.records,
         "blank": attempt.blank,
         "bad": attempt.bad,
+        "balance": _balance(attempt),
+        "hold": {
+            "step": attempt.hold_step,
+            "message": attempt.hold,
+            "choices": list(attempt.choices),
+        }
+        if attempt.hold
+        else None,
         "steps": [
             {
                 "step": each.step,
@@ -203,6 +215,11 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         if failure
         else None,
     }
+
+
+def _balance(attempt: Attempt) -> dict[str, int] | None:
+    balance = balance_of(attempt)
+    return None if balance is None else msgspec.to_builtins(balance)
 
 
 def _output(output: Output) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import textwrap
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -21,6 +22,8 @@ _GRAINS = {
     "file": "the whole file",
     "batch": "records of many files at once",
 }
+_WIDTH = 100
+"""Of a line of prose."""
 KINDS = ("steps", "sources", "sinks")
 
 
@@ -98,6 +101,7 @@ def _entry(registry: Registry, kind: str, name: str, *, full: bool = False) -> d
     return entry | {
         "example": spec.example,
         "options": _options(schema),
+        "notes": getattr(spec, "notes", ""),
         "origin": getattr(spec, "origin", "built-in"),
         "grain": str(spec.grain) if kind == "steps" else "",
     }
@@ -126,6 +130,7 @@ def _described(session: Session, path: str) -> dict[str, Any]:
         "flow": f"{spec.takes} -> {spec.gives}",
         "example": spec.example,
         "options": _options(spec.options_schema or {}),
+        "notes": spec.notes,
         "origin": spec.origin,
         "grain": str(spec.grain),
     }
@@ -180,6 +185,10 @@ def _print(session: Session, entry: dict[str, Any]) -> None:
         ]
         output.print()
         output.table(("OPTION", "TYPE", "DEFAULT", ""), rows, indent="  ")
+    if entry["notes"]:
+        output.print()
+        for line in textwrap.wrap(entry["notes"], _WIDTH):
+            output.print(f"  {line}")
     if entry["example"]:
         output.print("\n  Example:")
         for line in entry["example"].splitlines():

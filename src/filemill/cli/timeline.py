@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from filemill.cli.output import GAP, Output
-from filemill.cli.reading import STYLES, mark_of, short
+from filemill.cli.reading import STYLES, mark_of, said_of, short
 from filemill.cli.shapes import group_name
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, StepCount
-from filemill.queries import Attempt, FileHistory, RunHistory
+from filemill.queries import Attempt, FileHistory, RunHistory, balance_of
 from filemill.queries import Output as Published
 from filemill.telemetry.wording import (
     duration,
@@ -147,15 +147,16 @@ _AFTER = {
 def _attempt(
     output: Output, attempt: Attempt, label: str, base: int, *, verbose: bool
 ) -> Iterator[Entry]:
-    steps = tuple(_steps(output, attempt.steps))
+    steps = (*_steps(output, attempt.steps), *_balance(attempt))
     worked = f"{duration(attempt.took_ns)}, {plural(attempt.records, 'record')}"
     if attempt.blank:
         worked += f", {plural(attempt.blank, 'blank line')} skipped"
     what = f"attempt {attempt.number}{label}"
     if not attempt.failure:
         state = "held" if attempt.hold else ""
-        asked = (printable(attempt.hold),) if attempt.hold else ()
-        yield Entry(attempt.began_ns, state, what, worked, (*steps, *asked), base + 1)
+        yield Entry(
+            attempt.began_ns, state, what, worked, (*steps, *_asked(output, attempt)), base + 1
+        )
         return
     yield Entry(attempt.began_ns, "", what, worked, steps, base + 1)
     failure = attempt.failure
@@ -185,6 +186,30 @@ def _attempt(
         else failure.kind
     )
     yield Entry(attempt.ended_ns, attempt.outcome, f"{verdict}{label}", kind, tuple(more), base + 2)
+
+
+def _asked(output: Output, attempt: Attempt) -> Iterator[str]:
+    """What a person is asked who has to decide."""
+    if attempt.hold:
+        by = f"held at {attempt.hold_step}: " if attempt.hold_step else ""
+        yield output.paint("wait", by + printable(attempt.hold))
+        if attempt.choices:
+            yield f"choices: {', '.join(map(printable, attempt.choices))}"
+
+
+def _balance(attempt: Attempt) -> Iterator[str]:
+    """Where the records are that went in: `20 read = 17 out + 2 filtered + 1 bad`."""
+    balance = balance_of(attempt)
+    if balance is None:
+        return
+    came = f"{number(balance.read)} read"
+    if balance.added:
+        came += f" + {number(balance.added)} added"
+    went = [f"{number(balance.out)} out"]
+    for count, word in ((balance.filtered, "filtered"), (balance.bad, "bad")):
+        if count:
+            went.append(f"{number(count)} {word}")
+    yield f"{came} = {' + '.join(went)}"
 
 
 def _state_now(run: RunHistory, label: str, base: int) -> Iterator[Entry]:
@@ -262,7 +287,7 @@ def _results(output: Output, run: RunHistory, *, several: bool, verbose: bool) -
         output.print(output.paint("strong", f"Bad records{title}"))
         shown = run.bad if verbose else run.bad[:_BAD_SHOWN]
         rows = [_bad_row(bad) for bad in shown]
-        for line in output.lines_of(("",) * 3, rows, styles={2: "bad"}, cut_last=False)[1:]:
+        for line in output.lines_of(("",) * 4, rows, styles={3: "bad"}, cut_last=False)[1:]:
             output.print(f"  {line}")
         if (rest := max(run.summary.bad, len(run.bad)) - len(shown)) > 0:
             output.print(f"  ... {rest:,} more (-v shows up to {len(run.bad):,})")
@@ -275,9 +300,7 @@ def _output_row(each: Published) -> tuple[str, ...]:
 
 
 def _bad_row(bad: BadRecord) -> tuple[str, ...]:
-    named = bad.message.startswith(f"{bad.error}:")  # an exception of a user's step says so itself
-    said = bad.message if named else f"{bad.error}: {bad.message}"
-    return f"line {bad.line:,}", bad.step, printable(said)
+    return f"line {bad.line:,}", f"bytes {bad.start:,}-{bad.end:,}", bad.step, said_of(bad)
 
 
 def _advice(file: FileHistory) -> Iterator[str]:

@@ -60,6 +60,10 @@ def _attempted(tried: Attempted) -> dict[str, Any]:
         "error": None if result.failure is None else _error(result.failure),
         "steps": [_step_shape(each) for each in tried.trial.steps],
         "outputs": [_output_shape(each) for each in tried.outputs],
+        "children": [
+            {**name_of(each.relative), "size": each.identity.size, "tags": list(each.tags)}
+            for each in result.children
+        ],
         "printed": tried.printed,
     }
 

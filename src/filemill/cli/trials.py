@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from filemill.cli.output import Output
-from filemill.cli.reading import STYLES, mark_of
+from filemill.cli.reading import STYLES, mark_of, said_of
 from filemill.telemetry.wording import (
     cut,
     duration,
@@ -21,7 +21,7 @@ from filemill.telemetry.wording import (
 )
 
 if TYPE_CHECKING:
-    from filemill.model.runs import Failure
+    from filemill.model.runs import Failure, RunResult
     from filemill.model.trials import ShownBad, ShownBranch, ShownRecord, StepTrial, Trial
     from filemill.service.trying import Attempted, Attempts, WouldBe
 
@@ -29,6 +29,10 @@ _INDENT = "      "
 _PRINTED = 20
 """Lines of what steps printed that are shown without -v."""
 _OUTPUT_LINES = 5
+_CHILDREN = 20
+"""Files that would be emitted that are shown."""
+_KEPT = 14
+"""Characters kept at each end of what a step did not change, in a record that is too wide to be shown."""
 _TOKEN = re.compile(r"\w+|\W")
 _WORST = ("dead", "held", "retrying", "done", "skipped")
 
@@ -106,12 +110,24 @@ def _pipeline(output: Output, tried: Attempted, root: str, *, verbose: bool) -> 
         _failure(output, tried, result.failure)
     if tried.printed:
         _printed(output, tried.printed, verbose=verbose)
+    _results(output, tried, result, root)
+
+
+def _results(output: Output, tried: Attempted, result: RunResult, root: str) -> None:
+    """Outputs, and files that would come out of this one."""
     if tried.outputs:
         output.print(f"  {output.paint('strong', 'outputs')}")
-    elif tried.state == "done" and not tried.stopped:
+    elif tried.state == "done" and not tried.stopped and not result.children:
         output.print("  no output")
     for each in tried.outputs:
         _output(output, each, root)
+    if result.children:
+        output.print(f"  {output.paint('strong', 'files of their own')}")
+    for child in result.children[:_CHILDREN]:
+        tags = f"  [{printable(' '.join(child.tags))}]" if child.tags else ""
+        output.print(f"    {printable(child.relative)}  {size(child.identity.size)}{tags}")
+    if len(result.children) > _CHILDREN:
+        output.print(f"    ... {number(len(result.children) - _CHILDREN)} more")
 
 
 def _remarks(output: Output, tried: Attempted, trial: Trial) -> None:
@@ -153,7 +169,10 @@ def _step(output: Output, step: StepTrial, failure: Failure | None) -> None:
     took = f"  {duration(count.took_ns)}" if count.took_ns else ""
     output.print(f"  {name}  {', '.join(parts)}{output.paint('dim', took)}  {told}".rstrip())
     if step.header and step.shown:
-        output.print(f"{_INDENT}{output.paint('dim', _fit(output, printable(step.header)))}")
+        header = printable(step.header)
+        if output.columns is not None:
+            header = _middle(header, max(output.columns - len(_INDENT), 20))
+        output.print(f"{_INDENT}{output.paint('dim', header)}")
     for record in step.shown:
         output.print(_record(output, record, changes=bool(count.taken)))
     if step.file is not None:
@@ -178,6 +197,10 @@ def _record(output: Output, record: ShownRecord, *, changes: bool) -> str:
     sign = "~" if changes and record.before is not None and record.before != record.text else " "
     room = None if output.columns is None else max(output.columns - len(_INDENT) - taken, 20)
     pieces = _pieces(record.before, record.text) if sign == "~" else [(record.text, False)]
+    if sign == "~" and room is not None and width(printable(record.text)) > room:
+        pieces = [
+            (text if changed else _middle(text, 2 * _KEPT), changed) for text, changed in pieces
+        ]
     shown, left = [], room
     for text, changed in pieces:
         part = printable(text)
@@ -189,6 +212,14 @@ def _record(output: Output, record: ShownRecord, *, changes: bool) -> str:
             break
     more = "..." if record.cut and (left is None or left > 0) else ""
     return f"{_INDENT[:-2]}{sign} {''.join(shown)}{more}{tags}"
+
+
+def _middle(text: str, room: int) -> str:
+    """The text with what is too much left out of its middle: what steps add stands at the end."""
+    if len(text) <= room:
+        return text
+    kept = (room - len("...")) // 2
+    return f"{text[:kept]}...{text[-kept:]}"
 
 
 def _pieces(before: str | None, after: str) -> list[tuple[str, bool]]:
@@ -212,7 +243,7 @@ def _way(output: Output, way: ShownBranch) -> str:
 
 def _bad(output: Output, shown: ShownBad) -> None:
     bad = shown.bad
-    said = f"line {bad.line:,}  {printable(bad.error)}: {printable(bad.message)}"
+    said = f"line {bad.line:,}  {said_of(bad)}"
     output.print(f"{_INDENT}{mark_of(output, 'dead')} {said}")
     if shown.text:
         output.print(f"{_INDENT}  {output.paint('dim', _fit(output, printable(shown.text)))}")

@@ -12,7 +12,14 @@ from filemill.config.problems import Problems
 from filemill.config.secrets import secret_names
 from filemill.config.stepping import place_of_text, texts_in
 from filemill.model.errors import FilemillError
-from filemill.ports.describe import Answer, Describe, ExpressionQuestion, Question, StepQuestion
+from filemill.ports.describe import (
+    Answer,
+    Describe,
+    ExpressionQuestion,
+    Question,
+    SchemaQuestion,
+    StepQuestion,
+)
 from filemill.ports.step import ExpressionUse
 
 
@@ -26,6 +33,8 @@ class Asker:
         self.expressions: dict[str, tuple[Step, ExpressionUse, Node]] = {}
         self.taggers: dict[str, list[Rule]] = {}
         self.patterns: dict[str, list[Rule]] = {}
+        self.regexes: dict[str, list[tuple[Step, Node]]] = {}
+        self.schemas: dict[str, tuple[Step, Node]] = {}
 
     def question(self) -> Question:
         """Everything there is to ask."""
@@ -40,6 +49,15 @@ class Asker:
                 key = f"expression:{number}:{at}"
                 self.expressions[key] = step, use, follow(step.value, use.where)[0]
                 expressions.append(ExpressionQuestion(key, use.sql, use.predicate))
+        schemas: list[SchemaQuestion] = []
+        for number, step in enumerate(self.draft.every_step()):
+            for regex in step.uses_of.patterns:
+                node = follow(step.value, regex.where)[0]
+                self.regexes.setdefault(regex.pattern, []).append((step, node))
+            for at, schema in enumerate(step.uses_of.schemas):
+                key = f"schema:{number}:{at}"
+                self.schemas[key] = step, follow(step.value, schema.where)[0]
+                schemas.append(SchemaQuestion(key, schema.text))
         for rule in self.draft.rules:
             if rule.model.tagger:
                 self.taggers.setdefault(rule.model.tagger, []).append(rule)
@@ -54,12 +72,14 @@ class Asker:
             tuple(self.patterns),
             environment=None if names is None else tuple(names),
             secrets=tuple(sorted(secret_names(self.draft.tree))),
+            regexes=tuple(self.regexes),
+            schemas=tuple(schemas),
         )
 
     def ask(self, describe: Describe) -> None:
         """Ask, and turn what is wrong into problems; a step's own description and options are kept."""
         question = self.question()
-        if not (question.steps or question.expressions or question.taggers or question.patterns):
+        if question.is_empty:
             return
         try:
             answers = describe(question)
@@ -75,6 +95,21 @@ class Asker:
             self._rules("tagger", self.taggers, answer)
         for answer in answers.patterns:
             self._rules("content", self.patterns, answer)
+        for answer in answers.regexes:
+            for step, node in self.regexes.get(answer.key, []) if answer.error else []:
+                message = f"{answer.error} ({step.where})"
+                self.problems.error("bad-pattern", message, node.place, answer.help)
+        for answer in answers.schemas:
+            self._schema(answer)
+
+    def _schema(self, answer: Answer) -> None:
+        """Point at the schema's path in the configuration, and name the place in the schema."""
+        step, node = self.schemas[answer.key]
+        name = node.text if isinstance(node, Text) else ""
+        at = answer.where[0] if answer.where else ""
+        inside = f"{name}{at}" if at.startswith("#") else f"{name}:{at}"
+        message = f"{inside}: {answer.error} ({step.where})"
+        self.problems.error("bad-schema", message, node.place, answer.help)
 
     def _rules(self, key: str, asked: dict[str, list[Rule]], answer: Answer) -> None:
         for rule in asked.get(answer.key, []) if answer.error else []:

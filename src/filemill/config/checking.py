@@ -7,6 +7,7 @@ from filemill.config.circles import check_circles
 from filemill.config.components import ComponentReader
 from filemill.config.elements import Draft, steps_in
 from filemill.config.folders import check_folders
+from filemill.config.hiding import HidingCheck
 from filemill.config.judging import judge
 from filemill.config.mistakes import quoted
 from filemill.config.models import SECTIONS, SETTINGS, Settings
@@ -53,6 +54,7 @@ class Checker:
             self._quoted_names(draft)
         TagCheck(draft, self.problems).run()
         check_circles(draft, self.problems)
+        HidingCheck(draft, self.problems).run()
         check_folders(draft, data, self.problems)
         if (kept := draft.tree.entries.get("retention")) is not None:
             message = "`retention` is not applied by this version: everything is kept"

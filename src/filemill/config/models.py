@@ -210,7 +210,11 @@ class StepSiblings(_Strict):
         600.0, description="Of one chunk in this step."
     )
     concurrency: int | None = Field(None, ge=1, le=1024, description="Calls at once of an io step.")
-    io: bool | None = Field(None, description="It waits rather than computes: calls may overlap.")
+    io: bool | None = Field(
+        None,
+        description="A function of one record that waits rather than computes: its calls overlap, the records keep "
+        "their order. `async def` does so by itself. A function of a table is called once a batch.",
+    )
     mode: Literal["first", "all"] | None = Field(
         None, description="Of `route` only: `all` sends to every match, not to the first."
     )

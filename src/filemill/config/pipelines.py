@@ -10,7 +10,7 @@ from filemill.config.positions import List, Map, Node, Text, describe, plain
 from filemill.config.problems import Problems
 from filemill.config.stepping import StepReader
 from filemill.config.tagging import read_expression
-from filemill.ports.step import Form
+from filemill.ports.step import Form, Grain
 
 _UNREADABLE = Pipeline.model_validate({"when": "x", "steps": [None]})
 """In place of a model that did not validate; a problem says why, so nothing is compiled from it."""
@@ -117,6 +117,7 @@ class ChainCheck:
             if step.spec is None:
                 form = None
                 continue
+            self._overlap(step)
             takes, gives = step.spec.takes, step.spec.gives
             if form is not None and takes not in (Form.ANY, form):
                 self._misfit(step, form, before)
@@ -127,6 +128,26 @@ class ChainCheck:
             before = step.uses
             if step.ends:
                 ended = step
+
+    def _overlap(self, step: Step) -> None:
+        """`io` and `concurrency` where no calls overlap do nothing, and whoever wrote them thinks they do."""
+        beside = step.siblings
+        assert step.spec is not None  # noqa: S101 -- asked before
+        for key, value in (("concurrency", beside.concurrency), ("io", beside.io)):
+            if not value:
+                continue
+            if not step.by_user or step.spec.grain is not Grain.RECORD:
+                message = f"`{key}` does nothing beside `{step.uses}` ({step.where})"
+                advice = (
+                    "calls of functions of one record (`row: dict`) overlap, no others: remove it"
+                )
+            elif key == "concurrency" and not step.spec.io and not beside.io:
+                message = f"`concurrency` does nothing without `io: true` ({step.where})"
+                advice = "add `io: true` beside it if the function waits rather than computes"
+            else:
+                continue
+            place = step.sibling_nodes.place_of(key)
+            self.problems.warn("no-overlap", message, place, advice)
 
     def _misfit(self, step: Step, form: Form, before: str) -> None:
         assert step.spec is not None  # noqa: S101 -- asked before

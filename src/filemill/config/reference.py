@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
 
 from filemill.config.components import builtins_of
 from filemill.config.effective import said
@@ -92,6 +92,8 @@ def _page(registry: Registry) -> Iterator[str]:
             yield f"Directly behind its name, a {kind}: {field.description}\n"
         else:
             yield from _table(component.Options)
+        if spec.notes:
+            yield f"{spec.notes}\n"
         if name == "route":
             yield "A branch with steps of its own:\n"
             yield from _table(Branch)
@@ -164,6 +166,7 @@ def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if origin is Literal:
         return ", ".join(f"`{each}`" for each in arguments)
     is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    is_model = is_model and not any(isinstance(each, WithJsonSchema) for each in metadata)
     if is_model or origin is dict:
         return "map"
     return "list" if origin in (list, tuple, set, frozenset) else _WORDS.get(annotation, "text")

@@ -31,6 +31,10 @@ MAX_FILE = 8 << 20
 def revision_of(draft: Draft, layers: Layers, registry: Registry) -> tuple[str, str]:
     """(digest, text): the text is JSON, the digest the sha256 of it in hex."""
     files = {each.name: each.data for each in layers.files}
+    for step in draft.every_step():
+        for schema in step.uses_of.schemas:
+            # The very text that the plan has, wherever the file lies.
+            files[os.path.relpath(schema.path, draft.root)] = schema.text.encode()
     for path in sorted(_named_files(draft, layers.python)):
         name = os.path.relpath(path, draft.root)
         if name not in files:

@@ -25,6 +25,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TITLE = "filemill configuration"
 _NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 _TAG = r"^(?!(and|or|not|else)$)[a-z0-9_.%-]+(:[a-z0-9_.%-]+)*$"
+_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 _SECRET = {
     "type": "object",
     "description": "The value of an environment variable, or of the file that NAME_FILE names.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from filemill.config.components import builtins_of
@@ -22,6 +23,7 @@ DROP = "drop"
 """In place of a sink: counted and dropped."""
 ELSE = "else"
 NO_SIBLINGS = StepSiblings.model_validate({})
+MAP = "map"
 ROUTE = "route"
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z")
 _LIST_OF_STEPS = "all steps: filemill steps ls"
@@ -69,6 +71,8 @@ class StepReader:
         return found
 
     def _judged(self, step: Step) -> Step:
+        if step.uses == MAP:
+            step = self._mapped(step)
         self._component(step)
         self._guard(step)
         if step.cls is not None and step.uses == ROUTE:
@@ -181,6 +185,19 @@ class StepReader:
             message = f"a reader cannot have an `if:` ({step.where})"
             advice = "let a pipeline of its own subscribe to the files that are to be read so"
             self.problems.error("bad-value", message, step.sibling_nodes.place_of("if"), advice)
+
+    def _mapped(self, step: Step) -> Step:
+        """`map: {function: steps.add_vat, with: {rate: 0.2}}` as what it means: `steps.add_vat: {rate: 0.2}`."""
+        value, function, options = step.value, step.value, None
+        if isinstance(value, Map):
+            for key in value.entries:
+                if key not in ("function", "with"):
+                    return step  # judged as its own options, which names the wrong key
+            function, options = value.get("function") or value, value.get("with")
+        if not isinstance(function, Text) or not _DOTTED.match(function.text):
+            return step
+        nothing = Text("", function.place)
+        return replace(step, uses=function.text, key=function, value=options or nothing)
 
     # The options
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -11,10 +12,10 @@ from filemill.engine.chain import Node
 from filemill.engine.counting import counts_of
 from filemill.engine.tolerating import DETAILED
 from filemill.model.plan import StepPlan
-from filemill.model.runs import BadRecord, RunOrder
+from filemill.model.runs import BadRecord, Hold, RunOrder
 from filemill.records.batch import Batch
 from filemill.records.expressions import Expression
-from filemill.records.layout import Layout
+from filemill.records.layout import PLACELESS, Layout
 
 if TYPE_CHECKING:
     from filemill.engine.attempt import Attempt
@@ -30,11 +31,23 @@ class Context:
         self.chunk_size = attempt.plan.chunk_size
         self.max_record = attempt.plan.max_record
         self.named = attempt.chain.named
+        self.required = attempt.chain.required
         self.needs = attempt.chain.needs
+        self.types = attempt.chain.types
         self.hints = attempt.hints
         self._attempt = attempt
         self._node = node
         self._book = attempt.books[node.index]
+        self._silent = False
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Take no notice of what the step reports and counts meanwhile: it is only being tried."""
+        self._silent = True
+        try:
+            yield
+        finally:
+            self._silent = False
 
     def expression(self, sql: str) -> Expression:
         """Compile a row-wise SQL expression once."""
@@ -49,6 +62,8 @@ class Context:
         traceback: str = "",
     ) -> Batch:
         """Report these rows as bad records of this step; answers with the others."""
+        if self._silent:
+            return batch.where(~rows)
         places = batch.frame.filter(rows).select(
             "_file",
             "_record",
@@ -56,9 +71,11 @@ class Context:
             "_start",
             (pl.col("_start") + pl.col("_raw").str.strip_suffix("\r").str.len_bytes()).alias("end"),
         )
+        placeless = batch.layout.read_as in PLACELESS
         for at, (file, record, line, start, end) in enumerate(places.iter_rows()):
             message = messages if isinstance(messages, str) else messages[at]
-            bad = BadRecord(self.plan.id, record, line, start, end, error, message)
+            behind = start if placeless else end
+            bad = BadRecord(self.plan.id, record, line, start, behind, error, message)
             self.report_bad(file, [bad])
             if traceback:
                 self._attempt.runs[file].traceback.setdefault(self.plan.id, traceback)
@@ -75,7 +92,7 @@ class Context:
 
     def count(self, *, filtered: int = 0, added: int = 0, file: int | None = None) -> None:
         """Count records this step dropped on purpose or added; without `file`, the books tell by themselves."""
-        if file is not None:
+        if file is not None and not self._silent:
             self._book.filtered[file] += filtered
             self._book.added[file] += added
 
@@ -95,6 +112,12 @@ class Context:
     def note_range(self, order: int, lines: int, types: Mapping[str, str]) -> None:
         """For a reader at the end of a chunk: how many lines it had, and the types its columns have."""
         self._attempt.note_range(order, lines, types)
+
+    def hold(self, order: int, message: str, *, choices: Sequence[str] = (), line: int = 0) -> None:
+        """Have a run wait for a person; the first step that asks for it has the word."""
+        book = self._attempt.runs[order]
+        if book.hold is None:
+            book.hold = Hold(self.plan.id, message, tuple(choices), line)
 
     def drop(self, batch: Batch) -> None:
         """Count these records as dropped on purpose."""

@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from polars.exceptions import PanicException
+
 from filemill.engine.asking import Context
+from filemill.engine.bisecting import ROUNDS, Bisector, mask_of
 from filemill.engine.chain import Chain, Node
 from filemill.engine.counting import Counts, StepBook, counts_of
 from filemill.engine.observing import Observer
-from filemill.engine.scratch import make_work_folder
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.tolerating import RunBook
+from filemill.engine.work import attempts_folder
 from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder
@@ -24,6 +27,10 @@ from filemill.records.batch import Batch
 from filemill.records.layout import Hints, Layout, Restart
 from filemill.records.merging import align, merge
 from filemill.records.text import TAG
+
+
+class Parted(Exception):
+    """Some of these files are held before they are read, and others are not: each has to go by itself."""
 
 
 class Attempt:
@@ -56,6 +63,8 @@ class Attempt:
         self.branch_groups: dict[tuple[Node, ...], tuple[tuple[str, ...], str]] = {}
         self.sends = Sends(sinks, self.orders, hints, self._stand)
         self._steps: dict[int, Any] = {}
+        self._contexts: dict[int, Context] = {}
+        self._bisector = Bisector()
         self._folder: str | None = None
         self._guards: dict[str, bool | None] = {}
         self._layouts: dict[int, Layout] = {}
@@ -80,6 +89,11 @@ class Attempt:
                 self._read(node, number + 1)
                 return
             self._whole_files(node)
+            held = [book.hold is not None for book in self.runs]
+            if all(held):
+                return
+            if any(held):
+                raise Parted
 
     def cut(self) -> list[int]:
         """Where the chunks of the only order's file end, as its reader says."""
@@ -99,7 +113,8 @@ class Attempt:
         step = self._steps.get(node.index)
         if step is None:
             self._enter(node)
-            step = self._steps[node.index] = node.component(Context(self, node))
+            context = self._contexts[node.index] = Context(self, node)
+            step = self._steps[node.index] = node.component(context)
         return step
 
     # -- records ----------------------------------------------------------------------------------
@@ -253,7 +268,7 @@ class Attempt:
             for file, _ in counts:
                 self._given[node.index, file] = batch.layout.columns
         began = time.perf_counter_ns()
-        made: Batch = step.apply(batch)
+        made = self._tried(node, step, batch)
         book.took_ns += time.perf_counter_ns() - began
         plain = getattr(step, "grain", Grain.BATCH) is Grain.BATCH
         same = plain and len(made) == len(batch) and sum(book.bad) == bad_before
@@ -261,6 +276,35 @@ class Attempt:
         for file, number in given:
             book.given[file] += number
         return made, given
+
+    def _tried(self, node: Node, step: Any, batch: Batch) -> Batch:
+        """What the step makes of the batch; where it raises over single records, those become bad ones."""
+        for _ in range(ROUNDS):
+            try:
+                made: Batch = step.apply(batch)
+            except (Exception, PanicException) as error:
+                if not self._bisector.divides(node, step, error):
+                    raise
+                batch = self._without_bad(node, step, batch, error)
+            else:
+                self._bisector.worked(node)
+                return made
+            if not len(batch):
+                return batch
+        return step.apply(batch)  # type: ignore[no-any-return]
+
+    def _without_bad(self, node: Node, step: Any, batch: Batch, error: BaseException) -> Batch:
+        """The batch without the records that the step raised over, each reported."""
+        context = self._contexts[node.index]
+        with context.silent():
+            found = self._bisector.search(node, step, batch, error, step.apply)
+        names = dict.fromkeys(each.name for each in found)
+        for name in names:
+            alike = [each for each in found if each.name == name]
+            rows = mask_of([each.row for each in alike], len(batch))
+            messages = [each.message() for each in alike]
+            context.bad(batch, rows, name, messages, alike[0].traceback())
+        return batch.where(~mask_of([each.row for each in found], len(batch)))
 
     def _by_columns(self, node: Node, made: Batch) -> list[Batch]:
         """What a function made, one part for each set of columns that its files have.
@@ -305,7 +349,7 @@ class Attempt:
                 counts = counts_of(mine)
         step = self._open(node)
         book = self.books[node.index]
-        before = [(file, book.filtered[file]) for file, _ in counts]
+        before = [(file, book.filtered[file], book.added[file]) for file, _ in counts]
         for file, number in counts:
             book.taken[file] += number
             book.given[file] += number
@@ -313,8 +357,8 @@ class Attempt:
         began = time.perf_counter_ns()
         passed: Batch | None = step.deliver(mine)
         book.took_ns += time.perf_counter_ns() - began
-        for file, filtered in before:
-            book.given[file] -= book.filtered[file] - filtered
+        for file, filtered, added in before:
+            book.given[file] += book.added[file] - added - (book.filtered[file] - filtered)
         if passed is not None:
             return batch
         return outside
@@ -362,7 +406,7 @@ class Attempt:
 
     def _work_folder(self, number: int) -> str:
         if self._folder is None:
-            self._folder = make_work_folder(self.plan.data)
+            self._folder = attempts_folder(self.plan.data)
         folder = os.path.join(self._folder, f"{number}-{len(os.listdir(self._folder))}")
         os.mkdir(folder, 0o700)
         return folder

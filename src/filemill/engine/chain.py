@@ -34,6 +34,7 @@ class Node:
         "branches",
         "component",
         "dynamic",
+        "function",
         "hidden",
         "index",
         "options",
@@ -59,8 +60,11 @@ class Node:
             raise StepTrouble(plan.id, error) from error
         self.reads = hasattr(self.component, "read")
         self.transforms = hasattr(self.component, "apply")
-        self.dynamic = "." in plan.uses
-        """A user's function: only what it returns tells which columns records have then."""
+        called = getattr(self.component, "called", None)
+        self.function: str = called(plan.uses, self.options)[0] if called else ""
+        """The path of a user's function; empty for any other step."""
+        self.dynamic = bool(self.function) or self.component.spec.makes_columns
+        """Only what it returns tells which columns records have then."""
         if self.reads and plan.guard is not None:
             raise StepTrouble(
                 plan.id,
@@ -75,15 +79,15 @@ class Node:
 
     def scope(self) -> Scope:
         """What one call of the step may depend on; a user's function says it by its grain."""
-        if not self.dynamic:
+        if not self.function:
             scope: Scope = self.component.spec.scope
             return scope
-        grain = load(self.plan.uses).grain
+        grain = load(self.function).grain
         return Scope.FILE if grain in (Grain.STREAM, Grain.FILE) else Scope.RECORD
 
     def counts_records(self) -> bool:
         """Whether the step sees a record's number in its file."""
-        return self.dynamic and load(self.plan.uses).takes_context
+        return bool(self.function) and load(self.function).takes_context
 
     def after(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The columns of a record that had these and went through this step, as far as the options tell."""
@@ -115,12 +119,16 @@ class Chain:
                 self.emits[name] = node
         self.headers = Headers(self.nodes)
         self._expressions: dict[str, Expression] = {}
-        wanted: dict[str, None] = {}
-        sees_all = self._note(self.nodes, wanted, frozenset())
+        wanted: dict[str, bool] = {}
+        sees_all = self._note(self.nodes, wanted, frozenset(), sure=True)
         self.named = frozenset(wanted)
         """The columns of the file that expressions name."""
+        self.required = frozenset(name for name, sure in wanted.items() if sure)
+        """Those of them that the file must have: no step before made up columns of its own."""
         self.needs = None if sees_all else self.named
         """The same; None when a user's function sees them all."""
+        self.types = _types(self.nodes)
+        """Column to type, as the step directly behind the reader declares it."""
         self.sinks = tuple(dict.fromkeys(_sinks(self.nodes)))
         """Every sink it may send to."""
 
@@ -131,22 +139,45 @@ class Chain:
             found = self._expressions[sql] = Expression(sql)
         return found
 
-    def _note(self, nodes: Sequence[Node], wanted: dict[str, None], made: frozenset[str]) -> bool:
-        """Note the columns these steps want of the file; answers whether a function sees all columns."""
+    def _note(
+        self,
+        nodes: Sequence[Node],
+        wanted: dict[str, bool],
+        made: frozenset[str],
+        *,
+        sure: bool,
+    ) -> bool:
+        """Note the columns these steps want of the file, and whether surely; answers whether a function sees all."""
         sees_all = False
         for node in nodes:
-            sees_all |= node.dynamic
+            sees_all |= bool(node.function)
             for use in node.refers.expressions:
                 try:
                     columns = self.expression(use.sql).columns
                 except FilemillError as error:
                     raise StepTrouble(node.plan.id, error) from error
-                wanted |= dict.fromkeys(name for name in columns if name not in made)
+                for name in columns:
+                    if name not in made:
+                        wanted[name] = wanted.get(name, False) or sure
                 if use.gives and use.gives not in node.refers.tags:
                     made |= {use.gives}
             for branch in node.branches:
-                sees_all |= self._note(branch, wanted, made)
+                sees_all |= self._note(branch, wanted, made, sure=sure)
+            sure = sure and not node.dynamic
         return sees_all
+
+
+def _types(nodes: Sequence[Node]) -> dict[str, str]:
+    """What a step without a guard declares, if none before it looks into records: that would see misfits as null."""
+    behind = False
+    for node in nodes:
+        if not behind:
+            behind = node.reads
+        elif node.refers.types and node.plan.guard is None:
+            return dict(node.refers.types)
+        elif node.transforms or node.plan.routes:
+            break
+    return {}
 
 
 def _sinks(nodes: Sequence[Node]) -> Iterator[str]:

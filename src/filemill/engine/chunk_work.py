@@ -103,6 +103,7 @@ class ChunkWork:
             ),
             bad=tuple(sorted(book.bad, key=lambda bad: bad.record)),
             bad_total=book.bad_total,
+            hold=book.hold,
             bad_by_step=book.bad_by_step,
             tracebacks=book.traceback,
             records=attempt.records[0],

@@ -73,7 +73,7 @@ class _Came(msgspec.Struct):
     @property
     def failed(self) -> bool:
         """It ends the run."""
-        return self.done.result.failure is not None or bool(self.done.result.hold)
+        return self.done.result.failure is not None
 
 
 class _Whole(Exception):
@@ -335,12 +335,11 @@ class _Run:
         )
 
     def _unfinished(self, result: ChunkResult) -> RunResult:
-        """The result of a run one of whose chunks failed, or asked to be held."""
+        """The result of a run one of whose chunks failed."""
         return RunResult(
             self._order.run,
             self._order.fence,
             failure=result.failure,
-            hold=result.hold,
             chunks=len(self._chunks),
         )
 

@@ -10,7 +10,14 @@ import sys
 from filemill.engine.failures import FAILS
 from filemill.model.errors import FilemillError, UsageError
 from filemill.pipeline_api import Pipeline
-from filemill.ports.describe import Answer, Answers, ExpressionQuestion, Question, StepQuestion
+from filemill.ports.describe import (
+    Answer,
+    Answers,
+    ExpressionQuestion,
+    Question,
+    SchemaQuestion,
+    StepQuestion,
+)
 from filemill.ports.step import StepSpec
 from filemill.records.expressions import Expression, ExpressionError
 from filemill.records.functions import (
@@ -21,7 +28,8 @@ from filemill.records.functions import (
     load,
     user_line,
 )
-from filemill.routing.patterns import check_pattern
+from filemill.records.json_schema import flaws
+from filemill.routing.patterns import check_pattern, check_regex
 
 
 def answer(question: Question) -> Answers:
@@ -36,6 +44,8 @@ def answer(question: Question) -> Answers:
         taggers=tuple(map(_about_tagger, question.taggers)),
         patterns=tuple(map(_about_pattern, question.patterns)),
         pipelines=tuple(map(_about_pipeline, question.pipelines)),
+        regexes=tuple(map(_about_regex, question.regexes)),
+        schemas=tuple(each for schema in question.schemas for each in _about_schema(schema)),
     )
 
 
@@ -61,6 +71,21 @@ def _about_pattern(pattern: str) -> Answer:
     except UsageError as error:
         return Answer(pattern, error=error.message, help=error.help)
     return Answer(pattern)
+
+
+def _about_regex(pattern: str) -> Answer:
+    try:
+        check_regex(pattern)
+    except UsageError as error:
+        return Answer(pattern, error=error.message, help=error.help)
+    return Answer(pattern)
+
+
+def _about_schema(question: SchemaQuestion) -> list[Answer]:
+    return [
+        Answer(question.key, error=flaw.message, help=flaw.help, where=(flaw.at,))
+        for flaw in flaws(question.text)
+    ]
 
 
 def _about_step(question: StepQuestion) -> Answer:

@@ -145,6 +145,7 @@ class Executor:
             )
             if failure is not None:
                 failures[order.run] = failure
+            if failure is not None or attempt.runs[number].hold is not None:
                 attempt.sends.drop(order.run)
         attempt.sends.open(chain.sinks)
         outputs = attempt.sends.finish()
@@ -160,10 +161,11 @@ class Executor:
         for number, (order, counts) in enumerate(zip(attempt.orders, steps, strict=True)):
             book = attempt.runs[number]
             failure = failures.get(order.run)
+            hold = book.hold if failure is None else None
             results[order.run] = RunResult(
                 run=order.run,
                 fence=order.fence,
-                outputs=() if failure else tuple(outputs.get(order.run, ())),
+                outputs=() if failure or hold else tuple(outputs.get(order.run, ())),
                 steps=counts,
                 bad=tuple(sorted(book.bad, key=_number)) if book.bad else (),
                 bad_total=book.bad_total,
@@ -172,6 +174,9 @@ class Executor:
                 took_ns=took_ns,
                 failure=failure,
                 children=() if failure else children.get(order.run, ()),
+                hold=hold.said() if hold else "",
+                hold_step=hold.step if hold else "",
+                choices=hold.choices if hold else (),
             )
         return results
 

@@ -16,6 +16,7 @@ from filemill.model.runs import (
     BadRecord,
     ChunkRange,
     ChunkResult,
+    Hold,
     Mark,
     RunOrder,
     RunResult,
@@ -38,6 +39,7 @@ class Books(msgspec.Struct):
     bad_total: int = 0
     bad_by_step: dict[str, int] = {}
     tracebacks: dict[str, str] = {}
+    hold: Hold | None = None
 
     def add(self, chunk: ChunkRange, result: ChunkResult) -> None:
         """Take in the next chunk."""
@@ -46,6 +48,8 @@ class Books(msgspec.Struct):
         for bad in result.bad[: DETAILED - len(self.bad)]:
             place = {"record": bad.record + records, "line": bad.line + lines}
             self.bad.append(msgspec.structs.replace(bad, **place))
+        if self.hold is None and result.hold is not None:
+            self.hold = msgspec.structs.replace(result.hold, line=result.hold.line + lines)
         self.bad_total += result.bad_total
         for step, count in result.bad_by_step.items():
             self.bad_by_step[step] = self.bad_by_step.get(step, 0) + count
@@ -148,11 +152,12 @@ class Joint:
         book.traceback = books.tracebacks
         failure = over_tolerance(book, books.records, self.order.pipeline, tolerance)
         outputs: list[StagedOutput] = []
-        if failure is None:
+        if failure is None and books.hold is None:
             made = (joining.finish() for joining in self._joinings.values())
             outputs = [output for output in made if output is not None]
         else:
             self.abort()
+        hold = books.hold if failure is None else None
         return RunResult(
             self.order.run,
             self.order.fence,
@@ -164,6 +169,9 @@ class Joint:
             blank=books.blank,
             took_ns=books.took_ns,
             failure=failure,
+            hold=hold.said() if hold else "",
+            hold_step=hold.step if hold else "",
+            choices=hold.choices if hold else (),
             chunks=chunks,
         )
 

@@ -139,7 +139,15 @@ class Sends:
         """Each run's children, synced; what hidden sinks staged is taken out of `outputs`.
 
         `tags` are those that the step of each hidden sink gives its children.
+
+        Raises:
+            PermanentError: a run's file is too deep to have children.
         """
+        for order in self._orders:
+            for output in outputs.get(order.run, ()):
+                if output.sink.startswith(HIDDEN):
+                    self._at(_name_of(output.sink))
+                    check_depth(order)
         self.children.take(outputs, tags)
         return self.children.finish()
 
@@ -169,9 +177,6 @@ class Sends:
     def _stager(self, sink: str) -> Any:
         stager = self._stagers.get(sink)
         if stager is None:
-            if sink.startswith(HIDDEN):
-                for order in self._orders:
-                    check_depth(order)
             headers = self._hints.headers.get(sink, {})
             stager = self._sinks.get(sink).stager(self._orders, headers)
             self._stagers[sink] = stager
@@ -179,7 +184,7 @@ class Sends:
 
     @contextmanager
     def _staging(self, sink: str) -> Iterator[None]:
-        self._at(sink.rpartition("/")[2] if sink.startswith(HIDDEN) else f"stage:{sink}")
+        self._at(_name_of(sink))
         try:
             yield
         except OSError as error:
@@ -187,6 +192,11 @@ class Sends:
             if fault is None:
                 raise
             raise fault from error
+
+
+def _name_of(sink: str) -> str:
+    """The step that is at work while a sink is staged to: of a hidden one the step that it stands behind."""
+    return sink.rpartition("/")[2] if sink.startswith(HIDDEN) else f"stage:{sink}"
 
 
 def _together(sends: Sequence[tuple[str, Batch]]) -> list[Batch]:

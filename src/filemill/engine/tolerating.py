@@ -8,7 +8,7 @@ from __future__ import annotations
 from filemill.model.errors import FailureKind
 from filemill.model.fingerprint import fingerprint
 from filemill.model.plan import Tolerance
-from filemill.model.runs import BadRecord, Failure
+from filemill.model.runs import BadRecord, Failure, Hold
 
 DETAILED = 1_000
 """Bad records of one run that are kept in detail; all are counted."""
@@ -17,13 +17,14 @@ DETAILED = 1_000
 class RunBook:
     """One run's bad records and what was read of it."""
 
-    __slots__ = ("bad", "bad_by_step", "bad_total", "blank", "traceback")
+    __slots__ = ("bad", "bad_by_step", "bad_total", "blank", "hold", "traceback")
 
     def __init__(self) -> None:
         self.bad: list[BadRecord] = []
         self.bad_total = 0
         self.bad_by_step: dict[str, int] = {}
         self.blank = 0
+        self.hold: Hold | None = None
         self.traceback: dict[str, str] = {}
         """The first traceback of each step's bad records."""
 

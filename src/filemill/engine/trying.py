@@ -116,11 +116,8 @@ class _Watch:
         seen = self._of(node)
         for batch in after:
             seen.add(before, batch, self._trial.records)
-        given = _tag_counts(after)
-        had = _tag_counts([before] if before is not None else [])
-        for tag, number in given.items():
-            if number > had.get(tag, 0):
-                seen.tags[tag] = seen.tags.get(tag, 0) + number - had.get(tag, 0)
+        for tag, number in tags_given(before, after).items():
+            seen.tags[tag] = seen.tags.get(tag, 0) + number
 
     def branched(self, node: Node, number: int, batch: Batch) -> None:
         route = node.plan.routes[number]
@@ -129,6 +126,8 @@ class _Watch:
         self._of(node).send(when, route.sinks, steps, len(batch))
 
     def sent(self, node: Node, sinks: Sequence[str], batch: Batch) -> None:
+        if node.hidden is not None:
+            return  # it goes to no sink of the configuration; the child is shown with the result
         self._of(node).send("", tuple(sinks), (), len(batch))
 
     def file(self, node: Node, before: RunOrder, after: RunOrder) -> None:
@@ -273,6 +272,16 @@ def _first(batch: Batch, number: int) -> Batch:
 def _short(text: str) -> tuple[str, bool]:
     text = text.rstrip("\r")
     return text[:SHOWN], len(text) > SHOWN
+
+
+def tags_given(before: Batch | None, after: Sequence[Batch]) -> dict[str, int]:
+    """Tags that more records have after a step than before, and how many more."""
+    had = _tag_counts([before] if before is not None else [])
+    return {
+        tag: number - had.get(tag, 0)
+        for tag, number in _tag_counts(after).items()
+        if number > had.get(tag, 0)
+    }
 
 
 def _tag_counts(batches: Sequence[Batch]) -> dict[str, int]:

@@ -142,7 +142,7 @@ class Verdicts:
                         file=order.file.file,
                         relative=order.file.relative,
                         pipeline=order.pipeline,
-                        step=result.steps[-1].step if result.steps else "",
+                        step=result.hold_step,
                         message=result.hold,
                     )
                 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 import time
 
 
@@ -16,6 +17,19 @@ def work_folder(page: bytes) -> bytes:
     """The folder that belongs to the worker of this page: `<data>/work/worker-1` of `<data>/workers/1.page`."""
     folder, name = os.path.split(page)
     return os.path.join(os.path.dirname(folder), b"work", b"worker-" + name.partition(b".")[0])
+
+
+def attempts_folder(data: str) -> str:
+    """A new folder, 0700, for what steps make of whole files in one attempt: on the data directory's file system.
+
+    In a worker it is inside the worker's own work folder, where `tempfile` points; else in `<data>/work`.
+    """
+    parent = os.path.join(os.path.abspath(data), "work")
+    own = tempfile.gettempdir()
+    if not own.startswith(parent + "/"):
+        os.makedirs(parent, 0o700, exist_ok=True)
+        own = parent
+    return tempfile.mkdtemp(prefix="attempt-", dir=own)
 
 
 def empty(folder: bytes) -> None:

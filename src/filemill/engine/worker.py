@@ -133,9 +133,9 @@ class Worker:
             self.page.announce(step, [])
             self.page.progress(allowed)
 
-        return frames.Tried(
-            message.job, try_file(message.trial, self.plan, self.registry, progress)
-        )
+        trial = try_file(message.trial, self.plan, self.registry, progress)
+        self._clean()
+        return frames.Tried(message.job, trial)
 
     def _in_chunks(self, message: frames.CutUp | frames.ExecuteChunk) -> frames.FromWorker:
         assert self.executor is not None, "Setup comes first"  # noqa: S101

@@ -6,15 +6,19 @@ A reading step builds a `ReadRequest` and yields from a reader's `read`; a sink 
 
 from filemill.formats.csv import CsvReader
 from filemill.formats.encoding import FORMATS, check_format, encode, header_line, suffix
+from filemill.formats.json import JsonReader
 from filemill.formats.jsonl import JsonlReader
 from filemill.formats.lines import LinesReader
+from filemill.formats.parquet import ParquetReader
 from filemill.formats.reading import ReadRequest, RecordReader
 
 __all__ = [
     "FORMATS",
     "CsvReader",
+    "JsonReader",
     "JsonlReader",
     "LinesReader",
+    "ParquetReader",
     "ReadRequest",
     "RecordReader",
     "check_format",

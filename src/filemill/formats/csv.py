@@ -60,8 +60,9 @@ class CsvReader(RecordReader):
     ) -> None:
         super().__init__(request)
         needs = request.named if request.needs is None else request.needs
+        required = request.wanted(needs if request.required is None else request.required)
         self.headers = CsvHeaders(
-            separator, quote, header, tuple(columns), needs | set(request.types), request.max_record
+            separator, quote, header, tuple(columns), required, request.max_record
         )
 
     def head(self, block: bytes, *, final: bool) -> Head | None:
@@ -107,7 +108,7 @@ class CsvReader(RecordReader):
         request = self.request
         if request.needs is None:
             return list(layout.columns)
-        wanted = request.needs | set(request.types)
+        wanted = request.wanted(request.needs)
         return [name for name in layout.columns if name in wanted]
 
     def _segments(
@@ -149,7 +150,9 @@ class CsvReader(RecordReader):
             column = values[name].slice(segment.first, segment.length).alias(name)
             declared = name in self.request.types
             view, misfits = views.cast_text(column, word, declared=declared)
-            if misfits is not None:
+            if misfits is not None and name in self.request.lenient:
+                view = views.without(view, misfits)
+            elif misfits is not None:
                 for i in misfits.arg_true():
                     wrong.setdefault(i, f"column `{name}` is no {word}: {column[i][:60]!r}")
             if word == "text":

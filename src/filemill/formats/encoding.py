@@ -13,12 +13,12 @@ from filemill.records.cells import fill_lonely, quote_cell, quote_cells
 from filemill.records.layout import LINE, Dialect, Layout
 from filemill.records.text import CELL
 
-FORMATS = ("csv", "jsonl", "lines")
+FORMATS = ("csv", "jsonl", "json", "lines")
 
 
 def suffix(format: str) -> str:  # noqa: A002 -- the word users read
     """The file name ending of a format, with its dot; empty for lines, which keep the name they have."""
-    return {"csv": ".csv", "jsonl": ".jsonl", "lines": ""}[format]
+    return {"csv": ".csv", "jsonl": ".jsonl", "json": ".json", "lines": ""}[format]
 
 
 def header_line(
@@ -56,6 +56,9 @@ def encode(
     marks = layout.dialect if dialect is None else dialect
     if format == "csv":
         return _csv(batch, tuple(batch.keys() if columns is None else columns), marks)
+    if format == "json":
+        # Elements of an array, not lines: no CR belongs to them.
+        return encode(batch, "jsonl").str.strip_suffix("\r")
     if format == "jsonl":
         if layout.format == "jsonl":
             return _ending(text.complete(batch.frame, layout), layout, marks, dialect)

@@ -13,7 +13,7 @@ from filemill.formats.opening import first_line_ends_crlf
 from filemill.formats.placing import Piece, Placed
 from filemill.formats.reading import Head, Parsed, ReadRequest, RecordReader
 from filemill.formats.typing import Segment, segments
-from filemill.records import json_text, views
+from filemill.records import json_text, text, views
 from filemill.records.batch import Batch
 from filemill.records.layout import Dialect, Layout, text_layout
 
@@ -28,7 +28,7 @@ class JsonlReader(RecordReader):
     def __init__(self, request: ReadRequest) -> None:
         super().__init__(request)
         needs = request.named if request.needs is None else request.needs
-        self.names = tuple(sorted(needs | set(request.types)))
+        self.names = tuple(sorted(request.wanted(needs)))
 
     def head(self, block: bytes, *, final: bool) -> Head | None:
         """The first line's ending."""
@@ -81,13 +81,13 @@ class JsonlReader(RecordReader):
                 columns, count = _columns(placed, self.names)
                 if count == frame.height:
                     return columns
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 pass  # one of the lines is bad: found below, line by line
         before = len(placed.bad)
         messages: list[str] = []
         bad: list[bool] = []
         values: list[dict[str, Any]] = []
-        for line in frame.get_column("_raw"):
+        for line in text.standing(frame):
             try:
                 values.append(_named(line, self.names))
                 bad.append(False)
@@ -101,7 +101,7 @@ class JsonlReader(RecordReader):
     def _segments(
         self, placed: Placed, found: Mapping[str, _Member], *, alone: bool
     ) -> list[Segment]:
-        declared = self.request.types
+        declared = {n: word for n, word in self.request.types.items() if n in found}
         stretches = placed.frame.get_column("_file")
         if alone:
             words = {n: m.infer() for n, m in found.items() if n not in declared}
@@ -128,11 +128,16 @@ class JsonlReader(RecordReader):
             values = found[name].slice(segment.first, segment.length)
             if word == "text":
                 if not set(map(type, values)) <= {str, type(None)}:
-                    values = json_text.text_of_members(frame.get_column("_raw").to_list(), name)
+                    values = json_text.text_of_members(text.standing(frame).to_list(), name)
                 seen.append(pl.Series(name, values, dtype=pl.String))
                 continue
+            lenient = name in self.request.lenient
+            if lenient and word == "integer":
+                values = views.whole_numbers(values)
             view, misfits = found[name].view(values, word)
             seen.append(view.alias(name))
+            if lenient:
+                continue
             for i in misfits:
                 wrong.setdefault(i, f"column `{name}` is no {word}: {str(values[i])[:60]!r}")
         if not wrong:

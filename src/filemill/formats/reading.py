@@ -59,11 +59,19 @@ class ReadRequest:
     """Told at the end of a chunk: how many lines it had, and the types its columns have."""
     needs: frozenset[str] | None = frozenset()
     named: frozenset[str] = frozenset()
+    required: frozenset[str] | None = None
+    """Of these the ones without which the file cannot be read; all of them, if None."""
     types: Mapping[str, str] = field(default_factory=dict)
     """Declared: a value that does not fit makes a bad record of class `Type`."""
+    lenient: frozenset[str] = frozenset()
+    """Those of `types` whose misfits are left to a later step: no value in the view, the record's text as it is."""
     hints: Hints = field(default_factory=Hints)
     chunk_size: int = 16 << 20
     max_record: int = 4 << 20
+
+    def wanted(self, needs: frozenset[str]) -> frozenset[str]:
+        """The columns whose views are made: those needed, and those whose misfits are told here."""
+        return needs | (frozenset(self.types) - self.lenient)
 
 
 class Skip(msgspec.Struct):

@@ -123,6 +123,19 @@ class Failure(msgspec.Struct, frozen=True):
     """Groups dead letters: `v1:` and a hash; empty until fingerprinted."""
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """A step's wish that a person decides about a run. `line` is that of the first record it is about; 0: the file."""
+
+    step: str
+    message: str
+    choices: tuple[str, ...] = ()
+    line: int = 0
+
+    def said(self) -> str:
+        """The message with its place."""
+        return f"{self.message} (line {self.line:,})" if self.line else self.message
+
+
 class RunResult(msgspec.Struct, frozen=True):
     """One attempt's end as a worker reports it. Exactly one of staged outputs or `failure` counts.
 
@@ -143,7 +156,10 @@ class RunResult(msgspec.Struct, frozen=True):
     took_ns: int = 0
     failure: Failure | None = None
     hold: str = ""
-    """A person's message when a step asked to hold the run."""
+    """What a person is told when a step asked to hold the run; its outputs do not count then."""
+    hold_step: str = ""
+    choices: tuple[str, ...] = ()
+    """The answers a person may give."""
     chunks: int = 0
     """How many chunks the file was worked on in; 0: as a whole."""
     children: tuple[StagedChild, ...] = ()
@@ -172,7 +188,7 @@ class ChunkResult(msgspec.Struct, frozen=True):
     """Physical lines it has, a header's among them."""
     took_ns: int = 0
     failure: Failure | None = None
-    hold: str = ""
+    hold: Hold | None = None
     drifted: bool = False
     """It does not end where a record does: the file was cut in the wrong place and must be read in sequence."""
 

@@ -30,6 +30,13 @@ class ExpressionQuestion(msgspec.Struct, frozen=True):
     predicate: bool
 
 
+class SchemaQuestion(msgspec.Struct, frozen=True):
+    """Judge a JSON Schema."""
+
+    key: str
+    text: str
+
+
 class Question(msgspec.Struct, frozen=True):
     """All that one check wants to know."""
 
@@ -46,6 +53,19 @@ class Question(msgspec.Struct, frozen=True):
     """As a plan's `secrets`."""
     pipelines: tuple[str, ...] = ()
     """Dotted paths of pipelines written in Python."""
+    regexes: tuple[str, ...] = ()
+    """Regular expressions among steps' options."""
+    schemas: tuple[SchemaQuestion, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is asked."""
+        return not any(
+            (
+                *(self.steps, self.expressions, self.taggers, self.patterns),
+                *(self.regexes, self.schemas, self.pipelines),
+            )
+        )
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -55,7 +75,7 @@ class Answer(msgspec.Struct, frozen=True):
     error: str = ""
     help: str = ""
     where: tuple[str, ...] = ()
-    """With a wrong option: its name."""
+    """With a wrong option: its name; with a schema: the place in it."""
     offset: int | None = None
     """With a wrong expression: the character it stumbles over, when known."""
     spec: StepSpec | None = None
@@ -68,13 +88,18 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """Answers by kind, in the order asked; a tagger's or pipeline's key is its path, a pattern's its text."""
+    """Answers by kind, in the order asked; a tagger's or pipeline's key is its path, a pattern's its text.
+
+    A schema has an answer for each thing wrong with it, none if it is right; `where` is one text, its place in it.
+    """
 
     steps: tuple[Answer, ...] = ()
     expressions: tuple[Answer, ...] = ()
     taggers: tuple[Answer, ...] = ()
     patterns: tuple[Answer, ...] = ()
     pipelines: tuple[Answer, ...] = ()
+    regexes: tuple[Answer, ...] = ()
+    schemas: tuple[Answer, ...] = ()
 
 
 Describe = Callable[[Question], Answers]

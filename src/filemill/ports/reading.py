@@ -85,6 +85,8 @@ class AttemptRow(msgspec.Struct, frozen=True):
     bad: int
     took_ns: int
     hold: str
+    hold_step: str
+    choices: tuple[str, ...]
     failure: Failure | None
 
 

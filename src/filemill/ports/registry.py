@@ -22,8 +22,7 @@ PLANNED = {
     },
     "steps": dict.fromkeys(
         (
-            "read_json read_parquet read_excel read_xml check parse_json map "
-            "redact dedupe hold strip_gps resize split merge enrich encrypt hash http sql script"
+            "read_excel read_xml strip_gps resize split merge enrich encrypt hash http sql script"
         ).split(),
         "standard",
     ),

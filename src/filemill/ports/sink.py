@@ -168,7 +168,7 @@ class Sink(Protocol):
         ...
 
     def forget(self, staged: Sequence[bytes]) -> None:
-        """Remove received parts, each once; those that are gone are no error."""
+        """Remove received parts, each once. Never raises: what cannot be removed now is swept at the next start."""
         ...
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:

@@ -66,12 +66,16 @@ class StepSpec(msgspec.Struct, frozen=True):
     ends: bool = False
     """True for a step after which none may follow (`route`)."""
     makes_tags: bool = False
+    makes_columns: bool = False
+    """True when only its records tell which columns they have behind it."""
     shorthand: str = ""
     """The option that a value standing directly behind the step's name fills (`filter: "a > 0"`)."""
     shorthand_only: bool = False
     """True when the value behind the name is always that one option (`derive: {a: "b + 1"}`)."""
     options_schema: dict[str, Any] | None = None
     """JSON Schema of the options: filled in when a user's step is described in a worker."""
+    notes: str = ""
+    """What a person has to know besides: whole sentences."""
     extra: str | None = None
     origin: str = "built-in"
     """`built-in`, a plugin's distribution, or the path of the user's module."""
@@ -89,6 +93,24 @@ class ExpressionUse(msgspec.Struct, frozen=True):
     """The column or tag it makes, if any."""
 
 
+class SchemaUse(msgspec.Struct, frozen=True):
+    """One JSON Schema among a step's options."""
+
+    where: tuple[str | int, ...]
+    """Path below the step's key in the configuration, to point at it."""
+    path: str
+    """Absolute."""
+    text: str
+    """The file's own text, as it was read with the configuration."""
+
+
+class PatternUse(msgspec.Struct, frozen=True):
+    """One regular expression among a step's options (Rust's syntax)."""
+
+    where: tuple[str | int, ...]
+    pattern: str
+
+
 class Uses(msgspec.Struct, frozen=True):
     """What a step's options refer to, so that `check` can follow it."""
 
@@ -100,6 +122,13 @@ class Uses(msgspec.Struct, frozen=True):
     """Tags it gives the files it emits; None: it emits none."""
     selects: tuple[str, ...] | None = None
     """The only columns records have after it, in order; None: those before, then what its expressions give."""
+    schemas: tuple[SchemaUse, ...] = ()
+    patterns: tuple[PatternUse, ...] = ()
+    types: dict[str, str] = {}
+    """Types it declares for columns, in the words of `types:`; a reader directly before it reads them so, and leaves
+    what does not fit to this step."""
+    hides: tuple[str, ...] = ()
+    """Columns whose values nobody may see behind it."""
 
 
 class StepContext(Protocol):
@@ -116,6 +145,10 @@ class StepContext(Protocol):
     """For a reader: the columns whose values later steps use; None when a user's function sees all of them."""
     named: frozenset[str]
     """For a reader: the columns that expressions name."""
+    types: Mapping[str, str]
+    """For a reader: types that the step directly behind it declares, and judges; the reader's own come first."""
+    required: frozenset[str]
+    """For a reader: those of them that the file must have, because no step before them makes up columns."""
     hints: Hints
     """For a reader: what an earlier reading of these files found out too late."""
 
@@ -163,6 +196,13 @@ class StepContext(Protocol):
 
     def note_range(self, order: int, lines: int, types: Mapping[str, str]) -> None:
         """For a reader at the end of a chunk: how many lines it had, and the types its columns have."""
+        ...
+
+    def hold(self, order: int, message: str, *, choices: Sequence[str] = (), line: int = 0) -> None:
+        """Have a run wait for a person, nothing of it published: by order index, with what to decide.
+
+        `line` is where the first record stands that asks for it; 0 for the file itself.
+        """
         ...
 
     def drop(self, batch: Batch) -> None:

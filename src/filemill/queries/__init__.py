@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from filemill.queries.balancing import Balance, balance_of
 from filemill.queries.reader import RECENT_NS, STATES, Queries
 from filemill.queries.results import (
     Attempt,
@@ -25,6 +26,7 @@ __all__ = [
     "RECENT_NS",
     "STATES",
     "Attempt",
+    "Balance",
     "DeadGroup",
     "DeadItem",
     "DeadPage",
@@ -40,4 +42,5 @@ __all__ = [
     "RunHistory",
     "RunSummary",
     "Status",
+    "balance_of",
 ]

@@ -75,6 +75,9 @@ class Attempt(msgspec.Struct, frozen=True):
     took_ns: int
     failure: Failure | None = None
     hold: str = ""
+    """What a person is told whom a step asked to decide, `hold_step`; `choices` are the answers there are."""
+    hold_step: str = ""
+    choices: tuple[str, ...] = ()
 
 
 class Output(msgspec.Struct, frozen=True):

@@ -61,6 +61,8 @@ def attempt(row: AttemptRow) -> Attempt:
         took_ns=row.took_ns,
         failure=row.failure,
         hold=row.hold,
+        hold_step=row.hold_step,
+        choices=row.choices,
     )
 
 

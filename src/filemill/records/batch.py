@@ -89,10 +89,10 @@ class Batch:
         have = set(self.frame.columns)
         missing = [name for name in names if name not in have or _is_place(name)]
         if not missing:
-            return self.frame.select(names)
+            return _exactly(self.frame, names)
         jsonl = self.layout.format == "jsonl"
         views_ = self._json_views(missing) if jsonl else self._text_views(missing)
-        return self.frame.with_columns(views_).select(names)
+        return _exactly(self.frame.with_columns(views_), names)
 
     def mask(self, expression: TagExpression) -> pl.Series:
         """Which records satisfy a tag expression over their own and their file's tags."""
@@ -357,6 +357,11 @@ class Batch:
             layout = text_layout(self.layout, {"columns": (LINE,), "added": ()})
             return self._with(self.frame.drop(drop), layout)
         return self._select_line(None)._replace(LINE, _plain(values), None)
+
+
+def _exactly(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """These columns, whatever they are called: `select` takes names such as `^a$` and `*` for patterns."""
+    return frame.select([frame.get_column(name) for name in names])
 
 
 def absent(name: str, columns: Sequence[str], what: str = "header") -> PermanentError:

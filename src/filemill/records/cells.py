@@ -86,16 +86,18 @@ def quote_cells(values: pl.Series, dialect: Dialect) -> pl.Series:
     """A column of cell texts, quoted only where it must be; null stays null. Raises as `quote_cell` does."""
     quote = dialect.quote
     special = _special(dialect.separator, quote or dialect.separator)
-    needs = values.str.contains(special)
+    plain = values.alias("v")  # Polars takes names such as `^a$` and `*` for patterns
+    needs = plain.str.contains(special)
     if not needs.any():
         return values
     if quote is None:
         raise _cannot_quote(str(values.filter(needs)[0]), dialect)
-    name = values.name
+    cell = pl.col("v")
     quoted = pl.concat_str(
-        [pl.lit(quote), pl.col(name).str.replace_all(quote, quote * 2, literal=True), pl.lit(quote)]
+        [pl.lit(quote), cell.str.replace_all(quote, quote * 2, literal=True), pl.lit(quote)]
     )
-    return values.to_frame().select(pl.when(needs).then(quoted).otherwise(pl.col(name))).to_series()
+    made = plain.to_frame().select(pl.when(needs).then(quoted).otherwise(cell)).to_series()
+    return made.alias(values.name)
 
 
 def join_cells(cells: Sequence[str], dialect: Dialect) -> str:

@@ -85,18 +85,22 @@ def raw_text(raw: msgspec.Raw) -> str | None:
 
 def json_cells(values: pl.Series) -> pl.Series:
     """A typed column as JSON texts (`null` for null)."""
+    name, values = values.name, values.alias("v")  # Polars takes `^a$` and `*` for patterns
+    return _json_cells(values).alias(name)
+
+
+def _json_cells(values: pl.Series) -> pl.Series:
     dtype = values.dtype
     if dtype == pl.String:
         if values.str.contains(_ESCAPED).any():
             texts = [_ENCODE(value).decode() for value in values]
-            return pl.Series(values.name, texts, dtype=pl.String)
-        name = values.name
-        quoted = pl.concat_str([pl.lit('"'), pl.col(name), pl.lit('"')]).fill_null("null")
-        return values.to_frame().select(quoted.alias(name)).to_series()
+            return pl.Series(texts, dtype=pl.String)
+        quoted = pl.concat_str([pl.lit('"'), pl.col("v"), pl.lit('"')]).fill_null("null")
+        return values.to_frame().select(quoted).to_series()
     if dtype == pl.Boolean or dtype.is_numeric():
         return values.cast(pl.String).fill_null("null")
     texts = [_ENCODE(value).decode() for value in values]
-    return pl.Series(values.name, texts, dtype=pl.String)
+    return pl.Series(texts, dtype=pl.String)
 
 
 def splice(texts: pl.Series, cells: Sequence[tuple[str, pl.Series]]) -> pl.Series:
@@ -164,6 +168,11 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)
+
+
+def with_members(text: str, exact: Mapping[str, Any]) -> str:
+    """The record with these members, in this order, and what stands behind the object (a CR)."""
+    return _ENCODE(exact).decode() + text[text.rindex("}") + 1 :]
 
 
 def set_member(text: str, name: str, value: str) -> str:

@@ -12,6 +12,8 @@ import msgspec
 
 LINE = "line"
 """The one column of the lines format."""
+PLACELESS = frozenset({"parquet"})
+"""What was read so has no bytes of its own in the file: its lines are row numbers, its byte ranges are empty."""
 UNKNOWN = ""
 """The type of a column without a single value."""
 TYPES = ("integer", "float", "boolean", "text")
@@ -38,7 +40,7 @@ class Layout(msgspec.Struct, frozen=True):
     format: str
     """`lines`, `csv` or `jsonl`: what the text is now."""
     read_as: str
-    """The reader's format, which a sink without `format:` uses."""
+    """The reader's format, which a sink without `format:` uses (jsonl for `json` and `parquet`)."""
     columns: tuple[str, ...] = ()
     """csv, lines: every column, in order: `base`, then `added`. jsonl: those known so far."""
     base: tuple[str, ...] = ()
@@ -50,6 +52,8 @@ class Layout(msgspec.Struct, frozen=True):
     """csv: the columns `header` names."""
     returns: bool = True
     """False when no record's text ends in CR: saves a look at each."""
+    around: tuple[str, str] = ("", "")
+    """json: what opens and what closes the array in its file, such as `{"data":{"items":[` and `]}}`."""
 
 
 class Hints(msgspec.Struct, frozen=True):

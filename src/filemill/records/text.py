@@ -127,7 +127,7 @@ def csv_base_values(frame: pl.DataFrame, layout: Layout, names: Sequence[str]) -
 
 def unquoted(cells: pl.Series, quote: str) -> pl.Series:
     """What a column of cells says."""
-    quoted = cells.str.starts_with(quote)
+    quoted = cells.alias("c").str.starts_with(quote)
     if not quoted.any():
         return cells
     cell = pl.col("c")
@@ -135,7 +135,7 @@ def unquoted(cells: pl.Series, quote: str) -> pl.Series:
         quote * 2, quote, literal=True
     )
     frame = pl.DataFrame({"c": cells, "q": quoted})
-    return frame.select(pl.when("q").then(inner).otherwise("c").alias(cells.name)).to_series()
+    return frame.select(pl.when("q").then(inner).otherwise("c")).to_series().alias(cells.name)
 
 
 def cell_texts(frame: pl.DataFrame, layout: Layout, names: Sequence[str]) -> dict[str, pl.Series]:

@@ -29,11 +29,13 @@ _DECLARED_FLOAT = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _MAYBE = r"^(?:-?[0-9]|true$|false$)"
 _EXACT = 2**53
 _SAMPLE = 64
+_PLAIN = "v"
+"""A name for series that are worked on: under their own, Polars takes `^a$` and `*` for patterns of names."""
 
 
 def maybe_typed(values: pl.Series) -> pl.Series:
     """Which texts could be a number or a boolean; a column with none of them is text or empty in any stretch."""
-    return values.str.contains(_MAYBE)
+    return values.alias(_PLAIN).str.contains(_MAYBE)
 
 
 def infer_text(values: pl.Series) -> str:
@@ -43,7 +45,7 @@ def infer_text(values: pl.Series) -> str:
 
 def view_text(values: pl.Series) -> tuple[str, pl.Series | None]:
     """The type of a column of texts, and its view where finding the type made it."""
-    sample = values.head(_SAMPLE)
+    sample = values.head(_SAMPLE).alias(_PLAIN)
     sample = sample.filter(sample != "")
     if len(sample) and not maybe_typed(sample).all():
         return "text", values
@@ -53,7 +55,8 @@ def view_text(values: pl.Series) -> tuple[str, pl.Series | None]:
         view, misfits = cast_text(values, word)
         if misfits is None:
             return (word, view) if view.null_count() < len(view) else (UNKNOWN, None)
-        if word == "integer" and values.filter(misfits).str.contains(_INTEGER).any():
+        odd = values.filter(misfits).alias(_PLAIN)
+        if word == "integer" and odd.str.contains(_INTEGER).any():
             return "text", values  # more than 64 bits
     return "text", values
 
@@ -64,6 +67,11 @@ def cast_text(
     """The values in that type ('' is null, except in text), and a mask of those that do not fit, if any."""
     if word == "text":
         return values, None
+    view, misfits = _cast(values.alias(_PLAIN), word, declared=declared)
+    return view.alias(values.name), misfits
+
+
+def _cast(values: pl.Series, word: str, *, declared: bool) -> tuple[pl.Series, pl.Series | None]:
     empty = values == ""
     if word == UNKNOWN:
         misfit = ~empty
@@ -84,6 +92,18 @@ def cast_text(
         if big.any():
             misfit |= big & values.str.contains(_INTEGER)
     return number, _some(misfit)
+
+
+def without(view: pl.Series, misfits: pl.Series) -> pl.Series:
+    """The view with no value where one does not fit."""
+    frame = pl.DataFrame({"v": view, "m": misfits})
+    kept = frame.select(pl.when("m").then(None).otherwise(pl.col("v"))).to_series()
+    return kept.alias(view.name)
+
+
+def whole_numbers(values: Sequence[Any]) -> list[Any]:
+    """JSON values in which a float without a fraction is an integer, as a schema's `integer` means it."""
+    return [int(v) if type(v) is float and v.is_integer() else v for v in values]
 
 
 def _cast_boolean(values: pl.Series, empty: pl.Series) -> tuple[pl.Series, pl.Series | None]:

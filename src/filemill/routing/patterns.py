@@ -17,6 +17,7 @@ from filemill.model.errors import UsageError
 CONTENT = 1 << 20
 """Bytes of a file that a content pattern sees: its first MiB."""
 _FLAGS = "(?mR)"
+_INSTEAD = "a second rule key, or a tagger"
 
 
 def check_pattern(pattern: str) -> None:
@@ -25,17 +26,34 @@ def check_pattern(pattern: str) -> None:
     Raises:
         UsageError: it does not compile, with the engine's own words and, where there is one, a way out.
     """
+    check_regex(pattern, what="content pattern", flags=_FLAGS, instead=_INSTEAD)
+
+
+def check_regex(
+    pattern: str,
+    *,
+    what: str = "pattern",
+    flags: str = "",
+    instead: str = "a function of your own",
+) -> None:
+    """Compile a regular expression of Rust's syntax; for a worker, since it loads Polars.
+
+    `instead` is what else there is for one that needs look-around.
+
+    Raises:
+        UsageError: as `check_pattern`.
+    """
     import polars as pl  # noqa: PLC0415 -- workers only
 
     try:
-        pl.Series([""]).str.contains(_FLAGS + pattern)
+        pl.Series([""]).str.contains(flags + pattern)
     except pl.exceptions.PolarsError as error:
         lines = str(error).splitlines()
         reason = next(
             (line.removeprefix("error: ") for line in lines if line.startswith("error: ")),
             lines[0].removeprefix("regex error: "),
         )
-        raise UsageError(f"content pattern `{pattern}`: {reason}", help=_help_for(reason)) from None
+        raise UsageError(f"{what} `{pattern}`: {reason}", help=_help_for(reason, instead)) from None
 
 
 def contains(pattern: str, texts: Sequence[str]) -> list[bool]:
@@ -46,11 +64,9 @@ def contains(pattern: str, texts: Sequence[str]) -> list[bool]:
     return [bool(each) for each in found.to_list()]
 
 
-def _help_for(reason: str) -> str:
+def _help_for(reason: str, instead: str) -> str:
     if "look-around" in reason or "backreference" in reason:
-        return (
-            "use a second rule key, or a tagger, for what look-around or a back reference would do"
-        )
+        return f"use {instead}, for what look-around or a back reference would do"
     if "size limit" in reason:
         return "lower the counted repetitions (`{...}`)"
     return "the syntax is that of Rust's regex crate"

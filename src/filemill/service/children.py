@@ -28,8 +28,7 @@ def describe(question: Question) -> Answers:
     Raises:
         SystemFault: the child died or took over a minute; its output is the help.
     """
-    asks = (question.steps, question.expressions, question.taggers, question.patterns)
-    if not any(asks) and not question.pipelines:
+    if question.is_empty:
         return Answers()
     with tempfile.TemporaryDirectory(prefix="filemill-") as folder:
         environment = environment_for(os.environ, question.environment, question.secrets)

@@ -25,7 +25,6 @@ from filemill.engine.inspecting import InspectionDesk
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
-from filemill.engine.scratch import sweep_work_folders
 from filemill.engine.supervisor import Limits, WorkerPool
 from filemill.engine.trouble import Trouble
 from filemill.intake.dispose import dispose
@@ -122,7 +121,6 @@ class Server:
             self._revision.digest, self._revision.text, self._clock.wall_ns()
         )
         self.plan = msgspec.structs.replace(self.plan, revision=number)
-        await asyncio.to_thread(sweep_work_folders, data)
         self._build()
         left = await self._start_pool()
         recovered = await self._recover(left)

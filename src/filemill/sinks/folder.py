@@ -44,7 +44,8 @@ from filemill.sinks import naming
 if TYPE_CHECKING:
     from filemill.ports.sink import Joining, Stager
 
-_STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.[0-9]+)?\Z")
+_STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.(?:[0-9]+|spool))?\Z")
+"""Outputs, parts of outputs, and what waits to become one."""
 _HELD = b"/proc/self/fd/"
 _PROBES = (b"probe-1", b"probe-2")
 
@@ -83,9 +84,16 @@ class FolderOptions(BaseModel):
         description="Name below the folder, of {path} {stem} {name} {ext} {date} {time} {digest8} {id} "
         "{pipeline} {tag:X} and text. {date} is the file's arrival.",
     )
-    format: Literal["csv", "jsonl", "lines", "raw"] | None = Field(
+    format: Literal["csv", "jsonl", "json", "lines", "parquet", "raw"] | None = Field(
         None,
-        description="How records are written; as they were read, if not set. raw: whole files only.",
+        description="How records are written; if not set, as they were read (`read_json` and `read_parquet`: jsonl). "
+        "json: one array. parquet: each column has the one type (integer, float, boolean, else text) that all the "
+        "file's records fit; nested values are JSON texts. raw: whole files only.",
+    )
+    compress: Literal["gz", "zst"] | None = Field(
+        None,
+        description="Compress each output, whose name gets `.gz` or `.zst`. In parquet the columns are compressed, "
+        "with zst unless set.",
     )
     collision: Literal["suffix", "replace", "fail"] = Field(
         "suffix", description="What a taken name does: a-2.csv, replace the file, or a dead letter."
@@ -105,7 +113,6 @@ class FolderOptions(BaseModel):
     ] = Field(
         None, ge=0, le=0o777, description="Permissions of outputs; 0666 less the umask if not set."
     )
-    compress: _NotYet = Field(None, exclude=True)
     manifest: _NotYet = Field(None, exclude=True)
     rate: _NotYet = Field(None, exclude=True)
 
@@ -119,6 +126,8 @@ class FolderOptions(BaseModel):
     def _check_format(self) -> FolderOptions:
         if self.as_ is not None and self.format is not None:
             raise ValueError("`as: received` keeps the input's format: remove `format`")
+        if self.compress is not None and self.format == "raw":
+            raise ValueError("`format: raw` copies files as they are: remove `compress`")
         return self
 
 
@@ -161,6 +170,7 @@ class FolderSink:
             write_empty=options.empty == "write",
             collision=options.collision,
             mode=options.mode,
+            compress=options.compress,
         )
         return FolderStager(staging, self._durable, orders, headers or {})
 
@@ -192,12 +202,12 @@ class FolderSink:
         return msgspec.structs.replace(part, staged=_HELD + b"%d" % descriptor)
 
     def forget(self, staged: Sequence[bytes]) -> None:
-        """Remove staged parts; those that are gone are no error."""
+        """Remove staged parts. Never raises: what stays is swept at the next start, and no file's fault."""
         for path in staged:
             if path.startswith(_HELD):
                 os.close(int(path.removeprefix(_HELD)))
                 continue
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 self._durable.unlink(path)
 
     def prepare(self) -> None:

@@ -42,8 +42,15 @@ PLACEHOLDERS = (
     "tag:",
 )
 _KNOWN = ", ".join("{tag:X}" if name == "tag:" else f"{{{name}}}" for name in PLACEHOLDERS)
-SUFFIXES = {"csv": b".csv", "jsonl": b".jsonl", "lines": b".txt"}
+SUFFIXES = {
+    "csv": b".csv",
+    "jsonl": b".jsonl",
+    "json": b".json",
+    "lines": b".txt",
+    "parquet": b".parquet",
+}
 """The suffix of each format that an output gets when it changes format."""
+_COMPRESSED = (b".gz", b".zst")
 
 
 class NameTemplate:
@@ -69,11 +76,13 @@ class NameTemplate:
         if at < len(template):
             self._parts.append(os.fsencode(template[at:]))
 
-    def render(self, file: FileRef, pipeline: str, suffix: bytes | None = None) -> bytes:
+    def render(
+        self, file: FileRef, pipeline: str, suffix: bytes | None = None, packed: bytes = b""
+    ) -> bytes:
         """The output's path below the root: never empty, never absolute, never leaving the root.
 
         `suffix` is the one of another format than the file came in: it takes the place of the file's own
-        extension where the template ends in it.
+        extension where the template ends in it. `packed` is the suffix of a compressed output, behind all others.
         """
         if self.template == "{path}":
             rendered = file.relative
@@ -91,6 +100,8 @@ class NameTemplate:
         if suffix is not None and self._follows_format:
             folder, slash, name = rendered.rpartition(b"/")
             rendered = folder + slash + split_name(name)[0] + suffix
+        if not rendered.endswith(packed):
+            rendered += packed
         return confine(rendered, file.file)
 
     def _value(self, placeholder: str) -> Callable[[FileRef, str], bytes]:
@@ -220,8 +231,11 @@ def _harmless(part: bytes) -> bytes:
 
 
 def _halves(part: bytes) -> tuple[bytes, bytes]:
-    """Stem and extension, where an endless extension counts as stem."""
+    """Stem and extension, where an endless extension counts as stem; `.csv.gz` is one extension."""
     stem, extension = split_name(part)
+    if extension in _COMPRESSED:
+        stem, inner = split_name(stem)
+        extension = inner + extension
     return (stem, extension) if len(extension) <= _EXTENSION_MAX else (part, b"")
 
 

@@ -9,10 +9,12 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO, cast
 
 from filemill.durable import Durable
 from filemill.model.errors import TransientError
 from filemill.model.runs import RunOrder, StagedOutput
+from filemill.sinks.compressing import Coder
 from filemill.sinks.naming import publication_id
 
 _PIECES = 512
@@ -45,6 +47,7 @@ class StagedFile:
 
     __slots__ = (
         "_beside",
+        "_coder",
         "_descriptor",
         "_digest",
         "_folder",
@@ -57,6 +60,7 @@ class StagedFile:
         "_publication",
         "_sink",
         "_size",
+        "footer",
         "header",
         "name",
         "records",
@@ -64,10 +68,19 @@ class StagedFile:
         "whole",
     )
 
-    def __init__(self, sink: str, folder: bytes, order: RunOrder, name: bytes) -> None:
+    def __init__(
+        self,
+        sink: str,
+        folder: bytes,
+        order: RunOrder,
+        name: bytes,
+        coder: Coder | None = None,
+    ) -> None:
         self.name = name
         self.header = b""
         """Written before anything else."""
+        self.footer = b""
+        """Written behind everything else."""
         self.records = 0
         self.waiting = 0
         """Bytes added and not yet written."""
@@ -75,6 +88,8 @@ class StagedFile:
         """True for a copy of a whole file, to which no record may be added."""
         self._sink = sink
         self._folder = folder
+        self._coder = coder
+        """Compresses what is written, header and footer included."""
         self._publication = publication_id(order.run, sink, name)
         self._part = order.chunk is not None
         self._in_memory = self._part and _MEMORY
@@ -128,6 +143,12 @@ class StagedFile:
             beside.result()
 
     def _write(self, pieces: list[memoryview], durable: Durable) -> None:
+        if self._coder is not None:
+            pieces = self._coder.encode(pieces)
+        self._put(pieces, durable)
+
+    def _put(self, pieces: list[memoryview], durable: Durable) -> None:
+        """Append to the file what stands in it in the end."""
         for piece in pieces:
             if not self._part:
                 self._digest.update(piece)
@@ -152,6 +173,8 @@ class StagedFile:
         self._open(durable)
         self.whole = True
         size = order.file.size
+        if self._coder is not None:
+            return self._copy_coded(source, size, durable)
         copy: Callable[[int, int, int], int] = os.copy_file_range
         while self._size <= size:
             try:
@@ -168,11 +191,34 @@ class StagedFile:
         self._known_digest = known or _sha256(self._descriptor)
         return self._size
 
+    def _copy_coded(self, source: int, size: int, durable: Durable) -> int:
+        """The same through the coder; the size is that of what was read."""
+        copied = 0
+        while copied <= size and (piece := _read(source, min(_BESIDE, size - copied + 1))):
+            copied += len(piece)
+            self._write([memoryview(piece)], durable)
+        return copied
+
+    def fill(self, durable: Durable, write: Callable[[IO[bytes]], None]) -> None:
+        """Have `write` put the whole content into it, as into any file that is open for writing."""
+        self._open(durable)
+        filling = Filling(lambda data: self._put([memoryview(data)], durable))
+        try:
+            write(cast(IO[bytes], filling))  # all of it that a writer of streams calls
+        except Exception:
+            if filling.error is not None:
+                raise filling.error from None
+            raise
+
     def close(self, durable: Durable, collision: str, mode: int | None) -> StagedOutput:
         """Write the rest and answer with what the ledger will know of it; not yet synced."""
+        if self.footer:
+            self.add(memoryview(self.footer), 0)
         if self._pieces or self._descriptor < 0:
             self.flush(durable)
         self._settle()
+        if self._coder is not None:
+            self._put(self._coder.end(), durable)
         if mode is not None:
             os.fchmod(self._descriptor, mode)
         status = os.fstat(self._descriptor)
@@ -189,8 +235,14 @@ class StagedFile:
             digest=self._known_digest or ("" if self._part else self._digest.hexdigest()),
             records=self.records,
             mode=collision,
-            header=self.header if self._part else b"",
+            header=self._header_of_parts() if self._part else b"",
         )
+
+    def _header_of_parts(self) -> bytes:
+        """What goes before the first part: compressed apart from it, as each part is."""
+        if self._coder is None or not self.header:
+            return self.header
+        return self._coder.apart(self.header)
 
     def release(self) -> None:
         """Close it: a part in memory is gone then, unless somebody has opened it. Idempotent."""
@@ -236,6 +288,26 @@ class StagedFile:
             self._descriptor = os.open(self._path, _FLAGS, 0o666)
 
 
+class Filling:
+    """A staged file as somebody else's code writes to it. What went wrong then is kept in `error`."""
+
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self._put = put
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Append."""
+        try:
+            self._put(data)
+        except OSError as error:
+            self.error = error
+            raise
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
 @functools.cache
 def _writer() -> ThreadPoolExecutor:
     """The process's one writing thread, started when the first big output is."""
@@ -244,18 +316,23 @@ def _writer() -> ThreadPoolExecutor:
 
 def _read_and_write(source: int, target: int, count: int) -> int:
     """What copy_file_range does, for file systems without it."""
+    data = memoryview(_read(source, min(count, 1 << 20)))
+    written = 0
+    while written < len(data):
+        written += os.write(target, data[written:])
+    return written
+
+
+def _read(source: int, count: int) -> bytes:
+    """Bytes of a run's own content."""
     try:
-        data = memoryview(os.read(source, min(count, 1 << 20)))
+        return os.read(source, count)
     except OSError as error:
         # Its own bytes cannot be read: that is this run's trouble, not the sink's disk's.
         raise TransientError(
             f"the file's content cannot be read: {error.strerror}",
             help="look at the health of the data directory's disk (dmesg)",
         ) from error
-    written = 0
-    while written < len(data):
-        written += os.write(target, data[written:])
-    return written
 
 
 def _sha256(descriptor: int) -> str:

@@ -14,10 +14,8 @@ there). What is particular here:
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -30,24 +28,30 @@ from filemill.model.runs import RunOrder, StagedOutput
 from filemill.records.batch import Batch
 from filemill.records.layout import Hints, Layout, Restart
 from filemill.records.text import standing
+from filemill.sinks.compressing import Coder, Compression
+from filemill.sinks.faults import staging_faults
+from filemill.sinks.framing import (
+    CSV,
+    PARQUET,
+    RAW,
+    RECEIVED,
+    around,
+    around_nothing,
+    received,
+    written_as,
+)
 from filemill.sinks.naming import SUFFIXES, NameTemplate
 from filemill.sinks.sheets import Sheet, Stretch, closed_up, header_text
 from filemill.sinks.staged_file import StagedFile
+from filemill.sinks.tables import Table
 
 SPILL = 4 << 20
 """Bytes of one file's records held back for its header; beyond, they stream to the staged file."""
 HELD = 64 << 20
 """Bytes of all files' records held back."""
 _END = memoryview(b"\n")
-RAW = "raw"
-RECEIVED = "received"
-_HELP = {
-    errno.ENOSPC: "free some space; work goes on by itself, and no attempt is spent meanwhile",
-    errno.EDQUOT: "the quota is used up: free some space; work goes on by itself",
-    errno.EIO: "the disk reports errors: look at the kernel's log before you trust it further",
-    errno.EACCES: "give the user that runs filemill write access to the sink's folder",
-    errno.EROFS: "remount the file system for writing; work goes on by itself",
-}
+_NEXT = memoryview(b",\n")
+"""Between two elements of a JSON array."""
 
 
 class Staging(msgspec.Struct, frozen=True):
@@ -58,12 +62,14 @@ class Staging(msgspec.Struct, frozen=True):
     """The staging folder, absolute."""
     template: NameTemplate
     format: str | None
-    """`csv`, `jsonl`, `lines`, `raw`; None: as it was read."""
+    """`csv`, `jsonl`, `json`, `lines`, `parquet`, `raw`; None: as it was read."""
     received: bool
     """`as: received`."""
     write_empty: bool
     collision: str
     mode: int | None
+    compress: Compression | None = None
+    """Of the whole output; in parquet, of its pages."""
 
 
 class FolderStager:
@@ -85,6 +91,7 @@ class FolderStager:
         self._hints = headers
         self._outputs: dict[int, StagedFile] = {}
         self._sheets: dict[int, Sheet] = {}
+        self._tables: dict[int, Table] = {}
         self._dropped: set[int] = set()
         self._waiting = 0
         self._in_parts = any(order.chunk is not None for order in orders)
@@ -119,18 +126,27 @@ class FolderStager:
             return
         layout = batch.layout
         wanted = self._format(layout)
-        if wanted == "csv":
+        if wanted == CSV:
             self._write_csv(batch, self._alive(batch.split_files()))
             return
+        if wanted == PARQUET:
+            self._tabulate(batch, self._alive(batch.split_files()))
+            return
+        if wanted == RECEIVED and layout.read_as == PARQUET:
+            raise PermanentError(
+                f"sink `{staging.sink}` wants records as received, and those of parquet have no text of their own",
+                help="replace `as: received` by `format: parquet` or `format: jsonl`",
+            )
         if wanted == RECEIVED:
-            texts, stretches = _received(batch)
+            texts, stretches = received(batch)
         else:
             texts, stretches = encode(batch, wanted), batch.split_files()
         stretches = self._alive(stretches)
-        header = _received_header(layout) if wanted == RECEIVED and layout.header else b""
+        header, footer = around(wanted, layout)
         for index, _, _ in stretches:
-            self._output(index, layout).header = header
-        self._cut(texts, stretches)
+            output = self._output(index, layout)
+            output.header, output.footer = header, footer
+        self._cut(texts, stretches, in_array=footer != b"")
         self._spill()
 
     def write_file(self, order: RunOrder) -> None:
@@ -147,7 +163,7 @@ class FolderStager:
         source = os.open(order.file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             output = self._output(index, None)
-            with self._faults():
+            with staging_faults(self._staging.sink):
                 size = output.copy(source, order, self._durable)
         finally:
             os.close(source)
@@ -164,6 +180,9 @@ class FolderStager:
         output = self._outputs.pop(index, None)
         if output is not None:
             output.discard(self._durable)
+        table = self._tables.pop(index, None)
+        if table is not None:
+            table.discard(self._durable)
 
     def finish(self) -> dict[str, list[StagedOutput]]:
         """Write, sync as one group, and answer with each run's outputs.
@@ -178,7 +197,8 @@ class FolderStager:
             self._write_empty()
         staged: dict[str, list[StagedOutput]] = {}
         try:
-            with self._faults():
+            with staging_faults(self._staging.sink):
+                self._fill_tables()
                 for index in sorted(self._outputs):
                     output = self._outputs[index].close(
                         self._durable, self._staging.collision, self._staging.mode
@@ -200,9 +220,12 @@ class FolderStager:
     def abort(self) -> None:
         """Remove everything staged, also after `finish` (when another sink of the run failed). Never raises."""
         outputs, self._outputs = self._outputs, {}
+        tables, self._tables = self._tables, {}
         self._sheets = {}
         for output in outputs.values():
             output.discard(self._durable)
+        for table in tables.values():
+            table.discard(self._durable)
 
     # -- which records, in which format -----------------------------------------------------------
 
@@ -215,20 +238,28 @@ class FolderStager:
         return [each for each in stretches if each[0] not in self._dropped]
 
     def _format(self, layout: Layout) -> str:
-        return RECEIVED if self._staging.received else self._staging.format or layout.read_as
+        if self._staging.received:
+            return RECEIVED
+        return written_as(layout, self._staging.format)
 
     def _output(self, index: int, layout: Layout | None) -> StagedFile:
         """The run's output; the first call decides its name."""
         output = self._outputs.get(index)
         if output is None:
+            staging = self._staging
             suffix = None
-            if layout is not None and not self._staging.received:
+            if layout is not None and not staging.received:
                 wanted = self._format(layout)
                 suffix = SUFFIXES[wanted] if wanted != layout.read_as else None
+            compress = staging.compress if staging.format != PARQUET else None
+            packed = b"." + compress.encode() if compress else b""
             order = self._orders[index]
-            name = self._staging.template.render(order.file, order.pipeline, suffix)
+            name = staging.template.render(order.file, order.pipeline, suffix, packed)
+            coder = Coder(compress) if compress else None
+            if layout is None and order.file.name.endswith(packed):
+                coder = None  # a whole file that says it is compressed already
             output = self._outputs[index] = StagedFile(
-                self._staging.sink, self._staging.folder, order, name
+                staging.sink, staging.folder, order, name, coder
             )
         elif output.whole:
             raise PermanentError(
@@ -275,7 +306,7 @@ class FolderStager:
         for index, _, _ in stretches:
             output = self._output(index, batch.layout)
             output.header = output.header or header_text(self._sheets[index].layout, columns)
-        self._cut(encode(batch, "csv", columns), stretches)
+        self._cut(encode(batch, CSV, columns), stretches)
 
     def _hold(self, index: int, sheet: Sheet, batch: Batch, stretch: Stretch) -> None:
         """Keep one file's records until its header is known, or as long as memory allows."""
@@ -314,7 +345,7 @@ class FolderStager:
         total = sum(output.waiting for output in self._outputs.values())
         if total <= SPILL:
             return
-        with self._faults():
+        with staging_faults(self._staging.sink):
             for output in self._outputs.values():
                 if output.waiting > SPILL or (total > HELD and output.waiting):
                     output.flush(self._durable)
@@ -330,50 +361,59 @@ class FolderStager:
             if sheet is None or layout is None:
                 continue
             wanted = self._format(layout)
-            if wanted == RECEIVED and layout.header:
-                output.header = _received_header(layout)
-            elif wanted == "csv" and (columns := sheet.header()):
-                output.header = header_text(layout, columns)
+            if wanted == CSV:
+                if columns := sheet.header():
+                    output.header = header_text(layout, columns)
+            elif wanted == PARQUET:
+                self._tables[index] = Table(output.path)
+            else:
+                output.header = around_nothing(wanted, layout)
+
+    # -- parquet: columns wait for the types that all records of a file agree on ------------------
+
+    def _tabulate(self, batch: Batch, stretches: list[Stretch]) -> None:
+        """Give each file its stretch of the batch's columns."""
+        for index, start, stop in stretches:
+            output = self._output(index, batch.layout)
+            part = batch
+            if stop - start < len(batch):
+                part = Batch(batch.frame[start:stop], batch.layout, batch.file_tags)
+            table = self._tables.setdefault(index, Table(output.path))
+            with staging_faults(self._staging.sink):
+                table.add(part, self._durable)
+            output.records += stop - start
+
+    def _fill_tables(self) -> None:
+        for index, table in self._tables.items():
+            sheet = self._sheets.get(index)
+            said, more = (sheet.said, sheet.more) if sheet is not None else ((), True)
+            names = (*table.columns, *said) if more else (*said, *table.columns)
+            codec = self._staging.compress or "zst"
+            table.fill(self._outputs[index], tuple(dict.fromkeys(names)), codec, self._durable)
 
     # -- bytes ------------------------------------------------------------------------------------
 
-    def _cut(self, texts: pl.Series, stretches: Sequence[Stretch]) -> None:
+    def _cut(
+        self, texts: pl.Series, stretches: Sequence[Stretch], *, in_array: bool = False
+    ) -> None:
         """Give each file its stretch of the encoded records: one buffer for all, cut by byte offsets."""
-        joined = memoryview(texts.str.join("\n").cast(pl.Binary).item())
+        between = _NEXT if in_array else _END
+        joined = memoryview(texts.str.join(str(between, "ascii")).cast(pl.Binary).item())
         if len(stretches) == 1 and stretches[0][1:] == (0, len(texts)):
-            ends = {0: 0, len(texts): len(joined) + 1}
+            ends = {0: 0, len(texts): len(joined) + len(between)}
         else:
             edges = sorted({edge for _, start, end in stretches for edge in (start, end) if edge})
-            sizes = texts.str.len_bytes().cast(pl.Int64) + 1
+            sizes = texts.str.len_bytes().cast(pl.Int64) + len(between)
             at = sizes.cum_sum().gather([edge - 1 for edge in edges])
             ends = dict(zip(edges, at.to_list(), strict=True)) | {0: 0}
         for index, start, end in stretches:
-            self._outputs[index].add(joined[ends[start] : ends[end]], end - start)
+            output = self._outputs[index]
+            if in_array:
+                if output.records:
+                    output.add(_NEXT, 0)
+                output.add(joined[ends[start] : ends[end] - len(_NEXT)], end - start)
+                continue
+            output.add(joined[ends[start] : ends[end]], end - start)
             if end == len(texts):
                 # A piece of its own: joining it would copy all the others once more.
-                self._outputs[index].add(_END, 0)
-
-    @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Whatever goes wrong with the staging folder is the machine's trouble, not the file's."""
-        try:
-            yield
-        except OSError as error:
-            raise SystemFault(
-                f"staging for sink `{self._staging.sink}` failed: {error}",
-                help=_HELP.get(
-                    error.errno or 0, "look at the sink's folder; work goes on by itself"
-                ),
-            ) from error
-
-
-def _received(batch: Batch) -> tuple[pl.Series, list[Stretch]]:
-    """Each record's original text, once, however many records steps made of it; and the files' stretches."""
-    frame = batch.frame
-    same = pl.all_horizontal(pl.col("_file", "_record").eq(pl.col("_file", "_record").shift()))
-    once = frame.select("_raw", "_file", "_record").filter(~same.fill_null(value=False))
-    return once.get_column("_raw"), Batch(once, batch.layout, batch.file_tags).split_files()
-
-
-def _received_header(layout: Layout) -> bytes:
-    return (layout.header + ("\r\n" if layout.dialect.crlf else "\n")).encode()
+                output.add(_END, 0)

@@ -53,8 +53,9 @@ def through(
     if any(each is None or not 0 <= each < before.height for each in rows):
         raise PermanentError(f"`{function.path}` returned a `_record` it was not given")
     if any(one >= other for one, other in pairwise(rows)):
+        made = batch.with_rows(after.to_dicts(), rows)
         _count(context, batch, rows)
-        return batch.with_rows(after.to_dicts(), rows)
+        return made
     if len(rows) < before.height:
         mask = pl.Series([False] * before.height, dtype=pl.Boolean).scatter(rows, values=True)
         batch, before = batch.where(mask), before.filter(mask)

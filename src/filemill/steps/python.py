@@ -47,14 +47,20 @@ class PythonStep:
         from filemill.records.functions import load  # noqa: PLC0415 -- imports users' code: workers only
 
         self.context = context
-        self.function: Function = load(context.plan.uses)
-        self.options = self.function.convert(context.options.model_extra or {})
+        path, options = self.called(context.plan.uses, context.options)
+        self.function: Function = load(path)
+        self.options = self.function.convert(options)
         self.grain = self.function.grain
         self._stream: Turns | None = None
         self._stream_file: int | None = None
 
     @classmethod
-    def uses(cls, options: PythonOptions) -> Uses:  # noqa: ARG003
+    def called(cls, uses: str, options: Any) -> tuple[str, dict[str, Any]]:
+        """The function's path and its options; a step that has this method calls a user's function."""
+        return uses, options.model_extra or {}
+
+    @classmethod
+    def uses(cls, options: Any) -> Uses:  # noqa: ARG003
         """Nothing that a configuration could name."""
         return Uses()
 

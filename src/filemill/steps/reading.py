@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 ColumnType = Literal["integer", "float", "boolean", "text"]
 TYPES_HELP = (
     "Column to type (`integer`, `float`, `boolean`, `text`). A value that does not fit makes its record bad. "
-    "Other columns are inferred: numbers only where every value keeps its text."
+    "Other columns have the types that a `check` directly behind declares; the rest is inferred: numbers only where "
+    "every value keeps its text."
 )
 
 
@@ -20,6 +21,7 @@ def request_of(context: StepContext, types: Mapping[str, str] | None = None) -> 
     """What this step asks of its format's reader."""
     from filemill.formats.reading import ReadRequest  # noqa: PLC0415 -- keeps Polars out of `check`
 
+    own = types or {}
     return ReadRequest(
         step=context.plan.id,
         orders=context.orders,
@@ -30,7 +32,9 @@ def request_of(context: StepContext, types: Mapping[str, str] | None = None) -> 
         note_range=context.note_range,
         needs=context.needs,
         named=context.named,
-        types=types or {},
+        required=context.required,
+        types={**context.types, **own},
+        lenient=frozenset(context.types) - frozenset(own),
         hints=context.hints,
         chunk_size=context.chunk_size,
         max_record=context.max_record,

@@ -117,9 +117,24 @@ class Route:
                 self.context.branch(number, part)
         for sink, some in wanted.items():
             self.context.send((sink,), batch.where(_either(some)))
+        self._count_copies(batch, found)
         gone = batch.where(~_either(kept)) if kept else batch
         if len(gone):
             self.context.drop(gone)
+
+    def _count_copies(self, batch: Batch, found: list[Any]) -> None:
+        """Count a record that goes down several branches as added for each one after the first.
+
+        Branches without steps are one: what they send to sinks is the same record.
+        """
+        plain = [m for r, m in zip(self.routes, found, strict=True) if r.sinks and not r.steps]
+        stepped = [m for r, m in zip(self.routes, found, strict=True) if r.steps]
+        before = [_either(plain)] if plain else []
+        for mask in stepped:
+            if before:
+                for file, start, stop in batch.where(mask & _either(before)).split_files():
+                    self.context.count(added=stop - start, file=file)
+            before.append(mask)
 
     def _down(self, number: int, batch: Batch) -> None:
         route = self.routes[number]

@@ -126,9 +126,10 @@ FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value CROSS JOIN fil
 
 -- name: add_children
 -- Note the children of staged runs, but for those that are known already.
-INSERT OR IGNORE INTO file (id, state, state_ns, source, path, relative, device, inode, size, mtime_ns, content,
-                            claimed_ns, how, after, priority, parent, given, tags)
-VALUES (?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'rename', ?, ?, ?, ?, ?);
+INSERT INTO file (id, state, state_ns, source, path, relative, device, inode, size, mtime_ns, content,
+                  claimed_ns, how, after, priority, parent, given, tags)
+VALUES (?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'rename', ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING;
 
 -- name: undisposed
 -- Files all of whose runs are done and that wait for what their source does afterwards.

@@ -46,6 +46,8 @@ class PackedAttempt(msgspec.Struct, array_like=True, frozen=True):
     bad: int = 0
     took_ns: int = 0
     hold: str = ""
+    hold_step: str = ""
+    choices: tuple[str, ...] = ()
 
 
 class PackedCheckpoint(msgspec.Struct, array_like=True, frozen=True):
@@ -86,6 +88,8 @@ def pack_attempt(result: RunResult) -> bytes:
             result.bad_total,
             result.took_ns,
             result.hold,
+            result.hold_step,
+            result.choices,
         )
     )
 

@@ -134,6 +134,8 @@ class SqliteReading:
                     bad=packed.bad,
                     took_ns=packed.took_ns,
                     hold=packed.hold,
+                    hold_step=packed.hold_step,
+                    choices=packed.choices,
                     failure=unpack_failure(failure),
                 )
             )

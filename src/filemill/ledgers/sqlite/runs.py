@@ -299,7 +299,7 @@ def _fail_row(row: RunRow, each: Fail, after: RunState) -> tuple[Any, ...]:
         row.records if staged else result.records,
         None if staged else result.bad_total,
         failure.fingerprint if failure else None,
-        failure.step if failure else None,
+        failure.step if failure else result.hold_step or None,
         failure.error if failure else None,
         plain(failure.message if failure else result.hold),
         each.input,
