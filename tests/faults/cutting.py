@@ -234,7 +234,7 @@ def cut_under_load(
         world.drop(range(cut * portion, (cut + 1) * portion), until)
         wait_for(lambda n=done: len(world.told("RunFinished")) > n, 20)
         time.sleep(chance.uniform(0, 0.05))
-        world.machine.cut(program)
+        world.machine.cut(program.process)
         ingested, finished = len(world.told("FileIngested")), len(world.told("RunFinished"))
         in_flight += finished < ingested
         print(cut, ingested, finished)

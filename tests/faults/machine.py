@@ -13,7 +13,6 @@ Disks are attached in another order after each cut, as after a real one: device 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -23,7 +22,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from program import Program, children
+from program import signal_tree
 
 MEGABYTE = 1 << 20
 DISKS = {"data": 96, "far": 32, "sinks": 64}
@@ -99,21 +98,21 @@ class Machine:
         for name in self._order:
             self._attach(name, self._carrier / name, OPTIONS)
 
-    def cut(self, program: Program | None = None) -> None:
+    def cut(self, program: subprocess.Popen[bytes] | None = None) -> None:
         """Cut the power, and with it end the program: everything is unmounted when this returns.
 
         The processes are stopped just before, so that none sees its disk fail and reacts to it; that is no sync.
         """
         if program is not None:
-            for pid in (program.process.pid, *children(program.process.pid)):
-                _signal(pid, signal.SIGSTOP)
+            signal_tree(program, signal.SIGSTOP)
         carrier = os.open(self._carrier, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(carrier, SHUTDOWN, struct.pack("I", WITHOUT_FLUSH))
         finally:
             os.close(carrier)
         if program is not None:
-            program.kill_tree()
+            signal_tree(program, signal.SIGKILL)
+            program.wait()
         for name in (*reversed(self._order), "carrier"):
             self._detach(name)
 
@@ -161,11 +160,3 @@ def _roomy(place: Path) -> Path:
 def _run(*command: object) -> str:
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     return done.stdout
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except OSError as error:
-        if error.errno != errno.ESRCH:
-            raise

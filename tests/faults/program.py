@@ -34,18 +34,34 @@ class Program:
 
     def kill_tree(self) -> None:
         """SIGKILL server and workers, all in one go."""
-        pids = [self.process.pid, *children(self.process.pid)]
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        signal_tree(self.process, signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> int:
         """Ctrl-C, as a person would; answers the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(timeout=30)
+
+
+def signal_tree(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal a process and all its descendants; those that are gone are no error."""
+    for pid in (process.pid, *children(process.pid)):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def stands_still(process: subprocess.Popen[bytes]) -> bool:
+    """Say whether it, or one of its descendants, is stopped."""
+    for pid in (process.pid, *children(process.pid)):
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if stat.rpartition(")")[2].split()[0] == "T":
+            return True
+    return False
 
 
 def children(pid: int) -> list[int]:

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 import promises
+from machine import Machine
 from observer import Observer
 from oracle import LEVELS, content_of
 from oracle import SINKS as SINK_OF
+from program import stands_still, wait_for
 
 SOURCES = ("inbox", "gone", "stay", "wide")
 CONFIG = """\
@@ -158,7 +161,7 @@ def _event(line: str) -> dict[str, str]:
 def build(root: Path) -> None:
     """Everything in place, nothing started."""
     for folder in (*SOURCES, "elsewhere", "out/errors", "tmp"):
-        (root / folder).mkdir(parents=True)
+        (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "filemill.yaml").write_text(CONFIG)
     (root / "out/errors" / TAKEN).write_text(FOREIGN)
     for each in INPUTS:
@@ -168,16 +171,41 @@ def build(root: Path) -> None:
     os.link(root / "inbox" / LINKED, root / "elsewhere" / LINKED)
 
 
+def build_on(machine: Machine) -> Path:
+    """The same on three disks that lose their power together; answers where its root is."""
+    root = machine.place / "data/world"
+    root.mkdir()
+    for name, disk in (("out", "sinks"), ("gone", "far")):
+        place = machine.place / disk / name
+        place.mkdir()
+        (root / name).symlink_to(place)
+    build(root)
+    machine.sync()
+    return root
+
+
+def clear(machine: Machine) -> None:
+    """Make room for the next world."""
+    for place in ("data/world", "sinks/out", "far/gone"):
+        shutil.rmtree(machine.place / place)
+
+
 def run(
-    root: Path, fail: str = "", entry: Sequence[str] = ("-m", "filemill"), **environment: str
+    root: Path,
+    fail: str = "",
+    entry: Sequence[str] = ("-m", "filemill"),
+    cut: Callable[[subprocess.Popen[bytes]], None] | None = None,
+    **environment: str,
 ) -> Ended:
     """`filemill run --once`, with a fault or without one; its whole tree is gone when this returns.
+
+    `cut` is called as soon as one of its processes stands still, and ends it.
 
     Raises:
         AssertionError: it hangs.
     """
     mark = uuid.uuid4().hex
-    once = root / f"fired-{mark}"
+    once = root.parent / f"fired-{mark}"
     environment |= {"FILEMILL_TEST": mark, "TMPDIR": str(root / "tmp")}
     if fail:
         environment |= {"FILEMILL_FAIL": fail, "FILEMILL_FAIL_ONCE": str(once)}
@@ -191,11 +219,8 @@ def run(
             stdout=told,
             stderr=told,
         )
-        hangs = False
-        try:
-            process.wait(timeout=TIME_LIMIT)
-        except subprocess.TimeoutExpired:
-            hangs = True
+        hangs = not _ends(process, cut)
+        if hangs:
             process.kill()
             process.wait()
         took = time.monotonic() - began
@@ -206,9 +231,26 @@ def run(
         told.seek(0)
         said = told.read()
     assert not hangs, f"{fail or 'the clean run'} hangs:\n{said[-3_000:]}"
-    fired = once.exists()
+    fired = (cut is not None and process.returncode == -signal.SIGKILL) or once.exists()
     once.unlink(missing_ok=True)
     return Ended(process.returncode, fired, said, named, took)
+
+
+def _ends(
+    process: subprocess.Popen[bytes], cut: Callable[[subprocess.Popen[bytes]], None] | None
+) -> bool:
+    """Wait for the end, or bring it about by a cut; False when the time is over."""
+    if cut is None:
+        try:
+            process.wait(timeout=TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+    if not wait_for(lambda: process.poll() is not None or stands_still(process), TIME_LIMIT):
+        return False
+    if process.poll() is None:
+        cut(process)
+    return True
 
 
 def _left(mark: str) -> list[int]:
@@ -238,6 +280,35 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+def strike_power(machine: Machine, rule: str) -> bool:
+    """Build the world on a machine, cut its power just before one action, start again, judge; False: no such action.
+
+    Raises:
+        AssertionError: a promise is broken.
+    """
+    root = build_on(machine)
+    with Observer(root / "out", outputs()) as before:
+        struck = run(root, f"{rule}:stop", cut=machine.cut)
+    if struck.fired:
+        machine.on()
+    lost = promises.unaccounted(root)
+    with Observer(root / "out", outputs()) as behind:
+        after = run(root)
+    world = promises.Finished(
+        root,
+        struck.acknowledged | after.acknowledged,
+        lost,
+        before.saw + behind.saw,
+        struck.strays + after.strays,
+        after.took,
+    )
+    wrong = promises.judge(world)
+    told = f"--- struck:\n{struck.said}\n--- after:\n{after.said}"
+    assert not wrong, "\n".join([f"{rule}:", *wrong, told])
+    clear(machine)
+    return struck.fired
 
 
 def strike(root: Path, rule: str, entry: Sequence[str] = ("-m", "filemill")) -> Ended:

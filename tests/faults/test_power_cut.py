@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Callable
 
+import covered
 import pytest
+import scenario
 from cutting import CONTROLS, World, broken_by, cut_under_load, finish
 from machine import Machine
 from program import Program
@@ -30,3 +34,14 @@ def test_a_sync_that_is_left_out_is_noticed(
     wrong = broken_by(world, start, control, cuts=6)
     print(len(wrong), *wrong[:4], sep="\n")
     assert wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("role", "stride"), [("server.*", 50), ("worker.*", 7)])
+def test_the_power_goes_just_before_some_actions(machine: Machine, role: str, stride: int) -> None:
+    """All promises hold after a cut at a durable action; `tests/torture` walks through every one."""
+    seed = int(os.environ.get("FILEMILL_SEED", str(random.randrange(1 << 30))))
+    first = 1 + random.Random(seed).randrange(stride)
+    print(f"seed {seed}")
+    for number in range(first, covered.least(role) + 1, stride):
+        assert scenario.strike_power(machine, f"{role}:{number}"), f"no action {number}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,22 +131,33 @@ def test_a_broken_promise_is_named(
 
 
 def test_the_scenario_touches_no_less_than_it_did(
-    well: Finished, record_property: Callable[[str, object], None]
+    well: Finished, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """As many durable actions as on record: what the failpoint loop walks through may only grow."""
+    """As many durable actions as on record: what the failpoint loop walks through may only grow.
+
+    On a machine with much else to do a worker may be ended before it wrote its counts: then another run tells.
+    """
     counts = covered.counted(well.root / "counts")
+    for again in ("second", "third"):
+        if covered.fewer(counts):
+            root = tmp_path / again
+            root.mkdir()
+            scenario.build(root)
+            scenario.run(root, FILEMILL_FAIL_COUNTS=str(root / "counts"))
+            counts |= covered.counted(root / "counts")
     record_property("durable actions covered", counts.total())
     assert covered.fewer(counts) == []
     if more := covered.more(counts):
         record_property("raise the numbers in tests/faults/covered.toml:", "; ".join(more))
 
 
-def test_a_scenario_that_touches_less_is_noticed(well: Finished) -> None:
-    counts = covered.counted(well.root / "counts")
+def test_a_scenario_that_touches_less_is_noticed() -> None:
+    counts = Counter({name: least for name, (least, _) in covered.recorded().items()})
+    assert covered.fewer(counts) == covered.more(counts) == []
     counts["server.rename"] -= 1
-    counts["server.truncate"] += 100
+    counts["server.truncate"] += 1
     assert covered.fewer(counts) == ["server.rename: 42, was 43"]
-    assert any(line.startswith("server.truncate: ") for line in covered.more(counts))
+    assert covered.more(counts) == ["server.truncate: 1, the record says nothing"]
 
 
 def test_every_promise_is_broken_by_some_test() -> None:

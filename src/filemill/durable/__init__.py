@@ -6,7 +6,8 @@ walk through "kill, EIO or ENOSPC at action n = 1, 2, ..." until nothing is left
     FILEMILL_FAIL=name:n:action        several joined by commas
 
 `name` is an action's name (`rename`), a role's (`server.rename`), or `*`; `n` counts from 1; `action` is `kill`,
-`EIO`, `ENOSPC` (any errno name) or `skip` (the action is silently not done: a negative control).
+`EIO`, `ENOSPC` (any errno name), `stop` (the process stands still just before it, for whoever cuts the power there) or
+`skip` (the action is silently not done: a negative control).
 `FILEMILL_FAIL_ONCE=FILE` lets only the first of all processes that comes there fail, and makes the file to
 note it: counts are per process, and a worker started anew would otherwise fail at its own n-th action again.
 `FILEMILL_FAIL_COUNTS=FILE` writes the counts there at exit, one `role.name count` a line.

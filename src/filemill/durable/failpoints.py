@@ -63,6 +63,9 @@ class Failpoints:
             return False
         if due == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if due == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return True
         raise InjectedFault(getattr(errno, due), f"injected at {self.role}.{name}")
 
     def _is_first(self) -> bool:
