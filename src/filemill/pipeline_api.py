@@ -287,13 +287,20 @@ def _as_yaml(document: dict[str, Any]) -> str:
         """One of our own, so that nobody else's YAML is written differently."""
 
     def number(dumper: Any, value: float) -> Any:
-        tag = "int" if isinstance(value, int) else "float"
-        return dumper.represent_scalar(f"tag:yaml.org,2002:{tag}", str(value))
+        # Plain whatever YAML takes it for (`1e-09` is a text there): here every value is its text.
+        tag = dumper.resolve(yaml.ScalarNode, str(value), (True, False))
+        return dumper.represent_scalar(tag, str(value))
 
     def nothing(dumper: Any, _: None) -> Any:
         return dumper.represent_scalar("tag:yaml.org,2002:null", "")
 
+    def text(dumper: Any, value: str) -> Any:
+        # In double quotes what nobody can see is escaped; in others some of it would end the line.
+        style = None if value.isprintable() else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
     Dumper.add_representer(type(None), nothing)
+    Dumper.add_representer(str, text)
     Dumper.add_representer(int, number)
     Dumper.add_representer(float, number)
     return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100_000)

@@ -131,7 +131,7 @@ def test_every_step_is_shown_and_nothing_is_left(project):
     said = done.stdout.splitlines()
     assert said[0] == "a.csv  81 B  text/csv  from cli"
     assert "  filter  3 in, 2 out, 1 filtered" in done.stdout
-    assert "  tag_records  2 in, 2 out, 1 big" in done.stdout
+    assert "  tag_records  2 in, 2 out, 1 tagged big" in done.stdout
     assert "      A-2,Hafen Nord,1500  [big]" in said
     assert "    ~ A-1,Berg & Tal,100,20.0" in said
     assert "      big: 1 → derive → review" in said
@@ -162,9 +162,10 @@ def test_the_json_tells_the_same(project):
         }
     ]
     assert steps["derive"]["inside"] == "big of route"
+    plain = {"emitted": False}
     assert steps["route"]["branches"] == [
-        {"when": "big", "steps": ["derive"], "sinks": ["review"], "records": 1},
-        {"when": "else", "steps": [], "sinks": ["orders"], "records": 1},
+        {"when": "big", "steps": ["derive"], "sinks": ["review"], "records": 1} | plain,
+        {"when": "else", "steps": [], "sinks": ["orders"], "records": 1} | plain,
     ]
     outputs = {each["sink"]: each for each in one["outputs"]}
     assert outputs["orders"]["head"] == "order_id,customer,amount,vat\nA-1,Berg & Tal,100,20.0\n"
@@ -321,6 +322,21 @@ def test_of_a_big_file_the_first_chunk(project):
     assert (one["records"], one["read_to"]) == (40_000, None)
 
 
+def test_child_files_are_shown_with_the_way_they_would_go(project):
+    (project.folder / "filemill.yaml").write_text(
+        CONFIG.replace("  copy:\n    when: feed", "  boxes: {when: box, steps: [unpack]}\n  copy:\n    when: feed")
+        .replace("tags:\n", 'tags:\n  box: {name: "*.zip"}\n')
+    )  # fmt: skip
+    with zipfile.ZipFile(project.folder / "b.zip", "w") as box:
+        box.writestr("in/a.csv", ORDERS)
+        box.writestr("note\x1b[2J.txt", "hello")
+    before = everything(project.folder)
+    said = project("try", "b.zip").stdout
+    assert everything(project.folder) == before
+    assert "    b.zip/in/a.csv  81 B  from:cli orders → orders" in said
+    assert "    b.zip/note\\x1b[2J.txt  5 B  from:cli → held: unrouted" in said
+
+
 def test_files_that_would_come_out_of_it(project):
     steps = "steps: [{unpack: {tags: [part]}}, {emit: {name: copy.zip}}]"
     (project.folder / "filemill.yaml").write_text(
@@ -330,12 +346,12 @@ def test_files_that_would_come_out_of_it(project):
     with zipfile.ZipFile(project.folder / "a.zip", "w") as archive:
         archive.writestr("in/b.csv", "x\n1\n")
     said = project("try", "a.zip").stdout
-    assert "  files of their own\n    a.zip/in/b.csv  4 B  [part]\n    a.zip/copy.zip  " in said
+    assert "  files of their own\n    a.zip/in/b.csv  4 B  from:cli part → held: unrouted\n" in said
     assert "emit:" not in said
     assert "no output" not in said
     (one,) = json.loads(project("try", "a.zip", "--json").stdout)["items"]
-    assert [(each["name"], each["tags"]) for each in one["children"]] == [
-        ("a.zip/in/b.csv", ["part"]),
-        ("a.zip/copy.zip", []),
+    assert [(each["name"], each["tags"], each["runs"]) for each in one["children"]] == [
+        ("a.zip/in/b.csv", ["from:cli", "part"], []),
+        ("a.zip/copy.zip", ["box", "from:cli"], ["boxes"]),
     ]
     assert not (project.folder / ".filemill").exists()

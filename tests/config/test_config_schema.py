@@ -114,6 +114,28 @@ def test_it_refuses_what_the_language_refuses():
     assert wrong(lambda d: d["tags"].update({"A": {"name": "x"}}))
 
 
+def test_it_knows_the_formats_in_and_out():
+    made = schema()
+
+    def fits(step, **sink) -> bool:
+        document = json.loads(json.dumps(GOOD))
+        document["pipelines"]["p"]["steps"] = [step, {"write": "s"}]
+        document["sinks"]["s"].update(sink)
+        return accepts(made, document, made)
+
+    assert fits("read_json", format="json", compress="zst")
+    assert fits({"read_json": {"at": "data.items"}}, format="parquet", compress="gz")
+    assert fits({"read_json": {"at": ["a.b", "c"], "types": {"n": "integer"}}})
+    assert fits({"read_parquet": {"columns": ["a"], "nan": "null"}})
+    assert fits({"parse_json": "payload"})
+    assert fits({"parse_json": {"column": "p", "prefix": "p_", "keep": True, "else_tag": "bad"}})
+    assert not fits("read_json", compress="bz2")
+    assert not fits("read_json", format="xml")
+    assert not fits({"read_json": {"att": "data"}})
+    assert not fits({"read_parquet": {"nan": "zero"}})
+    assert not fits({"parse_json": {"prefix": "p_"}})
+
+
 def test_the_reference_names_everything_that_is_installed():
     registry = Registry()
     text = reference(registry)

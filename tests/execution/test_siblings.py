@@ -15,6 +15,7 @@ from filemill.model.events import Event
 from filemill.model.plan import PipelinePlan, RetryPlan, StepPlan
 from filemill.model.runs import Failure, RunResult
 from filemill.model.tags import parse_tag_expression
+from filemill.ports.clock import Steady
 from filemill.testing.clock import FakeClock
 
 MODULE = """
@@ -134,8 +135,15 @@ def test_a_steps_own_retry_counts_whatever_it_is(mill: Mill) -> None:
         ),
         retry=RetryPlan(attempts=1),
     )
-    said: list[Event] = []
-    verdicts = Verdicts(None, FakeClock(), said.append, Trouble(FakeClock(), said.append), random.Random(1))  # type: ignore[arg-type]  # fmt: skip
+    clock, said = FakeClock(), list[Event]()
+    verdicts = Verdicts(
+        ledger=None,  # type: ignore[arg-type] -- judging records nothing
+        clock=clock,
+        steady=Steady(clock),
+        emit=said.append,
+        trouble=Trouble(clock, said.append),
+        chance=random.Random(1),
+    )
     order = mill.order("a", b"")
     states = []
     for name in ("read_csv", "f", "inner"):

@@ -90,6 +90,13 @@ def test_files_refused_as_a_whole(files, kind, content, message, hint, chunk):  
     assert hint in caught.value.help
 
 
+def test_a_json_line_nested_without_end_is_a_bad_record(files):
+    deep = b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+    reading = files.read("jsonl", b'{"a":1}\n' + deep + b'\n{"a":2}\n', needs=frozenset(["a"]))
+    assert [(bad.error, bad.record, bad.line) for bad in reading.bad[0]] == [("Json", 2, 2)]
+    assert reading.views("a") == [1, 2]
+
+
 def test_a_missing_column_is_suggested(files):
     with pytest.raises(PermanentError, match="`amount` is missing; the header has `amonut`"):
         files.read("csv", b"id,amonut\n1,2\n", needs=frozenset({"amount"}))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from filemill import Reject, builtin, pipeline, step
@@ -240,6 +240,8 @@ values = st.recursive(
 
 
 @settings(max_examples=60, deadline=None)
+@example(value=1e-09)
+@example(value={"\x85": None, "a\u2028b": "x\n y"})
 @given(value=values)
 def test_whatever_an_option_is_yaml_reads_it_back_as_python_wrote_it(value):
     from filemill.config.positions import plain

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from filemill import File, Reject, Tagged, pipeline, step
-from filemill.builtin import filter, read_csv, route, unpack, write  # noqa: A004 -- the step's name
+from filemill.builtin import (
+    emit,
+    filter,  # noqa: A004 -- the step's name
+    read_csv,
+    route,
+    unpack,
+    write,
+)
 from filemill.config import ConfigProblems
 from filemill.testing import PipelineFailed, run_pipeline
 
@@ -132,6 +139,14 @@ sinks:
     assert importlib.import_module("sys").path == before
     scanned = run_pipeline(folder / "filemill.yaml", {"b.txt": b"?"}, tags=["scan"])
     assert scanned.outputs == {"copies": {"b.txt": b"?"}}
+
+
+def test_emitted_files_are_told_and_the_project_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    boxes = pipeline("p", when="a", steps=[read_csv(), emit(tags=["new"]), write("out")])
+    done = run_pipeline(boxes, {"a.csv": ORDERS})
+    assert done.children == {"a.csv/a.csv": ORDERS}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_that_come_out_of_files(tmp_path):

@@ -13,7 +13,7 @@ from filemill.cli.shapes import group_name, milliseconds, name_of, path_text
 if TYPE_CHECKING:
     from filemill.model.runs import Failure
     from filemill.model.trials import StepTrial
-    from filemill.service.trying import Attempted, Attempts, WouldBe
+    from filemill.service.trying import Attempted, Attempts, WouldBe, WouldEmit
 
 
 def shape(tried: Attempts) -> dict[str, Any]:
@@ -56,14 +56,17 @@ def _attempted(tried: Attempted) -> dict[str, Any]:
         "blank": result.blank,
         "read_to": tried.trial.read_to,
         "took_ms": milliseconds(result.took_ns),
-        "hold": result.hold or None,
+        "hold": {
+            "step": result.hold_step,
+            "message": result.hold,
+            "choices": list(result.choices),
+        }
+        if result.hold
+        else None,
         "error": None if result.failure is None else _error(result.failure),
         "steps": [_step_shape(each) for each in tried.trial.steps],
         "outputs": [_output_shape(each) for each in tried.outputs],
-        "children": [
-            {**name_of(each.relative), "size": each.identity.size, "tags": list(each.tags)}
-            for each in result.children
-        ],
+        "children": [_child_shape(each) for each in tried.children],
         "printed": tried.printed,
     }
 
@@ -126,6 +129,7 @@ def _step_shape(step: StepTrial) -> dict[str, Any]:
                 "steps": list(each.steps),
                 "sinks": list(each.sinks),
                 "records": each.records,
+                "emitted": each.emitted,
             }
             for each in step.branches
         ],
@@ -145,4 +149,14 @@ def _output_shape(made: WouldBe) -> dict[str, Any]:
         "head": made.head,
         "more": made.more,
         "taken": made.taken or None,
+    }
+
+
+def _child_shape(child: WouldEmit) -> dict[str, Any]:
+    return {
+        **name_of(child.name),
+        "size": child.size,
+        "tags": list(child.tags),
+        "runs": list(child.runs) if child.asked else None,
+        "held": child.held or None,
     }

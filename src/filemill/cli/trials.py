@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from filemill.cli.output import Output
@@ -21,9 +22,9 @@ from filemill.telemetry.wording import (
 )
 
 if TYPE_CHECKING:
-    from filemill.model.runs import Failure, RunResult
+    from filemill.model.runs import Failure
     from filemill.model.trials import ShownBad, ShownBranch, ShownRecord, StepTrial, Trial
-    from filemill.service.trying import Attempted, Attempts, WouldBe
+    from filemill.service.trying import Attempted, Attempts, WouldBe, WouldEmit
 
 _INDENT = "      "
 _PRINTED = 20
@@ -105,29 +106,28 @@ def _pipeline(output: Output, tried: Attempted, root: str, *, verbose: bool) -> 
     for step in tried.trial.steps:
         _step(output, step, result.failure)
     if result.hold:
-        output.print(f"  {mark_of(output, 'held')} held for a person: {printable(result.hold)}")
+        where = f" at {result.hold_step}" if result.hold_step else ""
+        output.print(f"  {mark_of(output, 'held')} held{where}: {printable(result.hold)}")
+        if result.choices:
+            output.print(
+                f"{_INDENT}a person may choose: {', '.join(map(printable, result.choices))}"
+            )
     if result.failure is not None:
         _failure(output, tried, result.failure)
     if tried.printed:
         _printed(output, tried.printed, verbose=verbose)
-    _results(output, tried, result, root)
+    _results(output, tried, root)
 
 
-def _results(output: Output, tried: Attempted, result: RunResult, root: str) -> None:
+def _results(output: Output, tried: Attempted, root: str) -> None:
     """Outputs, and files that would come out of this one."""
     if tried.outputs:
         output.print(f"  {output.paint('strong', 'outputs')}")
-    elif tried.state == "done" and not tried.stopped and not result.children:
+    elif tried.state == "done" and not tried.stopped and not tried.children:
         output.print("  no output")
     for each in tried.outputs:
         _output(output, each, root)
-    if result.children:
-        output.print(f"  {output.paint('strong', 'files of their own')}")
-    for child in result.children[:_CHILDREN]:
-        tags = f"  [{printable(' '.join(child.tags))}]" if child.tags else ""
-        output.print(f"    {printable(child.relative)}  {size(child.identity.size)}{tags}")
-    if len(result.children) > _CHILDREN:
-        output.print(f"    ... {number(len(result.children) - _CHILDREN)} more")
+    _children(output, tried.children)
 
 
 def _remarks(output: Output, tried: Attempted, trial: Trial) -> None:
@@ -164,7 +164,7 @@ def _step(output: Output, step: StepTrial, failure: Failure | None) -> None:
         )
         if value or (word == "out" and not failed)
     ]
-    parts += [f"{number(records)} {printable(tag)}" for tag, records in step.tags.items()]
+    parts += [f"{number(records)} tagged {printable(tag)}" for tag, records in step.tags.items()]
     parts += ["failed"] if failed else []
     took = f"  {duration(count.took_ns)}" if count.took_ns else ""
     output.print(f"  {name}  {', '.join(parts)}{output.paint('dim', took)}  {told}".rstrip())
@@ -236,6 +236,7 @@ def _pieces(before: str | None, after: str) -> list[tuple[str, bool]]:
 def _way(output: Output, way: ShownBranch) -> str:
     arrow = "→" if output.marks.done == "✓" else "->"
     to = ", ".join(way.sinks) or ("" if way.steps else "dropped")
+    to = "a file of their own" if way.emitted else to
     path = f" {arrow} ".join(each for each in (", ".join(way.steps), to) if each)
     label = f"{printable(way.when)}: " if way.when else ""
     return f"{label}{number(way.records)} {arrow} {path}"
@@ -295,6 +296,21 @@ def _output(output: Output, made: WouldBe, root: str) -> None:
         _text(output, made.head, _OUTPUT_LINES, more=made.more)
     elif made.size:
         output.print(f"{_INDENT}  {output.paint('dim', '(not text)')}")
+
+
+def _children(output: Output, children: Sequence[WouldEmit]) -> None:
+    """The files that would be emitted, each to go its own way."""
+    if not children:
+        return
+    arrow = "→" if output.marks.done == "✓" else "->"
+    output.print(f"  {output.paint('strong', 'files of their own')}")
+    for child in children[:_CHILDREN]:
+        to = ", ".join(map(printable, child.runs)) if child.asked else "(not asked)"
+        to = output.paint("wait", f"held: {child.held}") if child.held else to
+        tags = output.paint("help", " ".join(map(printable, child.tags)))
+        output.print(f"    {printable(child.name)}  {size(child.size)}  {tags} {arrow} {to}")
+    if len(children) > _CHILDREN:
+        output.print(f"    ... {number(len(children) - _CHILDREN)} more")
 
 
 def _text(output: Output, text: str, most: int, *, more: bool) -> None:

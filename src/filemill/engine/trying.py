@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,11 +15,12 @@ from filemill.durable import Durable, Failpoints
 from filemill.engine.execution import Executor
 from filemill.formats.encoding import encode, header_line
 from filemill.model.plan import Plan, StepPlan
-from filemill.model.runs import BadRecord, RunOrder, StepCount
+from filemill.model.runs import BadRecord, RunOrder, StagedOutput, StepCount
 from filemill.model.trials import (
     ShownBad,
     ShownBranch,
     ShownFile,
+    ShownHead,
     ShownRecord,
     StepTrial,
     Trial,
@@ -36,6 +39,10 @@ SHOWN = 2_000
 """Characters of one record that are shown."""
 _HEAD = 4_096
 """Bytes of a file that are shown."""
+_OUTPUT_HEAD = 64 << 10
+"""Bytes of an output that are shown."""
+_CHARACTER = 4
+"""Bytes of the longest character in UTF-8."""
 
 Progress = Callable[[int, float], None]
 """Told, as each step begins, its number among all steps and how many seconds it may take."""
@@ -58,7 +65,8 @@ def try_file(trial: TrialOrder, plan: Plan, registry: Registry, progress: Progre
             lambda allowed: progress(numbers.get(watch.at, 0), allowed),
         )
         broken = result.failure is not None and not result.steps
-        return Trial(result, watch.steps(pipeline.steps, broken=broken), watch.read_to)
+        heads = {each.publication: _head_of(each) for each in result.outputs}
+        return Trial(result, watch.steps(pipeline.steps, broken=broken), heads, watch.read_to)
     finally:
         watch.close()
 
@@ -126,9 +134,8 @@ class _Watch:
         self._of(node).send(when, route.sinks, steps, len(batch))
 
     def sent(self, node: Node, sinks: Sequence[str], batch: Batch) -> None:
-        if node.hidden is not None:
-            return  # it goes to no sink of the configuration; the child is shown with the result
-        self._of(node).send("", tuple(sinks), (), len(batch))
+        emitted = node.hidden is not None
+        self._of(node).send("", () if emitted else tuple(sinks), (), len(batch), emitted=emitted)
 
     def file(self, node: Node, before: RunOrder, after: RunOrder) -> None:
         seen = self._of(node)
@@ -138,8 +145,7 @@ class _Watch:
             os.close(self._descriptor)
             self._descriptor = os.open(after.file.path, os.O_RDONLY | os.O_CLOEXEC)
             head = os.pread(self._descriptor, _HEAD, 0)
-            text = "" if b"\0" in head else head.decode("utf-8", "backslashreplace")
-            seen.file = ShownFile(after.file.relative, after.file.size, text)
+            seen.file = ShownFile(after.file.relative, after.file.size, _text_of(head))
 
     # -- what it makes of it ----------------------------------------------------------------------
 
@@ -189,7 +195,10 @@ class _Watch:
             header=seen.header,
             shown=tuple(seen.shown),
             bad=tuple(ShownBad(each, self._bytes(each)) for each in first),
-            branches=tuple(ShownBranch(*way, number) for way, number in seen.ways.items()),
+            branches=tuple(
+                ShownBranch(when, sinks, steps, number, emitted)
+                for (when, sinks, steps, emitted), number in seen.ways.items()
+            ),
             file=seen.file,
         )
 
@@ -211,13 +220,21 @@ class _Seen:
         self.format = ""
         self.header = ""
         self.shown: list[ShownRecord] = []
-        self.ways: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = {}
+        self.ways: dict[tuple[str, tuple[str, ...], tuple[str, ...], bool], int] = {}
         self.file: ShownFile | None = None
 
-    def send(self, when: str, sinks: tuple[str, ...], steps: tuple[str, ...], records: int) -> None:
+    def send(
+        self,
+        when: str,
+        sinks: tuple[str, ...],
+        steps: tuple[str, ...],
+        records: int,
+        *,
+        emitted: bool = False,
+    ) -> None:
         """Count records that went one way."""
         self.begun = True
-        way = (when, sinks, steps)
+        way = (when, sinks, steps, emitted)
         self.ways[way] = self.ways.get(way, 0) + records
 
     def add(self, before: Batch | None, batch: Batch, wanted: int) -> None:
@@ -253,6 +270,48 @@ class _Seen:
                     cut=cut,
                 )
             )
+
+
+def _head_of(output: StagedOutput) -> ShownHead:
+    """How an output begins; one that does not hold what its name says is shown as it is."""
+    opened = {b".gz": _gzip, b".zst": _zstd}.get(os.path.splitext(output.name)[1], _as_it_is)
+    try:
+        head = opened(output.staged)
+    except (OSError, EOFError, ValueError, zlib.error):
+        head = _as_it_is(output.staged)
+    return ShownHead(_text_of(head[:_OUTPUT_HEAD]), len(head) > _OUTPUT_HEAD)
+
+
+def _as_it_is(path: bytes) -> bytes:
+    with open(path, "rb") as staged:
+        return staged.read(_OUTPUT_HEAD + 1)
+
+
+def _gzip(path: bytes) -> bytes:
+    with gzip.open(path) as staged:
+        return staged.read(_OUTPUT_HEAD + 1)
+
+
+def _zstd(path: bytes) -> bytes:
+    from backports import zstd  # noqa: PLC0415 -- a library for one kind of output
+
+    try:
+        with zstd.open(path) as staged:
+            return staged.read(_OUTPUT_HEAD + 1)
+    except zstd.ZstdError as error:
+        raise ValueError(str(error)) from error
+
+
+def _text_of(head: bytes) -> str:
+    """The bytes as text; empty when they are none, a character cut at the end aside."""
+    if b"\0" in head:
+        return ""
+    try:
+        return head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if len(head) - error.start < _CHARACTER:
+            return head[: error.start].decode("utf-8")
+        return ""
 
 
 def _texts_before(before: Batch, numbers: Sequence[int], form: str) -> dict[int, str]:

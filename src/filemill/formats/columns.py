@@ -3,6 +3,9 @@
 A column's type must be that of all the file's records, and only the last one tells. So values are kept as text, and
 each batch says of each column how narrow a type its values would fit; `together` is the type of two stretches, whatever
 way the records were parted. A number that a text column holds keeps the digits it came with.
+
+Dates, decimals and the like are text too, unless they were read out of a file that has such types: then a column keeps
+its type as long as every value is one of it.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from filemill.formats.kinds import cast_kind, dtype_of_kind, is_kind
 from filemill.records import json_text, text, views
 from filemill.records.batch import PLACES, Batch
-from filemill.records.layout import LINE, UNKNOWN
+from filemill.records.layout import LINE, TYPES, UNKNOWN
 from filemill.records.text import CELL
 
 BIG = "big integer"
@@ -60,11 +64,21 @@ def columns_of(batch: Batch) -> Columns:
                 both = pl.DataFrame({"a": values, "b": there}).select(pl.coalesce("a", "b"))
                 values, word = both.to_series(), together(word, other)
             made[name] = (values, word)
+    _keep_kinds(made, layout.kinds)
     if not made:  # records of no column still are records
         nothing = pl.repeat(None, len(batch), dtype=pl.String, eager=True).alias("")
         return Columns(nothing.to_frame(), {})
     frame = _named([values.cast(pl.String) for values, _ in made.values()], list(made))
     return Columns(frame, {name: word for name, (_, word) in made.items()})
+
+
+def _keep_kinds(made: dict[str, tuple[pl.Series, str]], kinds: Sequence[tuple[str, str]]) -> None:
+    """Give columns back the types they had in their file, where every value still is of it."""
+    for name, kind in kinds:
+        if name in made:
+            values, word = made[name]
+            if word == UNKNOWN if kind in TYPES else is_kind(values, kind):
+                made[name] = (values, kind)
 
 
 def together(one: str, other: str) -> str:
@@ -81,7 +95,8 @@ def together(one: str, other: str) -> str:
 
 def dtype_of(word: str) -> pl.DataType:
     """The type in which a column of that word is written."""
-    return views.DTYPES["integer" if word == BIG else word or "text"]
+    word = "integer" if word == BIG else word or "text"
+    return views.DTYPES[word] if word in views.DTYPES else dtype_of_kind(word)
 
 
 def typed(frame: pl.DataFrame, words: Mapping[str, str]) -> pl.DataFrame:
@@ -95,6 +110,8 @@ def typed(frame: pl.DataFrame, words: Mapping[str, str]) -> pl.DataFrame:
         values = frame.get_column(name)
         if dtype == pl.String:
             made.append(values)
+        elif word not in views.DTYPES and word != BIG:
+            made.append(cast_kind(values, word))
         else:
             plain = "integer" if word == BIG else word
             made.append(views.cast_text(values, plain, declared=True)[0].cast(dtype))

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 from polars import selectors
-from polars.datatypes import DataTypeClass
 from polars.exceptions import PanicException, PolarsError
 
+from filemill.formats.kinds import Type, kind_of, spoken, texts
 from filemill.formats.reading import ReadRequest
 from filemill.model.errors import PermanentError
 from filemill.model.runs import BadRecord, RunOrder
@@ -25,7 +25,6 @@ from filemill.records.batch import PLACES, Batch, absent
 from filemill.records.layout import Layout
 from filemill.records.text import CELL, TAG
 
-_Type = pl.DataType | DataTypeClass
 _MAGIC = b"PAR1"
 _FIRST_LOOK = 1_000
 """Rows that are made to records at once before their size is known."""
@@ -79,7 +78,8 @@ class ParquetReader:
             if name not in schema:
                 raise absent(name, list(schema), "file")
         names = tuple(schema)
-        layout = Layout("jsonl", "parquet", names, returns=False)
+        kinds = tuple((name, kind) for name, dtype in schema.items() if (kind := kind_of(dtype)))
+        layout = Layout("jsonl", "parquet", names, returns=False, kinds=kinds)
         self.request.note_layout(index, layout)
         if not names:
             return
@@ -222,34 +222,10 @@ def _cells(values: pl.Series) -> pl.Series:
         return (
             encoded.to_series().str.strip_prefix('{"v":').str.strip_suffix("}").alias(values.name)
         )
-    return json_text.json_cells(_texts(values))
+    return json_text.json_cells(texts(values))
 
 
-def _texts(values: pl.Series) -> pl.Series:
-    """A column that is neither number nor nested as plain texts."""
-    if values.dtype == pl.String:
-        return values
-    spoken = _spoken(pl.col(values.name), values.dtype)
-    made = pl.col(values.name).cast(pl.String) if spoken is None else spoken
-    return values.to_frame().select(made.alias(values.name)).to_series()
-
-
-def _spoken(value: pl.Expr, dtype: _Type) -> pl.Expr | None:
-    """A value that JSON has nothing for as text; None if it needs none."""
-    if dtype == pl.Date:
-        return value.dt.strftime("%Y-%m-%d")
-    if isinstance(dtype, pl.Datetime):
-        return value.dt.strftime("%Y-%m-%dT%H:%M:%S%.f" + ("%:z" if dtype.time_zone else ""))
-    if dtype == pl.Time:
-        return value.dt.strftime("%H:%M:%S%.f")
-    if dtype == pl.Duration:
-        return value.dt.to_string("iso")
-    if dtype == pl.Binary:
-        return value.bin.encode("base64")
-    return None
-
-
-def _plain(value: pl.Expr, dtype: _Type) -> pl.Expr | None:
+def _plain(value: pl.Expr, dtype: Type) -> pl.Expr | None:
     """A nested value with everything in it that JSON has nothing for as text; None if there is nothing such."""
     if isinstance(dtype, pl.List | pl.Array):
         inner = _plain(pl.element(), dtype.inner)
@@ -266,7 +242,7 @@ def _plain(value: pl.Expr, dtype: _Type) -> pl.Expr | None:
             for name, each in fields.items()
         )
         return pl.when(value.is_not_null()).then(made)
-    return _spoken(value, dtype)
+    return spoken(value, dtype)
 
 
 def _view(values: pl.Series, cells: pl.Series) -> pl.Series:
@@ -281,20 +257,20 @@ def _view(values: pl.Series, cells: pl.Series) -> pl.Series:
     if dtype.is_nested():
         shown = pl.when(pl.col("v").is_not_null()).then(pl.col("c"))
         return pl.DataFrame({"v": values, "c": cells}).select(shown.alias(values.name)).to_series()
-    return _texts(values)
+    return texts(values)
 
 
 # -- values without text --------------------------------------------------------------------------
 
 
-def _infinite(value: pl.Expr, dtype: _Type) -> pl.Expr | None:
+def _infinite(value: pl.Expr, dtype: Type) -> pl.Expr | None:
     """Which values are, or hold, NaN or infinity; None if none can."""
     if dtype.is_float():
         return ~value.is_finite()
     return _within(value, dtype, _infinite)
 
 
-def _timeless(value: pl.Expr, dtype: _Type) -> pl.Expr | None:
+def _timeless(value: pl.Expr, dtype: Type) -> pl.Expr | None:
     """Which values are, or hold, a time that has no text; None if none can."""
     if dtype == pl.Date:
         return ~value.to_physical().is_between(_FIRST_DAY, _LAST_DAY)
@@ -310,7 +286,7 @@ def _timeless(value: pl.Expr, dtype: _Type) -> pl.Expr | None:
 
 
 def _within(
-    value: pl.Expr, dtype: _Type, test: Callable[[pl.Expr, _Type], pl.Expr | None]
+    value: pl.Expr, dtype: Type, test: Callable[[pl.Expr, Type], pl.Expr | None]
 ) -> pl.Expr | None:
     """A test of what a nested value holds."""
     if isinstance(dtype, pl.List | pl.Array):

@@ -49,6 +49,8 @@ class ShownBranch(msgspec.Struct, frozen=True):
     """Empty: dropped, unless the branch has steps."""
     steps: tuple[str, ...]
     records: int
+    emitted: bool = False
+    """They become a file of their own."""
 
 
 class ShownFile(msgspec.Struct, frozen=True):
@@ -58,6 +60,15 @@ class ShownFile(msgspec.Struct, frozen=True):
     size: int
     head: str = ""
     """Its first characters; empty when it is no text."""
+
+
+class ShownHead(msgspec.Struct, frozen=True):
+    """How an output begins, decompressed where its name says that it is compressed."""
+
+    text: str = ""
+    """Empty when it is no text."""
+    more: bool = False
+    """There is more than this."""
 
 
 class StepTrial(msgspec.Struct, frozen=True):
@@ -89,5 +100,7 @@ class Trial(msgspec.Struct, frozen=True):
     result: RunResult
     """As a worker reports it; what it staged is in the trial's own folder."""
     steps: tuple[StepTrial, ...] = ()
+    heads: dict[str, ShownHead] = {}
+    """By publication: how each output begins."""
     read_to: int | None = None
     """Bytes of the file that were looked at; None when that is all of it."""

@@ -19,9 +19,10 @@ from filemill.engine.policy import decide, with_fingerprint
 from filemill.engine.trying import every_step
 from filemill.engine.verdicts import all_steps
 from filemill.model.errors import FailureKind, SystemFault, UsageError
+from filemill.model.files import FileRef
 from filemill.model.plan import PipelinePlan, Plan, RoutePlan, SinkPlan, StepPlan
 from filemill.model.runs import Failure, RunOrder, RunResult, StagedOutput
-from filemill.model.trials import StepTrial, Trial, TrialOrder
+from filemill.model.trials import ShownHead, StepTrial, Trial, TrialOrder
 from filemill.ports.registry import Registry
 from filemill.ports.sink import Sink
 from filemill.routing.explaining import Explanation
@@ -29,8 +30,8 @@ from filemill.service.building import build_sinks
 from filemill.service.explaining import Arrival
 from filemill.service.trial_child import ChildLost, TrialChild
 
-HEAD = 64 << 10
-"""Bytes of an output that are shown."""
+CHILDREN = 20
+"""Child files of which it is asked where they would go."""
 _RUN = "trial00000000"
 """In place of a run's id: publications of a trial are nobody's."""
 
@@ -53,6 +54,21 @@ class WouldBe(msgspec.Struct, frozen=True):
     """A file of that name is there: `replaced`, `numbered`, or `fails`, as the sink's `collision:` says."""
 
 
+class WouldEmit(msgspec.Struct, frozen=True):
+    """One child file that would be emitted, and where its own tags would take it."""
+
+    name: bytes
+    """Its parent's path, `/`, and its own name."""
+    size: int
+    tags: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    """Pipelines that would take it."""
+    held: str = ""
+    """Why none would; empty also for one that was not asked about."""
+    asked: bool = True
+    """False: of so many children only the first were asked about."""
+
+
 class Attempted(msgspec.Struct, frozen=True):
     """What one pipeline would make of the file."""
 
@@ -67,6 +83,7 @@ class Attempted(msgspec.Struct, frozen=True):
     """Ended at `--until`: what came behind it is not known."""
     trial: Trial | None = None
     outputs: tuple[WouldBe, ...] = ()
+    children: tuple[WouldEmit, ...] = ()
     printed: str = ""
     attempts: int = 1
     """How many tries a failure that may mend itself gets."""
@@ -162,6 +179,7 @@ class _Trial:
         self._plan = plan
         self._registry = registry
         self._pipeline = pipeline
+        self._from_source = told.file.tags
         facts = told.facts
         file = msgspec.structs.replace(
             told.file,
@@ -177,21 +195,23 @@ class _Trial:
         child.serve(self._redirected(folder))
         try:
             trial = child.take(TrialOrder(self._order, records, whole))
+            children = self._children(trial.result, child)
         except ChildLost as lost:
-            trial = self._after_death(lost)
+            trial, children = self._after_death(lost), ()
         child.end()
         failure = trial.result.failure
         if failure is not None and failure.kind is FailureKind.SYSTEM:
             raise SystemFault(failure.message, help=failure.help)
         state, attempts = self._state(trial.result)
         sinks = build_sinks(self._plan, self._registry, _NO_SYNC)
-        outputs = tuple(self._would_be(output, sinks) for output in trial.result.outputs)
+        outputs = tuple(self._would_be(output, trial, sinks) for output in trial.result.outputs)
         return Attempted(
             pipeline=self._pipeline.name,
             when="",
             state="dead" if any(output.taken == "fails" for output in outputs) else state,
             trial=trial,
             outputs=outputs,
+            children=children,
             printed=child.printed(),
             attempts=attempts,
         )
@@ -210,6 +230,34 @@ class _Trial:
         for sink in build_sinks(plan, self._registry, _NO_SYNC).values():
             sink.prepare()
         return plan
+
+    def _children(self, result: RunResult, child: TrialChild) -> tuple[WouldEmit, ...]:
+        """What the run would emit: each child with the tags it would have, and the pipelines they lead to."""
+        if not result.children:
+            return ()
+        child.serve(self._plan)
+        found = []
+        for number, emitted in enumerate(result.children):
+            size = emitted.identity.size
+            if number >= CHILDREN:
+                found.append(WouldEmit(emitted.relative, size, emitted.tags, asked=False))
+                continue
+            file = FileRef(
+                file=emitted.file,
+                path=emitted.staged,
+                relative=emitted.relative,
+                size=size,
+                source=self._order.file.source,
+                arrived_ns=self._order.file.arrived_ns,
+                tags=(*self._from_source, *emitted.tags),
+                depth=self._order.file.depth + 1,
+            )
+            told = child.explain(file)
+            tags = tuple(sorted({hit.tag for hit in told.tags()}))
+            found.append(
+                WouldEmit(emitted.relative, size, tags, told.runs(), told.held or told.facts.error)
+            )
+        return tuple(found)
 
     def _state(self, result: RunResult) -> tuple[str, int]:
         """What the run would be, and how many tries it would have before."""
@@ -247,7 +295,7 @@ class _Trial:
         )
         return Trial(RunResult(_RUN, 1, failure=failure), steps)
 
-    def _would_be(self, output: StagedOutput, sinks: dict[str, Sink]) -> WouldBe:
+    def _would_be(self, output: StagedOutput, trial: Trial, sinks: dict[str, Sink]) -> WouldBe:
         """Where the output would appear, as things are there now."""
         options = self._plan.sink(output.sink).options
         name, path, taken = output.name, b"", ""
@@ -259,17 +307,15 @@ class _Trial:
             if taken == "numbered":
                 (name,) = sinks[output.sink].free_names([name])
                 path = os.path.join(root, name)
-        with open(output.staged, "rb") as staged:
-            head = staged.read(HEAD)
-        binary = b"\0" in head or not _is_text(head)
+        head = trial.heads.get(output.publication, ShownHead())
         return WouldBe(
             sink=output.sink,
             name=name,
             path=path,
             size=output.size,
             records=output.records,
-            head="" if binary else head.decode("utf-8", "backslashreplace"),
-            more=output.size > len(head),
+            head=head.text,
+            more=head.more,
             taken=taken,
         )
 
@@ -317,11 +363,3 @@ def _meant(word: str, known: Sequence[str], otherwise: str) -> str:
     from filemill.config.problems import did_you_mean  # noqa: PLC0415 -- only when it is wrong
 
     return did_you_mean(word, known, otherwise)
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return len(head) - error.start < 4  # cut within a character
-    return True

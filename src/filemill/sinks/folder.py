@@ -88,7 +88,7 @@ class FolderOptions(BaseModel):
         None,
         description="How records are written; if not set, as they were read (`read_json` and `read_parquet`: jsonl). "
         "json: one array. parquet: each column has the one type (integer, float, boolean, else text) that all the "
-        "file's records fit; nested values are JSON texts. raw: whole files only.",
+        "file's records fit; those read from Parquet keep theirs; nested values are JSON texts. raw: whole files only.",
     )
     compress: Literal["gz", "zst"] | None = Field(
         None,

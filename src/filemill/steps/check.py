@@ -66,10 +66,7 @@ class CheckOptions(BaseModel):
         Field(
             alias="schema",
             description="Path of a JSON Schema (draft 2020-12), relative to the configuration. Every keyword in it is "
-            "enforced or refused, none is ignored; a `$ref` leads into the schema itself. A csv cell is read as the "
-            "narrowest type that the schema allows in its column and that fits; an empty cell is null where null is "
-            "allowed, else it is missing. Directly behind the reader, without `if:`, the schema's types are the "
-            "columns' types for every later step; where a value does not fit, those see null.",
+            "enforced or refused, none is ignored; a `$ref` leads into the schema itself.",
         )
     )
     else_tag: str | None = Field(
@@ -90,12 +87,7 @@ class CheckOptions(BaseModel):
 
 
 class Check:
-    """Tags the records that do not fit the schema, or makes them bad; changes none.
-
-    A csv cell is read as its column's type in the schema: the narrowest of those allowed that it fits, else as text.
-    An empty cell is null where the schema allows null, else it is not there (`required` refuses it).
-    Directly behind the reader the schema's types are those of the columns for all steps that follow.
-    """
+    """Tags the records that do not fit the schema, or makes them bad; changes none."""
 
     spec: ClassVar[StepSpec] = StepSpec(
         name="check",
@@ -103,6 +95,11 @@ class Check:
         example="- check: {schema: schemas/order.json, else_tag: bad}",
         makes_tags=True,
         shorthand="schema",
+        notes="A csv cell is read as the narrowest type that the schema allows in its column and that fits, else as "
+        "text; an empty cell is null where the schema allows null, else it is missing, so `required` refuses it. "
+        "Directly behind the reader and without `if:`, the schema's types are the columns' types for every later step, "
+        "which sees null where a value does not fit. A bad record's message names the first few things that are wrong, "
+        "each with its place in the record.",
     )
     Options: ClassVar[type[BaseModel]] = CheckOptions
 

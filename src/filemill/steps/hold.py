@@ -19,8 +19,7 @@ class HoldOptions(BaseModel):
     message: str = Field(
         min_length=1,
         max_length=1_000,
-        description="What the person is told who decides. A file held before it is read goes no further; "
-        "of records, the rest of the file is still worked on, so that all there is to see is seen.",
+        description="What the person is told who decides.",
     )
     choices: list[str] = Field(
         default_factory=list, description="The answers there are, for the person to choose from."
@@ -41,6 +40,9 @@ class Hold:
         takes=Form.ANY,
         gives=Form.ANY,
         shorthand="message",
+        notes="A file that is held before it is read goes no further. Where a record asks for it, the rest of the file "
+        "is still worked on, so that a person sees all there is to see, and functions of your own are called for it. "
+        "Nothing of the run is published either way.",
     )
     Options: ClassVar[type[BaseModel]] = HoldOptions
 

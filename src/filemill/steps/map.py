@@ -35,6 +35,8 @@ class Map(PythonStep):
         grain=Grain.RECORD,
         makes_tags=True,
         shorthand="function",
+        notes="The same as the path as the step's name: `- steps.add_vat: {rate: 0.2}`. What one call sees is said by "
+        "the annotation of the function's first argument.",
     )
     Options: ClassVar[type[BaseModel]] = MapOptions
 

@@ -41,8 +41,8 @@ class ReadParquet:
         notes="A row becomes a JSON object without loss: numbers keep all their digits (decimals too), dates, times "
         "and durations are texts in ISO 8601, binary is base64, lists and structs are arrays and objects (decimals in "
         "them are texts), a null is a member that is null. What has no such text (NaN, years beyond 9999) makes a bad "
-        "record. Line numbers are row numbers. Records are written as JSON lines unless the sink has a `format:`; "
-        "`as: received` is not for them.",
+        "record. Line numbers are row numbers. Records are written as JSON lines unless the sink has a `format:`; in "
+        "`format: parquet` columns keep their types. `as: received` is not for these records.",
     )
     Options: ClassVar[type[BaseModel]] = ReadParquetOptions
 

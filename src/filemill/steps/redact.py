@@ -81,6 +81,9 @@ class Redact:
         example="- redact: [email, phone]\n"
         "- redact: {columns: {card: {keep_last: 4}, customer: {hash: {secret: PEPPER}}}}",
         shorthand="columns",
+        notes="Behind it no step, no message and no output has the old values; sinks with `as: received` are refused "
+        "there. A csv file that lacks one of the columns ends the run. In JSON a value that is no text is judged by "
+        "what is written, and what replaces it is a text.",
     )
     Options: ClassVar[type[BaseModel]] = RedactOptions
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from filemill.ports.step import Form, StepContext, StepSpec, Uses
 
 if TYPE_CHECKING:
     from filemill.records.batch import Batch
+
+
+_SINKS: dict[str, Any] = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+}
 
 
 def _as_list(value: Any) -> Any:
@@ -20,7 +25,7 @@ class WriteOptions(BaseModel):
     """Options of `write`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    to: Annotated[list[str], BeforeValidator(_as_list)] = Field(
+    to: Annotated[list[str], BeforeValidator(_as_list), WithJsonSchema(_SINKS)] = Field(
         min_length=1, description="A sink, or a list of sinks."
     )
 

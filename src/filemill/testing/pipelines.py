@@ -59,7 +59,9 @@ class Outcome:
     outputs: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """By sink and name below it: the bytes that would be published."""
     children: dict[str, bytes] = field(default_factory=dict)
-    """Files that would come out of these (`unpack`, `emit`), by their path: the parent's, `/`, their own name."""
+    """Files that would come out of these (`unpack`, `emit`), by their path: the parent's, `/`, their own name. They are
+    not routed on.
+    """
     bad: dict[str, list[BadRecord]] = field(default_factory=dict)
     """By file: its bad records, within tolerance or of a failure that was asked to be kept."""
     tags: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -293,6 +295,9 @@ def _note(
         outcome.held[name] = result.hold
     for step in result.steps:
         outcome._steps.setdefault((pipeline, step.step), []).append(step)  # noqa: SLF001 -- its maker
+    for child in result.children:
+        with open(child.staged, "rb") as emitted:
+            outcome.children[os.fsdecode(child.relative)] = emitted.read()
     for output in result.outputs:
         there = outcome.outputs.setdefault(output.sink, {})
         wanted, number = output.name, 2
@@ -300,6 +305,3 @@ def _note(
             wanted, number = other_name(output.name, number), number + 1
         with open(output.staged, "rb") as staged:
             there[os.fsdecode(wanted)] = staged.read()
-    for child in result.children:
-        with open(child.staged, "rb") as emitted:
-            outcome.children[os.fsdecode(child.relative)] = emitted.read()
