@@ -32,7 +32,9 @@ PAUSE = 0.002
 class World:
     """A project on the disks of a machine, and what it told so far."""
 
-    def __init__(self, machine: Machine, files: int, durability: str = "power") -> None:
+    def __init__(
+        self, machine: Machine, files: int, durability: str = "power", *, chunked: bool = True
+    ) -> None:
         self.machine = machine
         self.root = machine.place / "data"
         self.files = files
@@ -45,7 +47,7 @@ class World:
         )
         config = CONFIG.replace("tags:\n", f"{sources}tags:\n", 1)
         (self.root / "filemill.yaml").write_text(
-            f"{config}durability: {durability}\nchunk_size: 64KiB\n"
+            f"{config}durability: {durability}\nchunk_size: {'64KiB' if chunked else '16MiB'}\n"
         )
         for name, disk in zip(SOURCES, ("data", "far", "far"), strict=True):
             place = machine.place / disk / f"{name}-folder"
