@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 
 import pytest
 
+from filemill.engine.description import answer
 from filemill.service.children import describe
 
 HEAD = """\
@@ -29,6 +31,12 @@ def said(project, steps: str, **kwargs) -> str:
     return project.said(text, **kwargs)
 
 
+@pytest.fixture(autouse=True)
+def _own_import_path(monkeypatch) -> None:
+    """What a worker would do to its own import path is undone."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+
+
 def _lines(text: str) -> list[str]:
     return textwrap.dedent(text).replace(" \\\n", " ").splitlines()
 
@@ -41,7 +49,7 @@ def schema(project, content: object) -> None:
 
 def test_a_schemas_flaws_point_at_the_config_and_into_the_schema(project) -> None:
     schema(project, {"properties": {"a": {"minimun": 1}, "b": {"format": "data"}}})
-    told = said(project, "      - check: schemas/s.json\n", describe=describe)
+    told = said(project, "      - check: schemas/s.json\n", describe=answer)
     assert told.splitlines()[:-1] == _lines(
         """\
         error[bad-schema]: schemas/s.json#/properties/a/minimun: JSON Schema 2020-12 has no keyword \\
@@ -59,7 +67,7 @@ def test_a_schemas_flaws_point_at_the_config_and_into_the_schema(project) -> Non
     )
     schema(project, "{\n  ,")
     assert "schemas/s.json:2:3: not JSON" in said(
-        project, "      - check: {schema: schemas/s.json}\n", describe=describe
+        project, "      - check: {schema: schemas/s.json}\n", describe=answer
     )
 
 
@@ -98,7 +106,7 @@ def test_mistakes(project, step: str, message: str, advice: str) -> None:
 
 def test_a_pattern_that_does_not_compile(project) -> None:
     steps = "      - redact: {columns: {a: {pattern: '(?=x)'}}}\n"
-    told = said(project, steps, describe=describe)
+    told = said(project, steps, describe=answer)
     assert "error[bad-pattern]: pattern `(?=x)`: look-around" in told
     assert "help: use a function of your own" in told
     assert "filemill.yaml:10:41" in told
@@ -184,29 +192,36 @@ def whole(file: File): return None
 """
 
 
-@pytest.mark.parametrize(
-    ("spelled", "plain"),
-    [
-        ("- map: steps.record", "- steps.record"),
-        ("- map: {function: steps.record, with: {rate: '2'}}", "- steps.record: {rate: '2'}"),
-        ("- map: steps.stream\n        if: t", "- steps.stream:\n        if: t"),
-        ("- map: {function: steps.frame}\n        id: x", "- steps.frame:\n        id: x"),
-    ],
-)
-def test_map_is_the_dotted_path_spelled_out(project, spelled: str, plain: str) -> None:
-    (project.root / "steps.py").write_text(MODULE)
-    plans = []
-    for step in (spelled, plain):
-        text = (HEAD + f"      {step}\n" + TAIL).replace(", raw: {folder: raw, as: received}", "")
-        loaded = project.load(text, describe=describe)
-        assert loaded.warnings == ()
-        assert '"steps.py"' in loaded.text
-        plans.append(loaded.plan.pipelines[0].steps[1])
-    assert plans[0] == plans[1]
+SPELLED = """\
+      - map: steps.record
+      - map: {function: steps.record, with: {rate: '2'}}
+      - map: steps.stream
+        if: t
+      - map: {function: steps.frame}
+        id: x
+"""
+PLAIN = """\
+      - steps.record
+      - steps.record: {rate: '2'}
+      - steps.stream:
+        if: t
+      - steps.frame:
+        id: x
+"""
 
 
-def test_map_of_a_whole_file_stands_before_the_reader(project) -> None:
+def test_map_is_the_dotted_path_spelled_out(project) -> None:
     (project.root / "steps.py").write_text(MODULE)
+    loaded = [
+        project.load(
+            (HEAD + steps + TAIL).replace(", raw: {folder: raw, as: received}", ""),
+            describe=describe,
+        )
+        for steps in (SPELLED, PLAIN)
+    ]
+    assert loaded[0].plan == loaded[1].plan
+    assert loaded[0].warnings == loaded[1].warnings == ()
+    assert '"steps.py"' in loaded[0].text
     told = said(project, "      - map: steps.whole\n", describe=describe)
     assert "error[step-order]" in told
 
@@ -230,21 +245,26 @@ def test_maps_mistakes_are_those_of_the_function(project) -> None:
     assert "did you mean `steps.record`?" in told
 
 
-@pytest.mark.parametrize(
-    ("step", "warned"),
-    [
-        (
-            "steps.record: {}\n        concurrency: 4",
-            "`concurrency` does nothing without `io: true`",
-        ),
-        ("steps.frame:\n        io: true", "`io` does nothing beside `steps.frame`"),
-        ("dedupe: [a]\n        concurrency: 4", "`concurrency` does nothing beside `dedupe`"),
-        ("steps.record:\n        io: true\n        concurrency: 4", ""),
-        ("steps.waits:\n        concurrency: 4", ""),
-    ],
-)
-def test_what_overlaps_nothing_is_told(project, step: str, warned: str) -> None:
+OVERLAP = """\
+      - steps.record: {}
+        concurrency: 4
+      - steps.frame:
+        io: true
+      - dedupe: [a]
+        concurrency: 4
+      - steps.record:
+        io: true
+        concurrency: 4
+      - steps.waits:
+        concurrency: 4
+"""
+
+
+def test_what_overlaps_nothing_is_told(project) -> None:
     (project.root / "steps.py").write_text(MODULE + "async def waits(row: dict): return row\n")
-    told = said(project, f"      - {step}\n", describe=describe)
-    assert warned in told
-    assert bool(warned) == ("no-overlap" in told)
+    told = said(project, OVERLAP, describe=describe)
+    assert [line for line in told.splitlines() if "[no-overlap]" in line] == [
+        "warning[no-overlap]: `concurrency` does nothing without `io: true` (pipeline p, step 2)",
+        "warning[no-overlap]: `io` does nothing beside `steps.frame` (pipeline p, step 3)",
+        "warning[no-overlap]: `concurrency` does nothing beside `dedupe` (pipeline p, step 4)",
+    ]

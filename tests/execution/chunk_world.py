@@ -33,7 +33,14 @@ class ThreadPool:
     `shuffle` lets jobs end in any order. The job of number `dies` is never answered.
     """
 
-    def __init__(self, executors: Sequence[Executor], seed: int, dies: int = 0) -> None:
+    def __init__(
+        self,
+        executors: Sequence[Executor],
+        seed: int,
+        dies: int,
+        before: Callable[[int], None] | None,
+    ) -> None:
+        self._before = before
         self.limits = Limits(len(executors))
         self.jobs: list[frames.ToWorker] = []
         self._idle = list(executors)
@@ -49,6 +56,8 @@ class ThreadPool:
         async with self._free:
             message = frames.unpack_to_worker(frames.pack(build(1))[4:])
             self.jobs.append(message)
+            if self._before is not None and isinstance(message, frames.ExecuteChunk):
+                self._before(self.chunks[-1])
             number = len(self.jobs)
             for _ in range(self._chance.randrange(4)):
                 await asyncio.sleep(0)
@@ -67,7 +76,7 @@ class ThreadPool:
         if isinstance(message, frames.CutUp):
             return frames.CutDone(1, work.cut(message.order))
         assert isinstance(message, frames.ExecuteChunk)
-        done = work.execute(message.order, message.hints, lambda _: None)
+        done = work.execute(message.order, message.hints, lambda _: None, message.state)
         return frames.ChunkExecuted(1, done)
 
     @property
@@ -130,12 +139,16 @@ class ChunkWorld:
         seed: int = 0,
         dies: int = 0,
         stop_after: int | None = None,
+        before: Callable[[int], None] | None = None,
     ) -> Chunked | None:
-        """One attempt in chunks. With `stop_after`, the server drains once so many chunks have begun."""
+        """One attempt in chunks. With `stop_after`, the server drains once so many chunks have begun.
+
+        `before` is called with each chunk's number when a worker gets it.
+        """
 
         async def work() -> Chunked | None:
             executors = [Executor(self.plan, Registry(), self.durable) for _ in range(workers)]
-            self.pool = ThreadPool(executors, seed, dies)
+            self.pool = ThreadPool(executors, seed, dies, before)
             runs = ChunkedRuns(
                 plan=self.plan,
                 ledger=self.ledger,

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from milling import Mill, balanced, route, step
 
+from filemill.engine import chunk_work
 from filemill.model.plan import StepPlan, Tolerance
 from filemill.model.runs import RunResult
 from filemill.sinks import staged_file, staging
@@ -319,6 +320,13 @@ def test_columns_that_a_function_makes(mill: Mill, function: str) -> None:
     made.close()
 
 
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of two chunks where they follow one another."""
+    monkeypatch.setattr(chunk_work, "SECTION", 2)
+
+
+@pytest.mark.usefixtures("short")
 def test_a_function_that_sees_record_numbers_gets_the_chunks_in_order(mill: Mill) -> None:
     mill.module("columns", COLUMNS)
     steps = [step("read_csv"), step("columns.counted"), step("write", to=["out"])]
@@ -327,6 +335,70 @@ def test_a_function_that_sees_record_numbers_gets_the_chunks_in_order(mill: Mill
     assert made.pool.chunks == sorted(made.pool.chunks)
     same(made, result)
     made.close()
+
+
+REPEATS = b"id,n\n" + b"".join(b"%d,%d\n" % (i % 150, i) for i in range(600))
+ONCE = [step("read_csv"), step("dedupe", keys=["id"]), step("write", to=["out"])]
+
+
+@pytest.fixture
+def repeats(mill: Mill, short: None) -> Iterator[ChunkWorld]:
+    """A file whose first 150 records come four times, for a step that sees the whole file."""
+    made = ChunkWorld(mill, ONCE, REPEATS, chunk_size=300)
+    yield made
+    made.close()
+
+
+def saved(world: ChunkWorld) -> list[Path]:
+    return sorted((world.mill.folder / "data/states").iterdir())
+
+
+def test_a_step_that_sees_the_whole_file_hands_on_what_it_has_seen(repeats: ChunkWorld) -> None:
+    result = in_chunks(repeats, workers=3)
+    assert result.chunks > 5
+    assert repeats.pool.chunks == list(range(result.chunks))
+    assert [output.records for output in result.outputs] == [150]
+    assert saved(repeats) == []
+    same(repeats, result)
+
+
+def test_what_it_has_seen_outlives_a_stop(repeats: ChunkWorld) -> None:
+    repeats.chunked(stop_after=4)
+    (one,) = saved(repeats)
+    kept = repeats.runner.run(repeats.ledger.checkpoints(repeats.order.run))
+    assert os.fsencode(one) in kept[-1].staged
+    repeats.again()
+    result = in_chunks(repeats)
+    assert min(repeats.pool.chunks) == 4
+    assert saved(repeats) == []
+    same(repeats, result)
+
+
+@pytest.mark.parametrize("harm", ["other", "gone"])
+def test_a_state_that_a_power_cut_took_is_noticed(repeats: ChunkWorld, harm: str) -> None:
+    repeats.chunked(stop_after=4)
+    (one,) = saved(repeats)
+    if harm == "gone":
+        one.unlink()
+    else:
+        one.write_bytes(b"")
+    repeats.again()
+    result = in_chunks(repeats)
+    assert min(repeats.pool.chunks) == 0
+    same(repeats, result)
+
+
+def test_a_state_that_goes_while_the_file_is_worked_on_sends_it_back(repeats: ChunkWorld) -> None:
+    gone: list[int] = []
+
+    def lose(number: int) -> None:
+        if number == 5 and not gone:
+            gone.extend(path.unlink() or number for path in saved(repeats))
+
+    result = in_chunks(repeats, before=lose)
+    assert gone == [5]
+    assert repeats.pool.chunks.count(0) == 2
+    same(repeats, result)
 
 
 def _whole(*steps: StepPlan, **sinks: Any) -> tuple[list[StepPlan], dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from milling import Mill, balanced, route, step
 
@@ -138,6 +138,7 @@ TABLES: dict[str, tuple[pl.DataType, st.SearchStrategy[Any]]] = {
 
 
 @settings(max_examples=25, deadline=None)
+@example(columns={name: [None] * 4 for name in TABLES}, rows=1)
 @given(
     columns=st.fixed_dictionaries(
         {}, optional={name: four(values) for name, (_, values) in TABLES.items()}

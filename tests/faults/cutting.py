@@ -94,8 +94,19 @@ class World:
 
     def told(self, event: str) -> list[str]:
         """Names in all events of this kind so far, in order of telling."""
+        return [each["relative"] for each in self._all_told() if each.get("event") == event]
+
+    def _all_told(self) -> list[dict[str, str]]:
         lives = [*self._told.values(), _events(self.log) if self.lives else []]
-        return [each["relative"] for life in lives for each in life if each.get("event") == event]
+        return [each for life in lives for each in life]
+
+    def asked_for(self) -> list[str]:
+        """What recovery left for a person to do: nothing, whatever a cut undid."""
+        return [
+            f"a person is asked for: {each['message']}"
+            for each in self._all_told()
+            if each.get("event") == "SystemTrouble" and each["what"] == "recovery"
+        ]
 
     def told_twice(self) -> list[str]:
         """What was acknowledged or done again: a cut had undone a commit on which it was told."""
@@ -249,11 +260,15 @@ def finish(world: World, start: Callable[..., Program]) -> list[str]:
     """Drop what is left, start without any fault, and judge where it ends."""
     program = world.begin(start)
     world.drop(range(world.files), time.monotonic() + 60)
-    wait_for(lambda: world.published() >= 3 * world.files, CONVERGES)
+    seen, more = -1, world.published()
+    while seen < more < 3 * world.files:
+        seen = more
+        wait_for(lambda: world.published() >= 3 * world.files, CONVERGES)
+        more = world.published()
     wait_for(lambda: not world.judge(), 5)
     wrong = world.judge()
     code = program.stop()
-    wrong += world.judge() + world.ledger() + world.told_twice()
+    wrong += world.judge() + world.ledger() + world.told_twice() + world.asked_for()
     if code:
         wrong.append(f"exit code {code}")
     return wrong

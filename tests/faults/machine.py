@@ -25,7 +25,7 @@ from pathlib import Path
 from program import signal_tree
 
 MEGABYTE = 1 << 20
-DISKS = {"data": 96, "far": 32, "sinks": 64}
+DISKS = {"data": 96, "far": 32, "sinks": 96}
 """Name and size in MB of each disk."""
 SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN
 WITHOUT_FLUSH = 2  # FS_SHUTDOWN_FLAGS_NOLOGFLUSH

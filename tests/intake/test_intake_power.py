@@ -40,6 +40,7 @@ def world_of(base, elsewhere=b"", **options):
 async def take(world, fail=""):
     """One life: everything in the source taken, or as far as the fault lets it come."""
     async with world.open(fail=fail):
+        await asyncio.wait({world.intake._sweeping})
         await world.source.scanned()
         await asyncio.wait({asyncio.ensure_future(world.intake.idle())}, timeout=1 if fail else 10)
 
@@ -68,7 +69,9 @@ def test_a_copy_whose_original_is_back_in_its_place_is_taken_anew(tmp_path, else
     world = world_of(os.fsencode(tmp_path), elsewhere)
     left_claiming(world)
     os.rename(held(world)[0], world.path(b"a.txt"))
+    world.events.clear()
     asyncio.run(take(world))
+    assert not world.said(SystemTrouble)  # the copy that was removed is no orphan
     assert world.taken() == {b"a.txt": [DATA]}
     assert states(world) == ["ingested"]
     assert len(world.content.references()) == 1

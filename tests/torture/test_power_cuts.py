@@ -16,7 +16,7 @@ from program import Program
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_a_hundred_power_cuts_under_load(machine: Machine, start: Callable[..., Program]) -> None:
-    world = World(machine, files=4_000)
+    world = World(machine, files=3_000)
     assert cut_under_load(world, start, cuts=100) == []
     assert finish(world, start) == []
 

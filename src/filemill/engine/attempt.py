@@ -22,7 +22,7 @@ from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder
 from filemill.model.tags import TagExpression, has_tag
-from filemill.ports.step import Grain
+from filemill.ports.step import Grain, Scope
 from filemill.records.batch import Batch
 from filemill.records.layout import Hints, Layout, Restart
 from filemill.records.merging import align, merge
@@ -99,6 +99,20 @@ class Attempt:
         """Where the chunks of the only order's file end, as its reader says."""
         ends: list[int] = self._open(self.chain.nodes[0]).cut()
         return ends
+
+    def restore(self, states: Mapping[str, bytes]) -> None:
+        """Have steps that see the whole file go on where they stood at the end of its last chunk."""
+        for node in self.chain.all_nodes:
+            if node.plan.id in states:
+                self._open(node).restore(states[node.plan.id])
+
+    def states(self) -> dict[str, bytes]:
+        """By step: what `restore` needs, of those that see the whole file."""
+        return {
+            node.plan.id: self._open(node).state()
+            for node in self.chain.all_nodes
+            if node.scope() is Scope.FILE and node.carries()
+        }
 
     def close(self) -> None:
         """End what is still running for these steps; called once, whatever happened."""

@@ -85,6 +85,10 @@ class Node:
         grain = load(self.function).grain
         return Scope.FILE if grain in (Grain.STREAM, Grain.FILE) else Scope.RECORD
 
+    def carries(self) -> bool:
+        """Whether the step can hand what it has seen of a file to another one that goes on from there."""
+        return hasattr(self.component, "restore")
+
     def counts_records(self) -> bool:
         """Whether the step sees a record's number in its file."""
         return bool(self.function) and load(self.function).takes_context

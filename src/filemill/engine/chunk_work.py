@@ -16,10 +16,17 @@ from filemill.engine.chain import Chain
 from filemill.engine.chunks import ChunkDone, Cut
 from filemill.engine.failures import FAILS, failure_of
 from filemill.engine.sending import Sends, Sinks
+from filemill.engine.states import Carried, StateLost, load, save, states_folder
+from filemill.engine.trouble import advice
+from filemill.model.errors import SystemFault
 from filemill.model.plan import Plan
 from filemill.model.runs import ChunkResult, Failure, RunOrder
 from filemill.ports.step import Scope
 from filemill.records.layout import Drifted, Hints, Restart
+
+SECTION = 16
+"""Chunks in one piece where pieces follow one another: fewer states to save, and one is read ahead while another is
+worked on."""
 
 
 class ChunkWork:
@@ -55,16 +62,23 @@ class ChunkWork:
                 attempt.close()
         except FAILS as error:  # a file or pipeline that cannot be read fails as a whole one
             return Cut(whole=f"{type(error).__name__}: {error}")
-        ordered = any(node.counts_records() for node in chain.all_nodes)
-        return Cut(whole=why) if why else Cut(tuple(ends), ordered=ordered)
+        if why:
+            return Cut(whole=why)
+        if any(node.counts_records() or node.scope() is Scope.FILE for node in chain.all_nodes):
+            return Cut((*ends[:-1][SECTION - 1 :: SECTION], ends[-1]), ordered=True)
+        return Cut(tuple(ends))
 
     def execute(
         self,
         order: RunOrder,
         hints: Hints,
         progress: Callable[[float], None],
+        state: Carried | None = None,
     ) -> ChunkDone:
-        """Work on one chunk. Raises nothing of the run's own; nothing stays staged where it failed."""
+        """Work on one chunk. Raises nothing of the run's own; nothing stays staged where it failed.
+
+        `state` is what `ChunkDone` said of the chunk before; steps that see the whole file go on from there.
+        """
         assert order.chunk is not None, "a chunk's order says which one"  # noqa: S101
         began = time.perf_counter_ns()
         nothing = ChunkResult(order.run, order.fence, order.chunk.number)
@@ -76,9 +90,15 @@ class ChunkWork:
         except FAILS as error:  # the pipeline does not even compile
             return ChunkDone(_failed(nothing, failure_of(error, order.pipeline, "")))
         try:
+            attempt.restore(load(state) if state is not None else {})
             attempt.run()
             attempt.sends.open(chain.sinks)
             parts = attempt.sends.finish().get(order.run, [])
+            last = order.chunk.end >= order.file.size
+            carried = None if last else self._carried(attempt, order, order.chunk.number)
+        except StateLost:
+            attempt.sends.abort()
+            return ChunkDone(nothing, lost=True)
         except Restart as restart:
             attempt.sends.abort()
             return ChunkDone(nothing, restart=restart.hints)
@@ -111,7 +131,24 @@ class ChunkWork:
             lines=attempt.lines,
             took_ns=time.perf_counter_ns() - began,
         )
-        return ChunkDone(result, attempt.learned())
+        return ChunkDone(result, attempt.learned(), state=carried)
+
+    def _carried(self, attempt: Attempt, order: RunOrder, number: int) -> Carried | None:
+        """What the next chunk's steps have to know, saved; None if they need not know anything.
+
+        Raises:
+            SystemFault: the data directory's disk is full or failing.
+        """
+        states = attempt.states()
+        if not states:
+            return None
+        name = f"{order.run}.{order.fence}.{number}".encode()
+        try:
+            return save(states_folder(self._plan.data), name, states)
+        except OSError as error:
+            raise SystemFault(
+                f"the state of a big file cannot be saved: {error}", help=advice(error)
+            ) from error
 
     def _why_unjoined(self, chain: Chain, attempt: Attempt) -> str:
         layout = attempt.layout_of(0)
@@ -131,7 +168,7 @@ def _why_whole(chain: Chain) -> str:
     if chain.emits:
         return f"step `{next(iter(chain.emits.values())).plan.id}` emits a file of its own"
     for node in chain.all_nodes:
-        if node.scope() is Scope.FILE:
+        if node.scope() is Scope.FILE and not node.carries():
             return f"step `{node.plan.id}` sees the whole file"
     return ""
 

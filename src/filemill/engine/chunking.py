@@ -28,6 +28,7 @@ import msgspec
 from filemill.engine import frames
 from filemill.engine.chunks import ChunkDone, Cut
 from filemill.engine.joint import Joint, State
+from filemill.engine.states import Carried, discard
 from filemill.engine.supervisor import WorkerDied, WorkerPool
 from filemill.engine.trouble import Trouble, advice
 from filemill.model.errors import SystemFault
@@ -257,12 +258,14 @@ class _Run:
             counts = {"first_record": books.records + 1, "first_line": books.lines + 1}
             chunk = self._chunks[number] = msgspec.structs.replace(chunk, **counts)
         order = msgspec.structs.replace(self._order, chunk=chunk)
-        task = asyncio.create_task(self._work(order, self._hints), name="chunk")
+        task = asyncio.create_task(
+            self._work(order, self._hints, self._joint.carried), name="chunk"
+        )
         self._working[task] = number
 
-    async def _work(self, order: RunOrder, hints: Hints) -> _Came:
+    async def _work(self, order: RunOrder, hints: Hints, state: Carried | None) -> _Came:
         reply, output = await self._runs.pool.run(
-            lambda job: frames.ExecuteChunk(job, order, hints), self._patience
+            lambda job: frames.ExecuteChunk(job, order, hints, state), self._patience
         )
         assert isinstance(reply, frames.ChunkExecuted), "an ExecuteChunk is answered so"  # noqa: S101
         # At once, in the same turn of the loop: with its next job the worker lets go of what it holds in memory.
@@ -286,6 +289,9 @@ class _Run:
             if done.result.drifted:
                 await self._start_over(Hints())
                 raise _Whole
+            if done.lost:
+                await self._start_over(Hints())
+                break
             if done.restart is not None:
                 wider = self._hints.merge(done.restart)
                 await self._start_over(wider)
@@ -304,15 +310,21 @@ class _Run:
         await self._on_disk(self._joint.append, chunk, done.result)
         self._hints = self._hints.merge(done.learned)
         self._next += 1
+        before, self._joint.carried = self._joint.carried, done.state
         if self._next < len(self._chunks):
             runs, plan = self._runs, self._runs.plan
             marks = self._joint.marks()
-            state = State(plan.revision, plan.chunk_size, self._hints, marks, self._joint.books)
+            state = State(
+                plan.revision, plan.chunk_size, self._hints, marks, self._joint.books, done.state
+            )
             staged = tuple(mark.staged for mark in marks)
+            staged += (done.state.path,) if done.state is not None else ()
             order = self._order
             checkpoint = Checkpoint(order.run, order.fence, chunk, staged, _PACK(state))
             kept = await runs.trouble.insist("ledger", lambda: runs.ledger.checkpoint([checkpoint]))
         await asyncio.to_thread(self._joint.forget, [done.result])
+        if before is not None:
+            await asyncio.to_thread(discard, before)
         if self._runs.clock.monotonic() - self._said >= SAY_EVERY:
             self._say()
         return all(kept)

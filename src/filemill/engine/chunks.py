@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from filemill.engine.states import Carried
 from filemill.model.runs import ChunkResult
 from filemill.records.layout import Hints
 
@@ -13,7 +14,7 @@ class Cut(msgspec.Struct, frozen=True):
 
     ends: tuple[int, ...] = ()
     ordered: bool = False
-    """One chunk after the other: a step sees the number of a record in its file."""
+    """One after the other: a step sees the number of a record in its file, or all that came before."""
     whole: str = ""
     """Why it is not cut, for who looks at a trace."""
 
@@ -25,3 +26,7 @@ class ChunkDone(msgspec.Struct, frozen=True):
     learned: Hints = Hints()
     restart: Hints | None = None
     """All chunks have to be done again with these."""
+    state: Carried | None = None
+    """What steps that see the whole file have seen so far."""
+    lost: bool = False
+    """The state it was given is not there any more."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from filemill.engine.chunks import ChunkDone, Cut
+from filemill.engine.states import Carried
 from filemill.model.files import Facts, FileRef
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder, RunResult
@@ -57,6 +58,8 @@ class ExecuteChunk(msgspec.Struct, frozen=True, tag="chunk"):
     job: int
     order: RunOrder
     hints: Hints
+    state: Carried | None = None
+    """Where steps that see the whole file stood at the end of the chunk before."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):

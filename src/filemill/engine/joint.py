@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from filemill.engine.states import Carried, discard, holds
 from filemill.engine.tolerating import DETAILED, RunBook, over_tolerance
 from filemill.model.plan import Tolerance
 from filemill.model.runs import (
@@ -72,6 +73,8 @@ class State(msgspec.Struct, frozen=True):
     """What the next chunk has to know."""
     marks: tuple[Mark, ...]
     books: Books
+    carried: Carried | None = None
+    """What steps that see the whole file have seen."""
 
 
 class Joint:
@@ -80,11 +83,16 @@ class Joint:
     def __init__(self, order: RunOrder, sinks: Mapping[str, Sink]) -> None:
         self.order = order
         self.books = Books()
+        self.carried: Carried | None = None
+        """What steps that see the whole file have seen of it."""
         self._sinks = sinks
         self._joinings: dict[str, Joining] = {}
 
     def take_up(self, state: State) -> bool:
         """Go on from a checkpoint; False, and nothing is left of it, if bytes it names are not there any more."""
+        if state.carried is not None and not holds(state.carried):
+            self.drop(state)
+            return False
         for mark in state.marks:
             sink = self._sinks.get(mark.sink)
             joining = sink.joining(self.order.fence, mark) if sink is not None else None
@@ -92,7 +100,7 @@ class Joint:
                 self.abort()
                 return False
             self._joinings[mark.sink] = joining
-        self.books = state.books
+        self.books, self.carried = state.books, state.carried
         return True
 
     def drop(self, state: State) -> None:
@@ -101,6 +109,8 @@ class Joint:
             sink = self._sinks.get(mark.sink)
             if sink is not None:
                 sink.forget([mark.staged])
+        if state.carried is not None:
+            discard(state.carried)
 
     def receive(self, result: ChunkResult) -> ChunkResult:
         """Take a chunk's parts over from its worker, before that is sent anything else.
@@ -185,7 +195,9 @@ class Joint:
         joinings, self._joinings = self._joinings, {}
         for joining in joinings.values():
             joining.abort()
-        self.books = Books()
+        if self.carried is not None:
+            discard(self.carried)
+        self.books, self.carried = Books(), None
 
 
 def _sum(one: StepCount, other: StepCount) -> StepCount:

@@ -145,7 +145,7 @@ class Worker:
             cut = work.cut(message.order)
             self._clean()
             return frames.CutDone(job, cut)
-        done = work.execute(message.order, message.hints, self.page.progress)
+        done = work.execute(message.order, message.hints, self.page.progress, message.state)
         self._clean()
         return frames.ChunkExecuted(job, done, resident_bytes(), self.surroundings.spent)
 

@@ -21,7 +21,7 @@ import polars as pl
 from filemill.formats.kinds import cast_kind, dtype_of_kind, is_kind
 from filemill.records import json_text, text, views
 from filemill.records.batch import PLACES, Batch
-from filemill.records.layout import LINE, UNKNOWN
+from filemill.records.layout import LINE, TYPES, UNKNOWN
 from filemill.records.text import CELL
 
 BIG = "big integer"
@@ -64,14 +64,21 @@ def columns_of(batch: Batch) -> Columns:
                 both = pl.DataFrame({"a": values, "b": there}).select(pl.coalesce("a", "b"))
                 values, word = both.to_series(), together(word, other)
             made[name] = (values, word)
-    for name, kind in layout.kinds:
-        if name in made and is_kind(made[name][0], kind):
-            made[name] = (made[name][0], kind)
+    _keep_kinds(made, layout.kinds)
     if not made:  # records of no column still are records
         nothing = pl.repeat(None, len(batch), dtype=pl.String, eager=True).alias("")
         return Columns(nothing.to_frame(), {})
     frame = _named([values.cast(pl.String) for values, _ in made.values()], list(made))
     return Columns(frame, {name: word for name, (_, word) in made.items()})
+
+
+def _keep_kinds(made: dict[str, tuple[pl.Series, str]], kinds: Sequence[tuple[str, str]]) -> None:
+    """Give columns back the types they had in their file, where every value still is of it."""
+    for name, kind in kinds:
+        if name in made:
+            values, word = made[name]
+            if word == UNKNOWN if kind in TYPES else is_kind(values, kind):
+                made[name] = (values, kind)
 
 
 def together(one: str, other: str) -> str:

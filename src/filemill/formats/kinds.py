@@ -21,13 +21,18 @@ _Unit = Literal["ns", "us", "ms"]
 
 
 def kind_of(dtype: Type) -> str:
-    """The kind of a type; empty if it has none, or if one of the four words is enough."""
+    """The kind of a type, which for a number or a boolean is its word; empty for text and what is nested."""
     if isinstance(dtype, pl.Datetime):
         return " ".join((_DATETIME, dtype.time_unit, dtype.time_zone or "")).strip()
     if isinstance(dtype, pl.Decimal):
         return f"{_DECIMAL} {dtype.precision} {dtype.scale}"
     plain = {pl.Date: _DATE, pl.Time: _TIME, pl.Binary: _BINARY, pl.UInt64: _UNSIGNED}
-    return next((kind for each, kind in plain.items() if dtype == each), "")
+    for each, kind in plain.items():
+        if dtype == each:
+            return kind
+    if dtype == pl.Boolean:
+        return "boolean"
+    return "integer" if dtype.is_integer() else "float" if dtype.is_float() else ""
 
 
 def dtype_of_kind(kind: str) -> pl.DataType:

@@ -213,9 +213,12 @@ class RecordReader(ABC):
         yield from self._deliver(parsed.placed, layout, alone=len(group) == 1)
 
     def _read_big(self, index: int, order: RunOrder) -> Iterator[Batch]:
-        """One file in chunks, or one chunk of it; a file of several chunks is read ahead."""
+        """One file in blocks, or one chunk of it; where there are several, they are read ahead."""
         self._begin(index)
-        if order.file.size <= self.request.chunk_size or order.chunk is not None:
+        chunk, block = order.chunk, self.request.chunk_size
+        # A chunk is a little longer than it was asked to be: it ends where a record does.
+        alone = order.file.size <= block if chunk is None else chunk.end - chunk.start <= 2 * block
+        if alone:
             yield from self._read_opened(index, order)
             return
         told, notes = self.request, Notes()
@@ -225,6 +228,7 @@ class RecordReader(ABC):
             count_blank=notes.later(told.count_blank),
             count_records=notes.later(told.count_records),
             note_layout=notes.later(told.note_layout),
+            note_range=notes.later(told.note_range),
         )
         try:
             yield from ahead(self._read_opened(index, order), notes)

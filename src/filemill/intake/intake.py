@@ -126,10 +126,6 @@ class Intake:
         Raises:
             SystemFault: content or ledger cannot be used.
         """
-        try:
-            listed = await self._run(self._content.references)
-        except OSError as error:
-            raise SystemFault(f"content cannot be listed: {error}") from error
         whole = await recover(
             recovered,
             claimer=self._claimer,
@@ -139,6 +135,11 @@ class Intake:
             roots={settings.root for settings in self._sources.values()},
             run=self._run,
         )
+        try:
+            # Nothing is taken yet, and what recovery removed is no orphan.
+            listed = await self._run(self._content.references)
+        except OSError as error:
+            raise SystemFault(f"content cannot be listed: {error}") from error
         self._sweeping = asyncio.create_task(self._sweep(listed))
         left = [self._located(ref) for ref in recovered.uninspected]
         return await self._screen(left + [self._claimer.file_ref(claim) for claim in whole])

@@ -304,6 +304,19 @@ class RecordStep(Step, Protocol):
 
 
 @runtime_checkable
+class Carries(RecordStep, Protocol):
+    """A step of scope `file` that holds no record back and can hand on what it has seen, from piece to piece."""
+
+    def state(self) -> bytes:
+        """What `restore` needs to go on with the file at hand."""
+        ...
+
+    def restore(self, state: bytes, order: int = 0) -> None:
+        """Before the first batch: go on where another step of these options stood, in the file of this order."""
+        ...
+
+
+@runtime_checkable
 class Terminal(Step, Protocol):
     """Records or a file -> sinks. `write` passes its input on, `route` ends a pipeline."""
 

@@ -53,7 +53,7 @@ class Layout(msgspec.Struct, frozen=True):
     returns: bool = True
     """False when no record's text ends in CR: saves a look at each."""
     kinds: tuple[tuple[str, str], ...] = ()
-    """parquet: the columns whose type is more than one of the four words tells, and what it is (`formats.kinds`)."""
+    """parquet: what type each column has in the file (`formats.kinds`), where that is no text."""
     around: tuple[str, str] = ("", "")
     """json: what opens and what closes the array in its file, such as `{"data":{"items":[` and `]}}`."""
 

@@ -25,6 +25,7 @@ from filemill.engine.inspecting import InspectionDesk
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
+from filemill.engine.states import sweep as sweep_states
 from filemill.engine.supervisor import Limits, WorkerPool
 from filemill.engine.trouble import Trouble
 from filemill.intake.dispose import dispose
@@ -309,6 +310,7 @@ class Server:
         known = frozenset((*(p.staged for p in left.publishing), *left.kept_staged))
         for sink in self.sinks.values():
             await asyncio.to_thread(sink.sweep, known)
+        await asyncio.to_thread(sweep_states, self.plan.data, known)
         self.publisher.put(staged.values())
         placed = [self._placed(file) for file in left.uninspected]
         refs = await self.intake.recover(msgspec.structs.replace(left, uninspected=tuple(placed)))

@@ -72,8 +72,8 @@ class Dedupe:
         scope=Scope.FILE,
         makes_tags=True,
         shorthand="keys",
-        notes="The file is read from its beginning to its end by one worker. Of each key 16 bytes of a hash are kept: "
-        "that two different keys are taken for one has a chance of about n^2 / 2^129 in a file of n keys.",
+        notes="The file is read from its beginning to its end, a piece at a time. Of each key 16 bytes of a hash are "
+        "kept: that two different keys are taken for one has a chance of about n^2 / 2^129 in a file of n keys.",
     )
     Options: ClassVar[type[BaseModel]] = DedupeOptions
 
