@@ -15,9 +15,9 @@ import scenario
 from test_kill_tree import FORGETFUL
 
 WALKS = [
-    ("server.*", "kill", 17),
-    ("server.*", "EIO", 23),
-    ("server.*", "ENOSPC", 29),
+    ("server.*", "kill", 23),
+    ("server.*", "EIO", 31),
+    ("server.*", "ENOSPC", 41),
     ("server.commit", "kill", 8),
     ("worker.*", "kill", 7),
     ("worker.*", "EIO", 9),
