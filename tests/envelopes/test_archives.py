@@ -15,7 +15,7 @@ from pathlib import Path
 import archives
 import pytest
 from backports import zstd
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from filemill.envelopes import tars
@@ -223,6 +223,9 @@ def test_the_size_that_comes_out_counts_and_not_the_one_that_is_said(tmp_path: P
     assert left(tmp_path) == []
 
 
+@example(b"./\\x")
+@example(b"a/./C:\\x")
+@example(b".//C:/x")
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=40) | st.text("./\\ab:C\0", max_size=12).map(str.encode))
 def test_a_path_never_leaves_its_archive(raw: bytes) -> None:

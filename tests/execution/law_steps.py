@@ -27,6 +27,8 @@ def record(row: dict[str, Any], *, odd: int = 3) -> Any:
 
 def frame(frame: pl.DataFrame) -> pl.DataFrame:
     """Raises if any record has a text of one character; drops those without a text, by `_record`."""
+    if "text" not in frame.columns:
+        return frame.clear()  # of a JSON batch in which no record has one
     texts = frame["text"].cast(pl.String).fill_null("")
     if (texts.str.len_chars() == 1).any():
         raise ValueError("a single character")

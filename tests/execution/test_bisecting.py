@@ -182,3 +182,23 @@ def test_a_built_in_step_that_raises_is_searched_too(
         (8, "RuntimeError", "RuntimeError: seven")
     ]
     assert os.fsencode("7") not in out["a"]["out"].split()
+
+
+def test_parts_are_seen_with_the_columns_and_types_of_the_whole(mill: Mill) -> None:
+    """Alone, the records without `t` would fail for want of the column, and those with numbers for want of text."""
+    body = (
+        "    if (frame['t'].str.len_chars() == 9).any(): raise ValueError('nine')\n"
+        "    return frame.with_columns(n=frame['t'].str.len_chars())\n"
+    )
+    mill.module("mine", FRAME + body)
+    lines = ['{"t":"ab"}', "{}", '{"t":7}', '{"t":"ninechars"}', "{}", '{"t":null}', '{"t":55}']
+    (result,), out = mill.run(
+        [step("read_jsonl"), step("mine.f"), step("write", to="out")],
+        mill.order("a", "\n".join(lines).encode()),
+        tolerance=Tolerance(1),
+    )
+    assert [(each.record, each.error) for each in result.bad] == [(4, "ValueError")]
+    assert out["a"]["out"].decode().splitlines() == [
+        '{"t":"ab","n":2}', '{"n":null}', '{"t":7,"n":1}', '{"n":null}', '{"t":null,"n":null}',
+        '{"t":55,"n":2}',
+    ]  # fmt: skip

@@ -69,3 +69,27 @@ def test_in_a_branch(mill: Mill) -> None:
     ]
     (result,), _ = mill.run(steps, mill.order("a", CSV))
     assert (result.hold, result.hold_step, result.outputs) == ("look (line 4)", "hold", ())
+
+
+def test_in_chunks_it_is_the_same_place_and_nothing_is_left(mill: Mill) -> None:
+    from chunk_world import ChunkWorld
+
+    steps = [
+        step("read_csv"),
+        step("tag_records", tags={"big": "id > 40"}),
+        step("hold", message="look", choices=["ok"], guard="big"),
+        step("write", to="out"),
+    ]
+    data = b"id\n" + b"".join(b"%d\n" % n for n in range(50))
+    world = ChunkWorld(mill, steps, data, chunk_size=16)
+    try:
+        ended = world.chunked()
+        assert ended is not None
+        assert ended.result is not None
+        assert ended.result.chunks > 5
+        assert mill.staged() == []
+        for result in (ended.result, world.whole()):
+            assert (result.hold, result.hold_step) == ("look (line 43)", "hold")
+            assert (result.choices, result.outputs, result.records) == (("ok",), (), 50)
+    finally:
+        world.close()

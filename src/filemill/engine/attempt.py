@@ -11,7 +11,7 @@ from typing import Any
 from polars.exceptions import PanicException
 
 from filemill.engine.asking import Context
-from filemill.engine.bisecting import ROUNDS, Bisector, mask_of
+from filemill.engine.bisecting import ROUNDS, Bisector, as_seen, mask_of, without
 from filemill.engine.chain import Chain, Node
 from filemill.engine.counting import Counts, StepBook, counts_of
 from filemill.engine.observing import Observer
@@ -310,6 +310,7 @@ class Attempt:
     def _without_bad(self, node: Node, step: Any, batch: Batch, error: BaseException) -> Batch:
         """The batch without the records that the step raised over, each reported."""
         context = self._contexts[node.index]
+        batch = as_seen(batch)
         with context.silent():
             found = self._bisector.search(node, step, batch, error, step.apply)
         names = dict.fromkeys(each.name for each in found)
@@ -318,7 +319,7 @@ class Attempt:
             rows = mask_of([each.row for each in alike], len(batch))
             messages = [each.message() for each in alike]
             context.bad(batch, rows, name, messages, alike[0].traceback())
-        return batch.where(~mask_of([each.row for each in found], len(batch)))
+        return without(batch, [each.row for each in found])
 
     def _by_columns(self, node: Node, made: Batch) -> list[Batch]:
         """What a function made, one part for each set of columns that its files have.

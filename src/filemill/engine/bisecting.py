@@ -1,7 +1,8 @@
 """Finding the records that a step chokes on, when it raises on a whole batch.
 
 The batch is halved until single records fail. Each of these becomes a bad record, and the step sees the others once
-more, together, as if the bad ones had never been there: what it makes of them does not depend on where the search cut.
+more, together: what it makes of them does not depend on where the search cut. Every part is seen with the columns and
+types of the whole batch, so that no record fails only because it was looked at without the others.
 
 A step that is simply broken fails on everything. It is told apart by never having worked: when so many records have
 failed one by one and not one call ever succeeded, its error is the run's, after a few dozen calls however many
@@ -21,7 +22,7 @@ from filemill.engine.chain import Node
 from filemill.engine.failures import kind_of
 from filemill.model.errors import FailureKind, FilemillError, Reject
 from filemill.ports.step import Grain, Scope
-from filemill.records.batch import Batch
+from filemill.records.batch import Batch, is_place
 from filemill.records.functions import user_line, user_traceback
 from filemill.records.layout import Drifted, Restart
 
@@ -131,6 +132,26 @@ class Bisector:
         return None
 
 
+def as_seen(batch: Batch) -> Batch:
+    """The batch with views of all its columns made, so that its parts are seen as the whole was."""
+    names = batch.keys()
+    new = [name for name in names if name not in batch.frame.columns and not is_place(name)]
+    made = Batch(
+        batch.frame.with_columns(batch.typed(new).get_columns() if new else []),
+        batch.layout,
+        batch.file_tags,
+    )
+    made.own, made.also = batch.own, names
+    return made
+
+
+def without(batch: Batch, rows: list[int]) -> Batch:
+    """The batch without these rows, still seen as the whole was."""
+    left = batch.where(~mask_of(rows, len(batch)))
+    left.own, left.also = batch.own, batch.also
+    return left
+
+
 def mask_of(rows: list[int], height: int) -> pl.Series:
     """These rows as a mask."""
     return pl.Series([False] * height, dtype=pl.Boolean).scatter(rows, values=True)
@@ -138,5 +159,5 @@ def mask_of(rows: list[int], height: int) -> pl.Series:
 
 def _part(batch: Batch, start: int, stop: int) -> Batch:
     part = Batch(batch.frame.slice(start, stop - start), batch.layout, batch.file_tags)
-    part.own = batch.own
+    part.own, part.also = batch.own, batch.also
     return part

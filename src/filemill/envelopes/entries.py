@@ -42,17 +42,18 @@ def entry_path(raw: bytes) -> bytes:
     shown = shown_name(raw)
     if b"\0" in raw:
         raise Refused(f"entry {shown} has a NUL in its name", help=_HELP)
-    if _ABSOLUTE.match(raw):
+    parts = [part for part in raw.split(b"/") if part not in (b"", b".")]
+    path = b"/".join(parts)
+    if _ABSOLUTE.match(raw) or _ABSOLUTE.match(path):
         raise Refused(f"entry {shown} has an absolute path", help=_HELP)
     if b".." in _SEPARATORS.split(raw):
         raise Refused(f"entry {shown} leaves its archive by `..`", help=_HELP)
-    parts = [part for part in raw.split(b"/") if part not in (b"", b".")]
     if len(parts) > PARTS or len(raw) > NAME or any(len(part) > PART for part in parts):
         raise Refused(
             f"entry {shown} has too long a name ({len(raw):,} bytes, {len(parts)} folders deep)",
             help=f"nothing of it is taken: a name may have {NAME:,} bytes, {PARTS} parts and {PART} bytes a part",
         )
-    return b"/".join(parts)
+    return path
 
 
 def refuse_kind(raw: bytes, what: str) -> Refused:

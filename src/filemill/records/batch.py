@@ -52,6 +52,8 @@ class Batch:
         """Tags of each order's file; a record inherits those of its file."""
         self.own: dict[int, tuple[str, ...]] = {}
         """After a Python step on csv: the columns of those files that do not have all of the batch's."""
+        self.also: tuple[str, ...] = ()
+        """Of a part of a JSON batch: the columns of the whole, which it is seen with."""
 
     def __len__(self) -> int:
         return self.frame.height
@@ -64,7 +66,7 @@ class Batch:
         """All columns any record has, in order of first appearance; in jsonl this reads every record."""
         if self.layout.format != "jsonl":
             return self.layout.columns
-        names: dict[str, None] = {}
+        names = dict.fromkeys(self.also)
         for shape in dict.fromkeys(self._shapes()):
             names |= dict.fromkeys(shape)
         return tuple(names)
@@ -87,7 +89,7 @@ class Batch:
         Columns the reader was not asked for are extracted here, their types inferred from this batch alone.
         """
         have = set(self.frame.columns)
-        missing = [name for name in names if name not in have or _is_place(name)]
+        missing = [name for name in names if name not in have or is_place(name)]
         if not missing:
             return _exactly(self.frame, names)
         jsonl = self.layout.format == "jsonl"
@@ -161,7 +163,7 @@ class Batch:
         for name, values in columns:
             if values is None:
                 cells[name] = kept[name]
-                if name in self.frame.columns and not _is_place(name):
+                if name in self.frame.columns and not is_place(name):
                     seen.append(self.frame.get_column(name))
             else:
                 plain = _plain(values).alias(name)
@@ -333,7 +335,7 @@ class Batch:
         return self._with(self.frame.with_columns(made, seen.alias(name)), layout)
 
     def _viewed(self) -> list[str]:
-        return [name for name in self.frame.columns if not _is_place(name)]
+        return [name for name in self.frame.columns if not is_place(name)]
 
     def _join_view(self, seen: pl.DataFrame) -> pl.DataFrame:
         return self.frame.with_columns(seen.get_columns())
@@ -387,7 +389,8 @@ def _set_members(
     return pl.Series("_text", made, dtype=pl.String)
 
 
-def _is_place(name: str) -> bool:
+def is_place(name: str) -> bool:
+    """Say whether a frame's column of that name is none of the records' own."""
     return name in PLACES or name.startswith((TAG, CELL))
 
 

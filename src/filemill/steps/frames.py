@@ -32,8 +32,12 @@ def through(
 
     names = batch.keys()
     before = batch.typed(names)
-    numbers = pl.Series("_record", range(len(batch)), dtype=pl.Int64)
-    after = function.call(before.with_columns(numbers), **options)
+    height = len(
+        batch
+    )  # of a frame without a column, which records without a member make, it would be 0
+    numbers = pl.Series("_record", range(height), dtype=pl.Int64)
+    given = pl.DataFrame([*before.get_columns(), numbers])
+    after = function.call(given, **options)
     if not isinstance(after, pl.DataFrame):
         raise PermanentError(
             f"`{function.path}` returned {type(after).__name__}, not a polars.DataFrame",
@@ -42,23 +46,23 @@ def through(
     if "_record" in after.columns:
         rows = after["_record"].to_list()
         after = after.drop("_record")
-    elif after.height == before.height:
-        rows = list(range(before.height))
+    elif after.height == height:
+        rows = list(range(height))
     else:
         raise PermanentError(
-            f"`{function.path}` was given {before.height} records and returned {after.height}, "
+            f"`{function.path}` was given {height} records and returned {after.height}, "
             "without saying which they are",
             help="keep the column `_record` of the frame it was given",
         )
-    if any(each is None or not 0 <= each < before.height for each in rows):
+    if any(each is None or not 0 <= each < height for each in rows):
         raise PermanentError(f"`{function.path}` returned a `_record` it was not given")
     if any(one >= other for one, other in pairwise(rows)):
         made = batch.with_rows(after.to_dicts(), rows)
         _count(context, batch, rows)
         return made
-    if len(rows) < before.height:
-        mask = pl.Series([False] * before.height, dtype=pl.Boolean).scatter(rows, values=True)
-        batch, before = batch.where(mask), before.filter(mask)
+    if len(rows) < height:
+        mask = pl.Series([False] * height, dtype=pl.Boolean).scatter(rows, values=True)
+        batch, before = batch.where(mask), given.filter(mask).select(before.columns)
     return _columns(batch, before, after)
 
 

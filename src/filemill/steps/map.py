@@ -36,7 +36,9 @@ class Map(PythonStep):
         makes_tags=True,
         shorthand="function",
         notes="The same as the path as the step's name: `- steps.add_vat: {rate: 0.2}`. What one call sees is said by "
-        "the annotation of the function's first argument.",
+        "the annotation of the function's first argument. A function of a table (`polars.DataFrame`) sees the columns "
+        "that its batch has, which in JSON lines are the members that occur in it. Where it raises, the batch is "
+        "halved and it is called again until the records it raises over are found: these are bad, the others go on.",
     )
     Options: ClassVar[type[BaseModel]] = MapOptions
 
