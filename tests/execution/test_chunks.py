@@ -393,10 +393,10 @@ def test_a_state_that_goes_while_the_file_is_worked_on_sends_it_back(repeats: Ch
 
     def lose(number: int) -> None:
         if number == 5 and not gone:
-            gone.extend(path.unlink() or number for path in saved(repeats))
+            gone.extend(path.unlink(missing_ok=True) or number for path in saved(repeats))
 
     result = in_chunks(repeats, before=lose)
-    assert gone == [5]
+    assert set(gone) == {5}
     assert repeats.pool.chunks.count(0) == 2
     same(repeats, result)
 

@@ -26,9 +26,10 @@ from typing import TypeVar
 import msgspec
 
 from filemill.engine import frames
+from filemill.engine.checkpointing import Checkpoints
 from filemill.engine.chunks import ChunkDone, Cut
 from filemill.engine.joint import Joint, State
-from filemill.engine.states import Carried, discard
+from filemill.engine.states import Carried
 from filemill.engine.supervisor import WorkerDied, WorkerPool
 from filemill.engine.trouble import Trouble, advice
 from filemill.model.errors import SystemFault
@@ -177,6 +178,7 @@ class _Run:
         self._working: dict[asyncio.Task[_Came], int] = {}
         self._came: dict[int, _Came] = {}
         self._joint = joint
+        self._checkpoints = Checkpoints(runs.ledger, runs.trouble)
 
     async def go(self) -> Chunked:
         """Take up what is there, work, join.
@@ -208,6 +210,7 @@ class _Run:
             raise
         finally:
             await self._settle_workers()
+            await self._checkpoints.settled()
             await asyncio.to_thread(self._joint.leave)
 
     async def _take_up(self) -> None:
@@ -230,6 +233,7 @@ class _Run:
     async def _start_over(self, hints: Hints) -> None:
         """Begin anew with what was found out; nothing of this run is published yet."""
         await self._settle_workers()
+        await self._checkpoints.settled()
         await asyncio.to_thread(self._joint.abort)
         runs, order = self._runs, self._order
         await runs.trouble.insist("ledger", lambda: runs.ledger.forget_checkpoints([order.run]))
@@ -300,34 +304,33 @@ class _Run:
                 break
             if came.failed:
                 return Chunked(self._joint, self._unfinished(done.result), came.output)
-            if not await self._join(done):
+            await self._join(done)
+            if self._checkpoints.refused:  # the run is no longer ours
                 return Chunked(self._joint, stopped=True)
         return None
 
-    async def _join(self, done: ChunkDone) -> bool:
-        """Join the next chunk and commit that it is done, then its parts may go; False: the run is no longer ours."""
-        chunk, kept = self._chunks[self._next], [True]
+    async def _join(self, done: ChunkDone) -> None:
+        """Join the next chunk; that it is done is committed while others are joined."""
+        chunk = self._chunks[self._next]
         await self._on_disk(self._joint.append, chunk, done.result)
+        await asyncio.to_thread(self._joint.forget, [done.result])
         self._hints = self._hints.merge(done.learned)
         self._next += 1
-        before, self._joint.carried = self._joint.carried, done.state
         if self._next < len(self._chunks):
-            runs, plan = self._runs, self._runs.plan
-            marks = self._joint.marks()
-            state = State(
-                plan.revision, plan.chunk_size, self._hints, marks, self._joint.books, done.state
-            )
-            staged = tuple(mark.staged for mark in marks)
-            staged += (done.state.path,) if done.state is not None else ()
-            order = self._order
-            checkpoint = Checkpoint(order.run, order.fence, chunk, staged, _PACK(state))
-            kept = await runs.trouble.insist("ledger", lambda: runs.ledger.checkpoint([checkpoint]))
-        await asyncio.to_thread(self._joint.forget, [done.result])
-        if before is not None:
-            await asyncio.to_thread(discard, before)
+            before, self._joint.carried = self._joint.carried, done.state
+            self._checkpoints.put(self._checkpoint(chunk, done.state), before)
         if self._runs.clock.monotonic() - self._said >= SAY_EVERY:
             self._say()
-        return all(kept)
+
+    def _checkpoint(self, chunk: ChunkRange, carried: Carried | None) -> Checkpoint:
+        """What is needed to go on behind this chunk."""
+        order, plan, marks = self._order, self._runs.plan, self._joint.marks()
+        state = State(
+            plan.revision, plan.chunk_size, self._hints, marks, self._joint.books, carried
+        )
+        staged = tuple(mark.staged for mark in marks)
+        staged += (carried.path,) if carried is not None else ()
+        return Checkpoint(order.run, order.fence, chunk, staged, _PACK(state))
 
     def _say(self, *, resumed: bool = False) -> None:
         """Tell how far it is: once where it goes on, and then now and again."""

@@ -165,6 +165,7 @@ class Joint:
         if failure is None and books.hold is None:
             made = (joining.finish() for joining in self._joinings.values())
             outputs = [output for output in made if output is not None]
+            self._drop_carried()  # a crash before these outputs are known begins the file anew
         else:
             self.abort()
         hold = books.hold if failure is None else None
@@ -195,9 +196,13 @@ class Joint:
         joinings, self._joinings = self._joinings, {}
         for joining in joinings.values():
             joining.abort()
-        if self.carried is not None:
-            discard(self.carried)
-        self.books, self.carried = Books(), None
+        self._drop_carried()
+        self.books = Books()
+
+    def _drop_carried(self) -> None:
+        carried, self.carried = self.carried, None
+        if carried is not None:
+            discard(carried)
 
 
 def _sum(one: StepCount, other: StepCount) -> StepCount:

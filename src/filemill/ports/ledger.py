@@ -214,7 +214,8 @@ class Ledger(Protocol):
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> list[bool]:
         """Note that chunks of RUNNING runs are done, under the same fence.
 
-        They go when their run is staged, or ends dead or held; they stay while it waits to be tried again.
+        A run that comes further is not suspected for the interruptions it had. Its checkpoints go when it is staged, or
+        ends dead or held; they stay while it waits to be tried again.
         """
         ...
 

@@ -52,6 +52,8 @@ def checkpoint(tx: Transaction, checkpoints: Sequence[Checkpoint]) -> list[bool]
                 )
             )
     tx.many(SQL["add_chunks"], kept)
+    if kept:
+        tx.run(SQL["progress"], numbers(sorted({row[0] for row in kept})))
     return answers
 
 

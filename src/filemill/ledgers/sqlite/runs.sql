@@ -91,6 +91,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 INSERT OR REPLACE INTO chunk (run, number, fence, state, start, end, first_record, first_line, checkpoint)
 VALUES (?, ?, ?, 'done', ?, ?, ?, ?, ?);
 
+-- name: progress
+-- Forget the interruptions of runs that have come further since: they are no reason to suspect the file.
+UPDATE run SET interruptions = 0 WHERE no IN (SELECT value FROM carray(?1)) AND interruptions > 0;
+
 -- name: chunks_of
 -- The chunks of one run that are done, in the file's order.
 SELECT json_group_array(json_array(number, fence, start, end, first_record, first_line, hex(checkpoint))) FROM (

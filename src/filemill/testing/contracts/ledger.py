@@ -237,6 +237,17 @@ class LedgerContract:
         assert await ledger.checkpoints(order.run) == []
 
     @_in_loop
+    async def test_a_run_that_comes_further_is_not_suspected(self, journey: Journey) -> None:
+        ledger, at = journey.ledger, journey.clock.wall_ns()
+        (order,) = await journey.running()
+        for number in range(5):
+            assert await ledger.checkpoint([journey.checkpoint(order, number)]) == [True]
+            assert (await ledger.recover(at, 1)).interrupted == 1
+            (order,) = await journey.lease()
+        assert (await ledger.recover(at, 1)).interrupted == 0, "one that stands still is"
+        assert await journey.lease() == []
+
+    @_in_loop
     async def test_a_new_server_spares_what_checkpoints_name(self, journey: Journey) -> None:
         ledger, at = journey.ledger, journey.clock.wall_ns()
         order, ended = await journey.running(2)
