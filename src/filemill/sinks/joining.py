@@ -17,7 +17,7 @@ from filemill.model.runs import Mark, StagedOutput
 _PIECE = 1 << 20
 _WRITEBACK = 8 << 20
 """Bytes after which the kernel is asked to begin writing them out, so that the sync at the end is short."""
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class FolderJoining:
@@ -100,7 +100,10 @@ class FolderJoining:
         first = self._first
         if first is None:
             return None
-        os.ftruncate(self._descriptor, self._size)
+        if (
+            os.fstat(self._descriptor).st_size != self._size
+        ):  # half a part that failed stands behind
+            os.ftruncate(self._descriptor, self._size)
         if self._mode is not None:
             os.fchmod(self._descriptor, self._mode)
         self._durable.sync_file(self._descriptor)
@@ -142,10 +145,14 @@ class FolderJoining:
         self._close()
         try:
             self._descriptor = os.open(self._path, _FLAGS, 0o666)
+        except FileExistsError:
+            # Of an earlier try. A new file, not this one cut to nothing: ext4 would write such a file out when it is
+            # closed, whether anybody syncs it or not.
+            self._durable.unlink(self._path)
+            self._descriptor = os.open(self._path, _FLAGS, 0o666)
         except FileNotFoundError:  # somebody removed the staging folder
             self._durable.make_directory(self._folder, 0o700)
             self._descriptor = os.open(self._path, _FLAGS, 0o666)
-        os.ftruncate(self._descriptor, 0)
         self._first = part
 
     def _write(self, data: bytes) -> None:
