@@ -305,7 +305,7 @@ class Attempt:
                 return made
             if not len(batch):
                 return batch
-        return step.apply(batch)  # type: ignore[no-any-return]
+        return step.apply(batch)  # type: ignore[no-any-return]  # components are loaded by name
 
     def _without_bad(self, node: Node, step: Any, batch: Batch, error: BaseException) -> Batch:
         """The batch without the records that the step raised over, each reported."""

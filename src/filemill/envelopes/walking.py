@@ -66,7 +66,7 @@ def limit(limits: Limits) -> None:
         (resource.RLIMIT_NPROC, 0),
     ):
         _, hard = resource.getrlimit(which)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)  # noqa: PLW2901
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)  # noqa: PLW2901 -- capped
         resource.setrlimit(which, (most, most))
 
 
