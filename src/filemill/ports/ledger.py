@@ -19,6 +19,7 @@ from typing import Protocol
 
 import msgspec
 
+from filemill.model.deeds import Chosen, Deed, Redrive, Release, Replay
 from filemill.model.files import Claim, Facts, FileRef
 from filemill.model.runs import ChunkRange, Failure, Publication, RunOrder, RunResult
 
@@ -194,7 +195,8 @@ class Ledger(Protocol):
         """QUEUED, or RETRYING and due (at `due_ns`, else now) -> RUNNING, oldest first within the highest priority.
 
         Counts the attempt *before* it runs and raises the fence. Content paths in the orders are filled in by
-        the caller's content store. `revision` is that of the current plan; orders carry the run's own.
+        the caller's content store. `revision` is that of the current plan; orders carry the run's own. Pipelines that
+        are paused get none.
         """
         ...
 
@@ -248,6 +250,61 @@ class Ledger(Protocol):
 
     async def disposed(self, files: Sequence[str], at_ns: int) -> list[bool]:
         """Note that `after:` was applied."""
+        ...
+
+    async def redrive(self, redrives: Sequence[Redrive], deed: Deed) -> list[bool]:
+        """DEAD -> QUEUED with no attempt spent, no interruption and a new fence.
+
+        A run that died at `publish:<sink>` and still has what it staged: DEAD -> PUBLISHING, its fence kept.
+        """
+        ...
+
+    async def release(self, releases: Sequence[Release], deed: Deed) -> list[bool]:
+        """HELD -> QUEUED under a new fence; the answer is remembered with the run, under the step that asked."""
+        ...
+
+    async def discard(self, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
+        """DEAD or HELD -> DISCARDED. The file's content stays until retention takes it."""
+        ...
+
+    async def cancel(self, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
+        """QUEUED, RETRYING or RUNNING -> CANCELLED under a new fence: what a worker still does for it counts no more."""
+        ...
+
+    async def replay(self, replays: Sequence[Replay], deed: Deed) -> list[bool]:
+        """A new QUEUED run for each ended run. False: the run has not ended, or its file's content is gone."""
+        ...
+
+    async def readmit(self, files: Sequence[str], deed: Deed) -> list[bool]:
+        """HELD or QUARANTINED -> INGESTED: the files are to be inspected and routed again, by the current revision."""
+        ...
+
+    async def discard_files(self, files: Sequence[str], deed: Deed) -> list[bool]:
+        """HELD, REJECTED or QUARANTINED -> DISCARDED, of files without runs."""
+        ...
+
+    async def publishing(self, runs: Sequence[str]) -> tuple[list[RunOrder], list[Publication]]:
+        """The orders of those of `runs` that are PUBLISHING, and their outputs that are staged and not published."""
+        ...
+
+    async def uninspected(self, files: Sequence[str]) -> list[FileRef]:
+        """Those of `files` that are INGESTED, with their content reference as path."""
+        ...
+
+    async def pause(self, pipelines: Sequence[str], deed: Deed) -> list[bool]:
+        """Lease no runs of these pipelines any more. False: it is paused already."""
+        ...
+
+    async def resume(self, pipelines: Sequence[str], deed: Deed) -> list[bool]:
+        """Lease runs of these pipelines again. False: it is not paused."""
+        ...
+
+    async def resolve(self, fingerprints: Sequence[str], revision: int, deed: Deed) -> None:
+        """Remember that the causes of these groups of dead letters are mended; one that dies of it later is a regression."""
+        ...
+
+    async def note(self, action: str, objects: Sequence[str], detail: str, deed: Deed) -> None:
+        """Write into the audit what changes nothing else in the ledger."""
         ...
 
     async def live(self) -> int:

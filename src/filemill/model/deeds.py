@@ -1,0 +1,61 @@
+"""What people ask of files and runs: values of the human moves, each of which leaves a row in the audit.
+
+A person acts on what they saw: a run is named with the fence it had then, so that of two people who act at once one is
+told that the run has moved on.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Deed(msgspec.Struct, frozen=True):
+    """Who did it, when (wall nanoseconds) and why, in their own words."""
+
+    principal: str
+    at_ns: int
+    reason: str = ""
+
+
+class Redrive(msgspec.Struct, frozen=True):
+    """A dead run is to be tried again, with all its attempts.
+
+    A run that died at `publish:<sink>` only publishes what is missing, from the bytes that are staged, whatever the
+    other members say.
+    """
+
+    run: str
+    fence: int
+    from_input: bool = False
+    """From the failed step's kept input; else from the file's beginning."""
+    revision: int = 0
+    """Stay with this revision; 0: the one that is current when it begins."""
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A held run may go on. `choice` answers the question of the `hold` step that holds it; empty where it has none."""
+
+    run: str
+    fence: int
+    choice: str = ""
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """A run as the person saw it."""
+
+    run: str
+    fence: int
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """An ended run is to be done once more, by a new run of the same file and pipeline."""
+
+    of: str
+    run: str
+    """Id of the new one."""
+    revision: int
+    pinned: bool = False
+    """Stay with `revision`, though another is current when it begins."""
+    supersede: bool = False
+    """Its outputs take the places of those of the earlier run."""
+    priority: int = 0
