@@ -22,7 +22,7 @@ import msgspec
 import pytest
 
 from filemill.model.errors import FilemillError, NotFound, SystemFault
-from filemill.model.files import Facts, Identity
+from filemill.model.files import Claim, Facts, Identity
 from filemill.model.states import FileState, RunState, may_move_file, may_move_run
 from filemill.ports.ledger import Ledger, Routing
 from filemill.ports.reading import Reading
@@ -516,6 +516,72 @@ class LedgerContract:
         files = await journey.queued(5)
         assert [order.file.file for order in await journey.lease(2)] == files[:2]
         assert [order.file.file for order in await journey.lease(9)] == files[2:]
+
+    @_in_loop
+    async def test_sources_are_served_in_turn_whatever_they_have(self, journey: Journey) -> None:
+        many = await journey.queued(40, source="bulk")
+        few = await journey.queued(3, source="few")
+        (one,) = await journey.queued(1, ("audit",), source="one")
+        first = [(o.file.source, o.file.file) for o in await journey.lease(12)]
+        assert {file for source, file in first if source == "one"} == {one}
+        assert [file for source, file in first if source == "few"] == few
+        assert [file for source, file in first if source == "bulk"] == many[:8]
+        late = await journey.queued(20, source="few")
+        for number in range(4):
+            orders = await journey.lease(6)
+            assert Counter(o.file.source for o in orders) == {"bulk": 3, "few": 3}
+            mine = [o.file.file for o in orders if o.file.source == "few"]
+            assert mine == late[number * 3 : number * 3 + 3], "the oldest of each"
+        served = [(await journey.lease(1))[0].file.source for _ in range(8)]
+        assert all(a != b for a, b in itertools.pairwise(served)), (
+            "one each, though asked one by one"
+        )
+
+    @_in_loop
+    async def test_retries_that_are_due_are_served_in_turn_as_well(self, journey: Journey) -> None:
+        clock = journey.clock
+        assert isinstance(clock, FakeClock)
+        await journey.queued(10, source="bulk")
+        orders = await journey.lease()
+        await journey.ledger.fail([journey.fail(o, "retrying", after_s=1) for o in orders])
+        await journey.queued(10, source="bulk")
+        (one,) = await journey.queued(1, source="one")
+        (order,) = [o for o in await journey.lease(4) if o.file.file == one]
+        await journey.ledger.fail([journey.fail(order, "retrying", after_s=2)])
+        clock.advance(2)
+        assert one in {o.file.file for o in await journey.lease(2)}
+
+    @_in_loop
+    async def test_excluded_pipelines_get_nothing_and_wait_for_nothing(
+        self, journey: Journey
+    ) -> None:
+        clock = journey.clock
+        assert isinstance(clock, FakeClock)
+        files = await journey.queued(3, ("orders", "audit"))
+        (tried,) = [o for o in await journey.lease(2, "audit") if o.file.file == files[0]]
+        await journey.ledger.fail([journey.fail(tried, "retrying", after_s=1)])
+        clock.advance(1)
+        assert [o.pipeline for o in await journey.lease(9, "orders")] == ["audit"] * 3
+        assert await journey.lease(9, "orders", "audit") == []
+        assert await journey.ledger.next_due(("orders",)) is None
+        assert await journey.ledger.next_due(("audit",)) == clock.wall_ns()
+        assert len(await journey.lease(9, "audit")) == 2
+
+    @_in_loop
+    async def test_a_runs_priority_is_its_pipelines_and_its_files(self, journey: Journey) -> None:
+        def claim(priority: int) -> Claim:
+            return msgspec.structs.replace(journey.claim(), priority=priority)
+
+        files = await journey.claimed(claim(0), claim(4), claim(-2))
+        await journey.ledger.ingest(files, journey.clock.wall_ns())
+        routings = [
+            journey.routing(files[0], "orders", priority=3),
+            journey.routing(files[1], "audit"),
+            journey.routing(files[2], "orders", priority=7),
+        ]
+        assert await journey.ledger.route(routings) == [True] * 3
+        orders = [o.file.file for _ in range(3) for o in await journey.lease(1)]
+        assert orders == [files[2], files[1], files[0]]
 
     @_in_loop
     async def test_attempts_count_before_running_and_interruptions_are_free(
