@@ -5,9 +5,9 @@
                          +--------------- trouble --------------+
 
 While a sink's breaker is open, runs of the pipelines that write to it are not leased: they stay queued, and no attempt
-is spent. Runs that are staged already wait in `publishing`, their bytes where they are, and hold up no other. Whether the
-place can be used is looked at after a second, then after two, four... at most every minute (`Sink.probe`); then work
-goes through again, and when that meets the trouble once more, the next look comes later.
+is spent. Runs that are staged already wait in `publishing`, their bytes where they are, and hold up no other. Whether
+the place can be used is looked at after a second, then after two, four... at most every minute (`Sink.probe`); then
+work goes through again, and when that meets the trouble once more, the next look comes later.
 """
 
 from __future__ import annotations

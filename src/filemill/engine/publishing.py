@@ -53,7 +53,9 @@ class Publisher:
     ) -> None:
         self._ledger = ledger
         self._adoption = adoption
-        self._revealer = Revealer(ledger, sinks, clock, emit, trouble, breakers)
+        self._revealer = Revealer(
+            ledger=ledger, sinks=sinks, clock=clock, emit=emit, trouble=trouble, breakers=breakers
+        )
         self._clock = clock
         self._emit = emit
         self._trouble = trouble

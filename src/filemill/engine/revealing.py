@@ -62,6 +62,7 @@ class Revealer:
 
     def __init__(
         self,
+        *,
         ledger: Ledger,
         sinks: Mapping[str, Sink],
         clock: Clock,

@@ -201,10 +201,10 @@ class Ledger(Protocol):
         """QUEUED, or RETRYING and due (at `due_ns`, else now) -> RUNNING: the highest priority first.
 
         Within a priority sources are served in turn, each with the same share of `limit` as long as it has runs, the
-        oldest first; what is answered is grouped by pipeline. Pipelines that are paused, or in `excluding`, get none. Its
-        cost does not grow with the number of runs that wait. Counts the attempt *before* it runs and raises the
-        fence. Content paths in the orders are filled in by the caller's content store. `revision` is that of the current
-        plan; orders carry the run's own.
+        oldest first; what is answered is grouped by pipeline. Pipelines that are paused, or in `excluding`, get none.
+        Its cost does not grow with the number of runs that wait. Counts the attempt *before* it runs and raises the
+        fence. Content paths in the orders are filled in by the caller's content store. `revision` is that of the
+        current plan; orders carry the run's own.
         """
         ...
 
@@ -279,7 +279,7 @@ class Ledger(Protocol):
         ...
 
     async def cancel(self, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
-        """QUEUED, RETRYING or RUNNING -> CANCELLED under a new fence: what a worker still does for it counts no more."""
+        """QUEUED, RETRYING or RUNNING -> CANCELLED under a new fence: what a worker does for it counts no more."""
         ...
 
     async def replay(self, replays: Sequence[Replay], deed: Deed) -> list[bool]:
@@ -299,7 +299,7 @@ class Ledger(Protocol):
         ...
 
     async def uninspected(self, files: Sequence[str]) -> list[FileRef]:
-        """Those of `files` that are INGESTED, with their content reference as path."""
+        """Those of `files` that are INGESTED, in the order asked, with their content reference as path."""
         ...
 
     async def pause(self, pipelines: Sequence[str], deed: Deed) -> list[bool]:
@@ -311,7 +311,7 @@ class Ledger(Protocol):
         ...
 
     async def resolve(self, fingerprints: Sequence[str], revision: int, deed: Deed) -> None:
-        """Remember that the causes of these groups of dead letters are mended; one that dies of it later is a regression."""
+        """Remember that the causes of these groups of dead letters are mended: a death of one later is a regression."""
         ...
 
     async def note(self, action: str, objects: Sequence[str], detail: str, deed: Deed) -> None:
@@ -319,7 +319,7 @@ class Ledger(Protocol):
         ...
 
     async def live(self) -> int:
-        """Files and runs that are not at an end: 0 means a one-shot run may stop."""
+        """Files and runs on their way to an end (what is paused is not): 0 means a one-shot run may stop."""
         ...
 
     async def close(self) -> None:

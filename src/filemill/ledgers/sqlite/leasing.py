@@ -17,6 +17,7 @@ from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.model.states import RunState
 
 SQL = load("leasing.sql")
+_PAUSED = load("deeds.sql")["paused"]
 _TOP = (1 << 63) - 1
 _TEXTS = msgspec.json.Decoder(list[str])
 _LANES = msgspec.json.Decoder(list[tuple[str, str]])
@@ -97,7 +98,7 @@ def next_due(tx: Transaction, excluding: Collection[str]) -> int | None:
 
 
 def _without(tx: Transaction, excluding: Collection[str]) -> set[str]:
-    return {*excluding, *tx.read(SQL["paused"], _TEXTS)}
+    return {*excluding, *tx.read(_PAUSED, _TEXTS)}
 
 
 def _priorities(tx: Transaction, states: Collection[RunState]) -> Iterator[int]:
@@ -156,7 +157,7 @@ def _oldest(
 
 
 def _grouped(rows: list[tuple[int, int, str]]) -> list[int]:
-    """Oldest first, but runs of one pipeline together, where the first of them stands: they go to a worker as one batch."""
+    """Oldest first, but runs of one pipeline together, where the first of them stands: a batch for one worker."""
     rows.sort()
     place: dict[str, int] = {}
     for _, _, pipeline in rows:

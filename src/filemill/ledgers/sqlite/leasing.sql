@@ -1,7 +1,3 @@
--- name: paused
--- Pipelines that people paused.
-SELECT json_group_array(pipeline) FROM pause;
-
 -- name: top
 -- The highest priority below a given one among runs in one state.
 SELECT max(priority) FROM run
