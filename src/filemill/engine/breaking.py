@@ -99,6 +99,7 @@ class Breakers:
         """The sink's place failed; `pipelines` are those whose runs met it."""
         self._writers.setdefault(sink, set()).update(pipelines)
         text = error.message if isinstance(error, FilemillError) else str(error)
+        text = text.removeprefix(f"staging for sink `{sink}` failed: ")
         help_ = (error.help if isinstance(error, FilemillError) else "") or advice(error)
         state = self._broken.get(sink)
         if state is not None:
