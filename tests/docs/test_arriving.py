@@ -59,4 +59,7 @@ def test_a_slow_writers_file_is_taken_once_and_whole(project):
     assert slow.wait(LONG) == 0
     wait((project / "out" / "slow.csv").exists)
     assert (project / "out" / "slow.csv").read_text() == "order_id,amount\nA-1,5\nA-2,7\n"
-    assert sorted(path.name for path in (project / "out").glob("[!.]*")) == ["orders.csv", "slow.csv"]
+    assert sorted(path.name for path in (project / "out").glob("[!.]*")) == [
+        "orders.csv",
+        "slow.csv",
+    ]

@@ -19,6 +19,7 @@ from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.engine.adopting import Adoption, sweep_children
 from filemill.engine.announcing import announced_before
+from filemill.engine.breaking import Breakers
 from filemill.engine.dispatching import Dispatcher
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.inspecting import InspectionDesk
@@ -213,6 +214,8 @@ class Server:
             sink.prepare()
         self._pages = os.path.join(os.fsencode(plan.data), b"workers")
         self.pool = WorkerPool(plan, self._pages, Limits(plan.workers), clock, emit)
+        self.breakers = Breakers(self.sinks, plan.pipelines, clock, emit, self._sink_tries)
+        self._closing.push_async_callback(self.breakers.stop)
         self.publisher = Publisher(
             ledger=self.ledger,
             sinks=self.sinks,
@@ -228,6 +231,7 @@ class Server:
                 trouble=self.trouble,
                 ingested=self._on_ingested,
             ),
+            breakers=self.breakers,
             finished=self._finished,
         )
         self.dispatcher = Dispatcher(
@@ -240,6 +244,7 @@ class Server:
             clock=clock,
             emit=emit,
             trouble=self.trouble,
+            breakers=self.breakers,
             chance=random.Random(),  # noqa: S311 -- jitter, not secrets
         )
         self.sources = build_sources(
@@ -348,6 +353,10 @@ class Server:
     def _routed(self) -> None:
         self.dispatcher.wake()
         self.intake.poke()
+
+    def _sink_tries(self, sink: str) -> None:
+        self.publisher.retry(sink)
+        self.dispatcher.wake()
 
     def _on_fatal(self, error: BaseException) -> None:
         if self._fatal is not None and not self._fatal.done():

@@ -15,6 +15,7 @@ from filemill.telemetry.writing import LineWriter
 
 _TROUBLE = (
     e.SystemTrouble,
+    e.SinkBroken,
     e.FileRejected,
     e.WorkerLost,
     e.OutputUnverified,
