@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "init": "make a project: configuration, a step with its test, an inbox",
     "run": "watch the sources and process what arrives; --once for what is there",
+    "graph": "what is wired to what: ascii, mermaid, dot or json",
     "check": "judge the configuration; every problem at once, nothing started",
     "explain": "how a file would be tagged and routed, and why; nothing written",
     "try": "what a file would become, step by step; nothing written",
@@ -78,9 +79,15 @@ def load(name: str) -> None:
 
 
 def _end(text: str) -> None:
+    code = 0
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        pass
-    sys.exit(0)
+    except OSError as error:
+        from filemill.cli.failing import dispose_of_stdout, lost_output
+
+        if isinstance(error, BrokenPipeError):
+            dispose_of_stdout()
+        else:
+            code = lost_output(error)
+    sys.exit(code)

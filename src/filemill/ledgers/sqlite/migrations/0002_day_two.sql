@@ -22,3 +22,7 @@ CREATE TABLE cause ( -- groups of dead letters that a person called mended
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX audit_object ON audit (object);
+
+-- What came to an end, in the order of time: `tail` reads along here. Each is written once in a run's life, at its end.
+CREATE INDEX run_end ON run (state_ns) WHERE state IN ('done', 'dead', 'held', 'cancelled', 'discarded');
+CREATE INDEX file_end ON file (state_ns) WHERE state IN ('held', 'rejected', 'quarantined', 'cancelled', 'discarded');
