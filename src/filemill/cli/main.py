@@ -16,6 +16,7 @@ COMMANDS = {
     "files": "list files, or show the whole history of one",
     "dead": "what failed for good, grouped by cause",
     "held": "what waits for a person, and why",
+    "tail": "read along with what becomes of files",
     "status": "counts and trouble at a glance",
     "steps": "the steps that are installed, with their options",
     "config": "show the effective configuration, print its JSON Schema",

@@ -9,6 +9,7 @@ from filemill.model.errors import NotFound, UsageError
 from filemill.model.states import RunState
 from filemill.ports.clock import Clock
 from filemill.ports.reading import FileRow, Reading, RunRow, Selection
+from filemill.queries.following import Following
 from filemill.queries.results import (
     DeadGroup,
     DeadItem,
@@ -273,6 +274,14 @@ class Queries:
                 for name in sorted(runs)
             ),
         )
+
+    def follow(self, *, tag: str = "", pipeline: str = "", state: str = "") -> Following:
+        """What happens from now on, as events; see `queries.following`.
+
+        Raises:
+            UsageError: no such state.
+        """
+        return Following(self._reading, self._clock, tag=tag, pipeline=pipeline, state=state)
 
     def revisions(self) -> tuple[Revision, ...]:
         """Every stored configuration, the latest first."""

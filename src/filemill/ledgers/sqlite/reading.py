@@ -21,7 +21,7 @@ from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.tally import decode_latency
 from filemill.ledgers.sqlite.transaction import numbers, texts
 from filemill.model.errors import SystemFault
-from filemill.model.runs import BadRecord, Publication
+from filemill.model.runs import BadRecord, Failure, Publication
 from filemill.ports.reading import (
     AttemptRow,
     FileRow,
@@ -174,6 +174,46 @@ class SqliteReading:
             query = "ended_of_group"
             bindings.append(fingerprint)
         return [RunRow(*row) for row in self._rows(query, *bindings)]
+
+    def newest_file(self) -> int:
+        """The number of the latest file."""
+        return int(self._value("newest_file"))
+
+    def files_after(self, file: int, limit: int) -> list[FileRow]:
+        """Files that arrived after the one of this number."""
+        return [_file(row) for row in self._rows("files_after", file, limit)]
+
+    def runs_ended(self, since_ns: int | None, limit: int) -> list[RunRow]:
+        """Runs at an end, in the order in which they came to it."""
+        if since_ns is None:
+            return [RunRow(*row) for row in self._rows("runs_ended_last", limit)][::-1]
+        return [RunRow(*row) for row in self._rows("runs_ended_since", since_ns, limit)]
+
+    def runs_retrying(self, since_ns: int | None, limit: int) -> list[RunRow]:
+        """Runs that wait for a retry."""
+        if since_ns is None:
+            return [RunRow(*row) for row in self._rows("runs_due_first", limit)]
+        return [RunRow(*row) for row in self._rows("runs_retrying_since", since_ns, limit)]
+
+    def files_ended(self, since_ns: int | None, limit: int) -> list[FileRow]:
+        """Files at an end without a run, in the order in which they came to it."""
+        if since_ns is None:
+            return [_file(row) for row in self._rows("files_ended_last", limit)][::-1]
+        return [_file(row) for row in self._rows("files_ended_since", since_ns, limit)]
+
+    def last_failures(self, runs: Sequence[int]) -> dict[int, Failure]:
+        """The latest failure of each of these runs that failed."""
+        rows = self._rows("last_failures", numbers(runs))
+        found = {run: unpack_failure(packed) for run, _, packed in rows}
+        return {run: failure for run, failure in found.items() if failure is not None}
+
+    def outputs_of(self, runs: Sequence[int]) -> list[tuple[int, str, int, bytes]]:
+        """(run, sink, records, name) of every output of these runs."""
+        return self._rows("outputs_of", numbers(runs))
+
+    def children_of(self, files: Sequence[str]) -> dict[str, int]:
+        """How many files were made from each of these that have any."""
+        return dict(self._rows("children_of", texts(files)))
 
     def file_counts(self) -> dict[str, int]:
         """How many files count under each word."""
