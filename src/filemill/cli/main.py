@@ -21,6 +21,7 @@ COMMANDS = {
     "tail": "read along with what becomes of files",
     "status": "counts and trouble at a glance",
     "steps": "the steps that are installed, with their options",
+    "completion": "completion of commands, ids, tags for bash, zsh, fish, powershell",
     "config": "show the effective configuration, print its JSON Schema",
 }
 """Every command and its line in the help. `filemill/cli/<name>.py` adds it to the application."""
@@ -73,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from filemill.cli.version import version
 
         _end(f"filemill {version()}\n")
+    if words[0] == "__complete":  # a shell asks what could come next; see cli/completing.py
+        from filemill.cli.completing import answer
+
+        sys.exit(answer(words[1:]))
     from filemill.cli.application import run
 
     sys.exit(run(words, _wanted(words)))

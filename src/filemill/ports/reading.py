@@ -215,6 +215,18 @@ class Reading(Protocol):
         """The files with these numbers, in any order."""
         ...
 
+    def tags(self, prefix: str, limit: int) -> list[str]:
+        """Tags of files that begin so, in order; the cost does not depend on how many files have them."""
+        ...
+
+    def pipelines(self) -> list[str]:
+        """Every pipeline that has a run, in order; at the cost of their number, not of the runs'."""
+        ...
+
+    def fingerprints(self, limit: int) -> list[str]:
+        """Fingerprints that dead runs have, in order; at the cost of their number, not of the runs'."""
+        ...
+
     def newest_file(self) -> int:
         """The number of the latest file; 0 where there is none."""
         ...

@@ -288,6 +288,22 @@ class Queries:
             ),
         )
 
+    def tags(self, prefix: str = "", limit: int = 500) -> list[str]:
+        """Tags that files have and that begin so, in order."""
+        return self._reading.tags(prefix, limit)
+
+    def pipelines(self) -> list[str]:
+        """Pipelines that have runs, in order."""
+        return self._reading.pipelines()
+
+    def fingerprints(self, limit: int = 500) -> list[str]:
+        """Fingerprints of dead runs, in order."""
+        return self._reading.fingerprints(limit)
+
+    def known_ids(self, prefix: str, limit: int = 100) -> list[str]:
+        """Ids of files and runs that begin so."""
+        return [identity for _, identity, _ in self._reading.ids(prefix, limit)]
+
     def follow(self, *, tag: str = "", pipeline: str = "", state: str = "") -> Following:
         """What happens from now on, as events; see `queries.following`.
 

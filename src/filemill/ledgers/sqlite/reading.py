@@ -177,6 +177,18 @@ class SqliteReading:
             bindings.append(fingerprint)
         return [RunRow(*row) for row in self._rows(query, *bindings)]
 
+    def tags(self, prefix: str, limit: int) -> list[str]:
+        """Tags that begin so."""
+        return [row[0] for row in self._rows("tags_from", prefix, prefix + "\U0010ffff", limit)]
+
+    def pipelines(self) -> list[str]:
+        """Every pipeline that has a run."""
+        return [row[0] for row in self._rows("pipelines")]
+
+    def fingerprints(self, limit: int) -> list[str]:
+        """Groups of dead letters."""
+        return [row[0] for row in self._rows("fingerprints", limit)]
+
     def newest_file(self) -> int:
         """The number of the latest file."""
         return int(self._value("newest_file"))

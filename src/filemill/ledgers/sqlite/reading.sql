@@ -193,3 +193,33 @@ FROM carray(?1) AS wanted CROSS JOIN publication ON publication.run = wanted.val
 -- name: children_of
 -- How many files were made from each of these.
 SELECT file.parent, count(*) FROM carray(?1) AS wanted CROSS JOIN file ON file.parent = wanted.value GROUP BY 1;
+
+-- name: tags_from
+-- Tags in order, from ?1 up to, not including, ?2: each is one step down the index, however many files have it.
+WITH RECURSIVE found (tag) AS (
+  SELECT min(tag) FROM file_tag WHERE tag >= ?1 AND tag < ?2
+  UNION ALL
+  SELECT (SELECT min(file_tag.tag) FROM file_tag WHERE file_tag.tag > found.tag AND file_tag.tag < ?2)
+  FROM found WHERE found.tag IS NOT NULL
+)
+SELECT tag FROM found WHERE tag IS NOT NULL LIMIT ?3;
+
+-- name: pipelines
+-- Every pipeline that has a run, each by one step down the index.
+WITH RECURSIVE found (pipeline) AS (
+  SELECT min(pipeline) FROM run
+  UNION ALL
+  SELECT (SELECT min(run.pipeline) FROM run WHERE run.pipeline > found.pipeline)
+  FROM found WHERE found.pipeline IS NOT NULL
+)
+SELECT pipeline FROM found WHERE pipeline IS NOT NULL;
+
+-- name: fingerprints
+-- Groups of dead letters, each by one step down the index.
+WITH RECURSIVE found (fingerprint) AS (
+  SELECT min(fingerprint) FROM run WHERE state = 'dead'
+  UNION ALL
+  SELECT (SELECT min(run.fingerprint) FROM run WHERE run.state = 'dead' AND run.fingerprint > found.fingerprint)
+  FROM found WHERE found.fingerprint IS NOT NULL
+)
+SELECT fingerprint FROM found WHERE fingerprint IS NOT NULL LIMIT ?1;
