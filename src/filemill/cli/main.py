@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "init": "make a project: configuration, a step with its test, an inbox",
+    "demo": "six files through a fresh project, and what becomes of each",
     "run": "watch the sources and process what arrives; --once for what is there",
     "graph": "what is wired to what: ascii, mermaid, dot or json",
     "check": "judge the configuration; every problem at once, nothing started",
+    "doctor": "what is guaranteed on this machine and these folders, what is missing",
     "explain": "how a file would be tagged and routed, and why; nothing written",
     "try": "what a file would become, step by step; nothing written",
     "files": "list files, show the whole history of one, replay or cancel it",
