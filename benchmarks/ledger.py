@@ -70,7 +70,9 @@ class Filling:
 
     def fill(self) -> None:
         """All of it; the most common kind first, as it comes in life: mixed would cost nothing else."""
-        self._db.execute("INSERT INTO revision VALUES (1, ?, ?, ?)", ("d" * 64, _CONFIG, self._began))
+        self._db.execute(
+            "INSERT INTO revision VALUES (1, ?, ?, ?)", ("d" * 64, _CONFIG, self._began)
+        )
         kinds = ["done"] * self._files + ["dead"] * DEAD + ["retrying"] * RETRYING
         kinds += ["unrouted"] * (HELD // 2) + ["held"] * (HELD // 2)
         self._chance.shuffle(kinds)
@@ -131,11 +133,11 @@ class Filling:
             return
         steps = (StepCount("read_csv", 0, 412, took_ns=took // 2), StepCount("route", 412, 412))
         result = RunResult(run, 1, steps=steps, records=412, bad_total=bad, took_ns=took)
-        rows["attempt"].append(
-            (no, at, ended, kind, pack_attempt(result), pack_failure(failure))
-        )
+        rows["attempt"].append((no, at, ended, kind, pack_attempt(result), pack_failure(failure)))
         if over:
-            rows["publication"].append((no, file * 2, name, b"/srv/out/.filemill/" + file.encode(), no, ended))
+            rows["publication"].append(
+                (no, file * 2, name, b"/srv/out/.filemill/" + file.encode(), no, ended)
+            )
         rows["reject"] += [
             (no, i, "check", i, i + 1, "FieldCount", "3 fields, not 2") for i in range(bad)
         ]
@@ -164,7 +166,9 @@ class Filling:
         rows: list[tuple[object, ...]] = []
         for minute in range(first, last + 1):
             rows.append((minute, "", "ingested", 23, 0, 23 * 38_400, None))
-            rows += [(minute, pipeline, "done", 5, 2_060, 192_000, latency) for pipeline in _PIPELINES]
+            rows += [
+                (minute, pipeline, "done", 5, 2_060, 192_000, latency) for pipeline in _PIPELINES
+            ]
         self._db.executemany(_TALLY, rows)
 
     def _id(self) -> str:
@@ -282,16 +286,24 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=MILLION, help="finished files")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="make it there and leave it, or use the one left there"
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="make it there and leave it, or use the one left there",
     )
-    parser.add_argument("--only", default="", metavar="WORDS", help="commands that begin so; print only")
+    parser.add_argument(
+        "--only", default="", metavar="WORDS", help="commands that begin so; print only"
+    )
     arguments = parser.parse_args()
     with _place(arguments.keep) as project:
         began = time.perf_counter()
         ids = build(project, arguments.files)
         size = (project / ".filemill" / "ledger.db").stat().st_size / 1e9
         print(f"ledger of {size:.2f} GB in {time.perf_counter() - began:.0f} s", flush=True)
-        lines = ["| Command | min s | median s | max s | CPU s |", "| --- | --: | --: | --: | --: |"]
+        lines = [
+            "| Command | min s | median s | max s | CPU s |",
+            "| --- | --: | --: | --: | --: |",
+        ]
         worst = 0.0
         for words in commands(ids):
             if not " ".join(words).startswith(arguments.only):
@@ -299,7 +311,9 @@ def main() -> int:
             took, spent = measure(project, words, arguments.rounds)
             worst = max(worst, statistics.median(took))
             shown = " ".join("ID" if word in _prefixes(ids) else word for word in words)
-            cells = f"{min(took):.2f} | {statistics.median(took):.2f} | {max(took):.2f} | {spent:.2f}"
+            cells = (
+                f"{min(took):.2f} | {statistics.median(took):.2f} | {max(took):.2f} | {spent:.2f}"
+            )
             lines.append(f"| `filemill {shown}` | {cells} |")
             print(lines[-1], flush=True)
     if arguments.files >= MILLION and not arguments.only:

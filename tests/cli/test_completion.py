@@ -92,7 +92,9 @@ def test_names_come_as_their_meaning_and_cannot_do_harm(offered):
     assert "kind:odd one" not in offered("filemill files ls --tag k")  # would need quotes
 
 
-@pytest.mark.parametrize("line", ["", "filemill", "ls", 'filemill "', "filemill nonsense x --y ", "\\"])
+@pytest.mark.parametrize(
+    "line", ["", "filemill", "ls", 'filemill "', "filemill nonsense x --y ", "\\"]
+)
 def test_it_never_fails(filemill, line):
     assert filemill("__complete", line).stderr == ""
     assert filemill("__complete").stderr == ""
@@ -130,7 +132,12 @@ class Terminal:
 
     def __init__(self, shell, folder):
         self.main, child = pty.openpty()
-        environ = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(folder), "TERM": "xterm", "PS1": "$ "}
+        environ = {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "TERM": "xterm",
+            "PS1": "$ ",
+        }
         self.process = subprocess.Popen(
             [shutil.which(shell), *_START[shell]],
             cwd=folder, stdin=child, stdout=child, stderr=child, env=environ, start_new_session=True,

@@ -55,16 +55,21 @@ def offers(line: str) -> list[Offer]:
             return [(f"{option}={text}", meaning) for text, meaning in found]
         return _beginning(word, _options(command, before))
     below = getattr(command, "commands", None)
-    if below is not None:
-        told = COMMANDS.items() if not names else [(n, c.get_short_help_str(60)) for n, c in below.items()]
-        return _beginning(word, told)
+    if below is None:
+        return _beginning(word, _arguments(command, names, positionals, word, config))
+    if not names:
+        return _beginning(word, COMMANDS.items())
+    return _beginning(word, [(name, each.get_short_help_str(60)) for name, each in below.items()])
+
+
+def _arguments(
+    command: Any, names: Sequence[str], given: int, word: str, config: str | None
+) -> list[Offer]:
+    """What may stand where the command's next argument does."""
     arguments = [p for p in command.params if type(p).__name__.endswith("Argument")]
-    if not arguments:
+    if not arguments or (given >= len(arguments) and arguments[-1].nargs == 1):
         return []
-    place = min(positionals, len(arguments) - 1)
-    if positionals >= len(arguments) and arguments[-1].nargs == 1:
-        return []
-    return _beginning(word, _values(arguments[place], names, word, config))
+    return _values(arguments[min(given, len(arguments) - 1)], names, word, config)
 
 
 def split(line: str) -> list[str]:
@@ -74,7 +79,7 @@ def split(line: str) -> list[str]:
             words = shlex.split(line + closing)
         except ValueError:
             continue
-        return words + [""] if not closing and line[-1:].isspace() else words
+        return [*words, ""] if not closing and line[-1:].isspace() else words
     return line.split()
 
 
@@ -120,7 +125,9 @@ def _options(command: Any, given: Sequence[str]) -> Iterable[Offer]:
 
 
 def _beginning(word: str, found: Iterable[Offer]) -> list[Offer]:
-    mine = {w: m for w, m in found if w == FILES or (w.startswith(word) and (not word or w != "--"))}
+    mine = {
+        w: m for w, m in found if w == FILES or (w.startswith(word) and (not word or w != "--"))
+    }
     return list(mine.items())
 
 
@@ -134,9 +141,11 @@ def _values(parameter: Any, names: Sequence[str], word: str, config: str | None)
     if metavar in ("FILE", "DIR") or name == "paths":
         known = _asked(_recent, names, word, config) if names in (["explain"], ["try"]) else []
         return [(FILES, ""), *known]
-    if name == "form" or name == "log_format":
+    if name in {"form", "log_format"}:
         return [(each, "") for each in ("text", "json")]
-    named = re.search(r"[A-Z]+", metavar)  # `[ID|GROUP]...`: ids offer groups too, where groups are known
+    named = re.search(
+        r"[A-Z]+", metavar
+    )  # `[ID|GROUP]...`: ids offer groups too, where groups are known
     source = _SOURCES.get(named[0] if named else name)
     return _asked(source, names, word, config) if source else []
 

@@ -111,7 +111,11 @@ def _inbox(plan: Plan) -> str:
     """
     source = next((s for s in plan.sources if (s.name, s.kind) == ("inbox", "folder")), None)
     pipelines = [each.name for each in plan.pipelines]
-    if source is None or pipelines != ["orders"] or {s.name for s in plan.sinks} != {"orders", "review"}:
+    if (
+        source is None
+        or pipelines != ["orders"]
+        or {s.name for s in plan.sinks} != {"orders", "review"}
+    ):
         raise UsageError(
             "this project is not the one that `filemill init` makes; the demo's files would go through your pipelines",
             help="filemill init first && cd first && filemill demo, or filemill demo in an empty folder",
@@ -160,7 +164,9 @@ def _server(session: Session, plan: Plan) -> Iterator[None]:
                 server.wait()
 
 
-def _drop_and_follow(session: Session, queries: Queries, inbox: str, pause: float) -> dict[str, str]:
+def _drop_and_follow(
+    session: Session, queries: Queries, inbox: str, pause: float
+) -> dict[str, str]:
     """Drop the files one by one, print what happens to them, until each is at an end: name -> state."""
     following = queries.follow()
     output = session.output
@@ -177,7 +183,9 @@ def _drop_and_follow(session: Session, queries: Queries, inbox: str, pause: floa
                 name, text, about = left.pop(0)
                 _drop(inbox, name, text)
                 if isinstance(log, Console) and not session.quiet:
-                    log.say(f"{output.paint('dim', '         +')} {name}  {output.paint('dim', about)}")
+                    log.say(
+                        f"{output.paint('dim', '         +')} {name}  {output.paint('dim', about)}"
+                    )
                 next_at = time.monotonic() + pause
             for event in following.news():
                 if _note(event, ends):
@@ -213,7 +221,12 @@ def _note(event: Event, ends: dict[str, str]) -> bool:
     kind = type(event).__name__
     if name not in {each for each, _, _ in _FILES} or kind == "FileIngested":
         return False
-    state = {"RunFinished": "done", "FileHeld": "held", "RunHeld": "held", "FileRejected": "rejected"}
+    state = {
+        "RunFinished": "done",
+        "FileHeld": "held",
+        "RunHeld": "held",
+        "FileRejected": "rejected",
+    }
     end = state.get(kind) or str(getattr(event, "state", ""))
     if end and end != "retrying":
         ends[name] = end
@@ -226,9 +239,13 @@ def _tell(session: Session, plan: Plan, ends: dict[str, str]) -> int:
     if session.output.json or session.quiet:
         return OK if as_meant else FAILED
     output = session.output
-    output.print(f"\n{len(ends)} files: {', '.join(f'{many} {state}' for state, many in counts.items())}.")
+    output.print(
+        f"\n{len(ends)} files: {', '.join(f'{many} {state}' for state, many in counts.items())}."
+    )
     there = "" if os.getcwd() == plan.root else f"cd {shlex.quote(plan.root)}; "
-    output.print(f"Look closer:  {there}{'filemill files ls':<26} every file, and what became of it")
+    output.print(
+        f"Look closer:  {there}{'filemill files ls':<26} every file, and what became of it"
+    )
     for words, about in (
         ("dead ls", "the bad one, and why"),
         ("held ls", "the one that no pipeline wants"),

@@ -35,7 +35,9 @@ def doctor(session: Session) -> int:
     else:
         _print(session, found)
         if not session.quiet:
-            told = [plural(counts[level], level) for level in ("problem", "warning") if counts[level]]
+            told = [
+                plural(counts[level], level) for level in ("problem", "warning") if counts[level]
+            ]
             output.print(f"\n{', '.join(told) or 'Everything is well'}.")
     return FAILED if counts["problem"] else OK
 

@@ -20,9 +20,7 @@ def mermaid(wiring: Wiring) -> str:
     """A `flowchart LR`; steps stand in the subgraph of their pipeline."""
     number = _numbers(wiring)
     lines = ["flowchart LR"]
-    for node in wiring.nodes:
-        if node.kind != "step":
-            lines.append(f"  {_mermaid_node(node, number)}")
+    lines += [f"  {_mermaid_node(node, number)}" for node in wiring.nodes if node.kind != "step"]
     for pipeline in _pipelines_with_steps(wiring):
         lines.append(f'  subgraph p_{number[f"pipeline:{pipeline}"]}["{_entities(pipeline)}"]')
         lines += [
@@ -41,9 +39,7 @@ def dot(wiring: Wiring) -> str:
     """A `digraph`; steps stand in the cluster of their pipeline."""
     number = _numbers(wiring)
     lines = ["digraph filemill {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
-    for node in wiring.nodes:
-        if node.kind != "step":
-            lines.append(f"  {_dot_node(node, number)}")
+    lines += [f"  {_dot_node(node, number)}" for node in wiring.nodes if node.kind != "step"]
     for pipeline in _pipelines_with_steps(wiring):
         lines.append(f"  subgraph cluster_{number[f'pipeline:{pipeline}']} {{")
         lines.append(f'    label="{_backslashed(pipeline)}";')
@@ -83,7 +79,8 @@ def _dot_node(node: Node, number: dict[str, str]) -> str:
 def _entities(text: str) -> str:
     """Text inside a Mermaid label: what Markdown, HTML or Mermaid itself reads becomes `#code;`."""
     return "".join(
-        each if each.isalnum() or each in " _.,:=/-%+" else f"#{ord(each)};" for each in printable(text)
+        each if each.isalnum() or each in " _.,:=/-%+" else f"#{ord(each)};"
+        for each in printable(text)
     )
 
 

@@ -10,8 +10,9 @@ from filemill.model.plan import PipelinePlan, Plan, RoutePlan, StepPlan
 from filemill.ports.registry import Registry
 from filemill.telemetry.wording import number, printable, width
 
-_DRAWN = {"tee": "├─ ", "end": "└─ ", "bar": "│  ", "in": "◀─ ", "out": " ─▶ ", "fork": "┬▶ ", "on": "├▶ ", "last": "└▶ "}  # fmt: skip
-_PLAIN = {"tee": "|- ", "end": "`- ", "bar": "|  ", "in": "<- ", "out": " -> ", "fork": "+> ", "on": "|> ", "last": "`> "}  # fmt: skip
+_SIGNS = ("tee", "end", "bar", "in", "out", "fork", "on", "last")
+_DRAWN = dict(zip(_SIGNS, ("├─ ", "└─ ", "│  ", "◀─ ", " ─▶ ", "┬▶ ", "├▶ ", "└▶ "), strict=True))
+_PLAIN = dict(zip(_SIGNS, ("|- ", "`- ", "|  ", "<- ", " -> ", "+> ", "|> ", "`> "), strict=True))
 
 
 class Tree:
@@ -93,7 +94,9 @@ class Tree:
         for place, step in enumerate(steps):
             last = place == len(steps) - 1
             below = indent + ("   " if last else self._signs["bar"])
-            self._step(step, indent + self._signs["end" if last else "tee"], below, sinks if last else ())
+            self._step(
+                step, indent + self._signs["end" if last else "tee"], below, sinks if last else ()
+            )
             for number_, branch in enumerate(step.routes):
                 self._branch(step, branch, below, last=number_ == len(step.routes) - 1)
 

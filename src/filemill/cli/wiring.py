@@ -85,7 +85,7 @@ def about_rule(rule: TagRulePlan) -> str:
 
 
 def where_of(options: dict[str, Any], kind: str, root: str) -> str:
-    """A source's or sink's place: its kind and what stands behind the kind's own key; paths as seen from the project."""
+    """A source's or sink's place: its kind and what stands behind its kind's key, a path as seen from the project."""
     place = str(options.get(kind) or "")
     return f"{kind} {place.removeprefix(root.rstrip('/') + '/')}".rstrip()
 
@@ -127,7 +127,12 @@ class _Wires:
         self.steps(pipeline.steps, mine, pipeline.name, pipeline.name, "")
 
     def source(self, source: SourcePlan) -> str:
-        return self.add("source", source.name, source.name, where_of(source.options, source.kind, self.plan.root))
+        return self.add(
+            "source",
+            source.name,
+            source.name,
+            where_of(source.options, source.kind, self.plan.root),
+        )
 
     def tags(self, name: str) -> Iterator[str]:
         """The tags that one name in an expression means, each with what leads to it."""

@@ -120,13 +120,20 @@ class _Judge:
                 self.several(group)
 
     def without_echoes(self, issues: list[Any]) -> list[Any]:
-        """Without the missing keys that are there, misspelt: the unknown key beside them is told, with its right name."""
+        """Without the missing keys that are there, misspelt: the unknown key is told, with its right name."""
         misspelt = {
-            (*issue["loc"][:-1], closest(str(issue["loc"][-1]), _keys_at(self.model, issue["loc"][:-1])))
+            (
+                *issue["loc"][:-1],
+                closest(str(issue["loc"][-1]), _keys_at(self.model, issue["loc"][:-1])),
+            )
             for issue in issues
             if issue["type"] == "extra_forbidden"
         }
-        return [i for i in issues if i["type"] != "missing" or (*i["loc"][:-1], self.written(i)) not in misspelt]
+        return [
+            i
+            for i in issues
+            if i["type"] != "missing" or (*i["loc"][:-1], self.written(i)) not in misspelt
+        ]
 
     def written(self, issue: Any) -> str:
         """The key of an issue as people write it."""
@@ -212,7 +219,9 @@ class _Judge:
         fields = self.model.model_fields
         field = next((f for n, f in fields.items() if name in (n, f.alias)), None)
         said = (field.description or "") if field else ""
-        return f"write `{name}: ...`" + (f", {said[:1].lower()}{said[1:].rstrip('.')}" if said else "")
+        return f"write `{name}: ...`" + (
+            f", {said[:1].lower()}{said[1:].rstrip('.')}" if said else ""
+        )
 
     def unknown_key(self, loc: tuple[str | int, ...]) -> None:
         parent, _, _ = follow(self.node, loc[:-1])

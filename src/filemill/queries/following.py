@@ -144,8 +144,8 @@ class Following:
         done = [run.no for run, _ in rows if run is not None and run.state == "done"]
         failed = [run.no for run, _ in rows if run is not None and run.state in _FAILED]
         outputs: dict[int, list[tuple[str, int, bytes]]] = {}
-        for run_no, *output in self._reading.outputs_of(done) if done else ():
-            outputs.setdefault(run_no, []).append((output[0], output[1], output[2]))
+        for run_no, sink, records, name in self._reading.outputs_of(done) if done else ():
+            outputs.setdefault(run_no, []).append((sink, records, name))
         parents = [file.file for run, file in rows if run is not None and run.no in set(done)]
         children = self._reading.children_of(parents) if parents else {}
         failures = self._reading.last_failures(failed) if failed else {}

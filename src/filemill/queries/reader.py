@@ -18,6 +18,7 @@ from filemill.queries.results import (
     FilePage,
     HeldItem,
     HeldPage,
+    Retry,
     Revision,
     RunHistory,
     Status,
@@ -34,6 +35,7 @@ from filemill.queries.shaping import (
 STATES = ("live", "done", "dead", "held", "cancelled", "discarded", "rejected", "quarantined")
 """The words under which a file can count."""
 RECENT_NS = 3600 * 10**9
+RETRIES_SHOWN = 5
 _CANDIDATES = 10
 _BAD_KEPT = 1_000
 
@@ -286,6 +288,15 @@ class Queries:
                 )
                 for name in sorted(runs)
             ),
+            retries=self._retries(),
+        )
+
+    def _retries(self) -> tuple[Retry, ...]:
+        runs = self._reading.runs_retrying(None, RETRIES_SHOWN)
+        files = {file.no: file for file in self._reading.by_number([run.file_no for run in runs])}
+        return tuple(
+            Retry(files[run.file_no].file, text(files[run.file_no].relative), run_summary(run))
+            for run in runs
         )
 
     def tags(self, prefix: str = "", limit: int = 500) -> list[str]:

@@ -35,7 +35,8 @@ def examine_sink(name: str, root: bytes, staging: bytes, durable: Durable) -> li
         remedy = "outputs are staged and renamed there: it needs a writable folder"
         return [*found, Finding(Level.PROBLEM, about, what, remedy)]
     if not found and durable.sync:
-        what = f"each output appears by one rename, exactly once, and is synced before (a sync takes {took * 1000:.1f} ms)"
+        what = "each output appears by one rename, exactly once, and is synced before"
+        what += f" (a sync takes {took * 1000:.1f} ms)"
         found.append(Finding(Level.OK, about, what))
     elif not found:
         what = "each output appears by one rename, exactly once; nothing is synced (`durability: process`)"

@@ -16,7 +16,7 @@ from filemill.ledgers.sqlite.packing import (
     unpack_failure,
     unsigned,
 )
-from filemill.ledgers.sqlite.selecting import build
+from filemill.ledgers.sqlite.selecting import MANY_TAGS, build
 from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.tally import decode_latency
 from filemill.ledgers.sqlite.transaction import numbers, texts
@@ -96,7 +96,13 @@ class SqliteReading:
             first = self._value("first_since", selection.since_ns)
             if first is None:
                 return []
-        text, bindings = build(selection, _FILE, first)
+        tags = None
+        if selection.tag.endswith("*"):
+            tags = self.tags(selection.tag[:-1], MANY_TAGS + 1)
+            if not tags:
+                return []
+            tags = tags if len(tags) <= MANY_TAGS else None
+        text, bindings = build(selection, _FILE, first, tags)
         with _said():
             return [_file(row) for row in self._db.execute(text, bindings)]
 

@@ -79,7 +79,9 @@ def _tried(plan: Plan, durable: Durable) -> _Found:
         remedy = "it must be a writable local folder on a healthy disk"
         return Level.PROBLEM, f"{plan.data} cannot be written: {error.strerror}", remedy
     if not durable.sync:
-        what = "nothing is synced (`durability: process`): a power cut may lose what was acknowledged"
+        what = (
+            "nothing is synced (`durability: process`): a power cut may lose what was acknowledged"
+        )
         return Level.WARNING, what, "remove `durability: process` where that matters"
     told = f"a sync takes {took * 1000:.1f} ms: what is acknowledged outlives a power cut"
     if took > _SLOW:

@@ -48,7 +48,11 @@ def _open_files() -> _Found:
     if soft != resource.RLIM_INFINITY and soft < _FILES:
         remedy = f"ulimit -n {_FILES} before the start, or LimitNOFILE={_FILES} in the unit"
         return Level.WARNING, f"only {soft:,} open files are allowed (hard limit {hard:,})", remedy
-    return Level.OK, f"{soft:,} open files are allowed" if soft >= 0 else "any number of open files", ""
+    return (
+        Level.OK,
+        f"{soft:,} open files are allowed" if soft >= 0 else "any number of open files",
+        "",
+    )
 
 
 def _inotify() -> Iterator[_Found]:

@@ -22,9 +22,7 @@ from filemill.service.examining.data import nearest
 _CAP_LEASE = 28
 
 
-def examine_places(
-    plan: Plan, registry: Registry, durable: Durable, clock: Clock
-) -> list[Finding]:
+def examine_places(plan: Plan, registry: Registry, durable: Durable, clock: Clock) -> list[Finding]:
     """Everything about each source and sink; a kind that cannot examine its place is said to be so."""
     found: list[Finding] = []
     sources = build_sources(
