@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import apsw
 import pytest
-from measuring import GIGABYTE, MEGABYTE, held_by_tree, need_room, resident, run, size
+from measuring import BOUND, GIGABYTE, MEGABYTE, held_by_tree, need_room, resident, run, size
 from program import Program
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -54,13 +54,7 @@ pipelines:
 sinks: {out: {folder: out}}
 """
 
-TREE = 700 * MEGABYTE
-"""What a run over one file may hold, whatever the file's size: the same as for one of 300 MB (`test_memory`).
-
-Server, its interpreter and two workers with Polars take some 250 MB. Each worker holds one chunk (16 MB), the next
-one read ahead, its columns and its encoded output: some 100 MB. Parts that wait to be joined are at most four.
-"""
-SERVER = 400 * MEGABYTE
+SERVER = 250 * MEGABYTE
 """What the server may hold with a million files on their way.
 
 Some 60 MB without any. What waits is bounded (sightings, claims, 4,096 files to be inspected, leases), and so are the
@@ -122,7 +116,7 @@ def test_a_file_of_ten_gigabytes(
     assert made.stat().st_size == count * len(head)
     assert not list((tmp_path / ".filemill/content").rglob("*.jsonl")), "`after: delete`"
     made.unlink()
-    assert peak < TREE
+    assert peak < BOUND
 
 
 @pytest.mark.parametrize("name", ["long.log", "long.jsonl"])
@@ -145,7 +139,7 @@ def test_a_record_of_one_gigabyte(
         "long.log": "1\n2\n",
         "long.jsonl": '{"a": 1,"twice":2}\n{"a": 2,"twice":4}\n',
     }[name]
-    assert peak < TREE
+    assert peak < BOUND
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -171,7 +165,7 @@ def test_a_gigabyte_of_csv_behind_an_open_quote(
             assert each == line * 1_000, seen
             seen += 1_000
     assert seen == count // 1_000 * 1_000
-    assert peak < TREE
+    assert peak < BOUND
 
 
 def done(root: Path, record_property: Callable[[str, object], None]) -> tuple[str, int]:
