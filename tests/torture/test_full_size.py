@@ -16,7 +16,7 @@ from typing import BinaryIO
 import apsw
 import pytest
 from measuring import BOUND, GIGABYTE, MEGABYTE, held_by_tree, need_room, resident, run, size
-from program import Program
+from program import Program, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -165,6 +165,69 @@ def test_a_gigabyte_of_csv_behind_an_open_quote(
             assert each == line * 1_000, seen
             seen += 1_000
     assert seen == count // 1_000 * 1_000
+    assert peak < BOUND
+
+
+STREAM = """\
+import os
+from collections.abc import Iterable, Iterator
+
+HALFWAY = os.path.join(os.path.dirname(__file__), "halfway")
+
+
+def add_up(rows: Iterable[dict], *, marked: int) -> Iterator[dict]:
+    total = 0
+    for number, row in enumerate(rows, 1):
+        if number == marked:
+            with open(HALFWAY, "a") as out:
+                out.write("x")
+        total += row["a"]
+        yield row | {"total": total}
+"""
+
+
+def test_a_gigabyte_through_a_function_of_the_whole_file(
+    tmp_path: Path,
+    start: Callable[..., Program],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """One worker's from start to end in bounded memory; killed halfway it begins anew, and its output is there once."""
+    need_room(tmp_path, 3 * RECORD)
+    text = "w" * 120
+    count = RECORD // len(f"{FIRST},{text}\n")
+    inbox = project(tmp_path)
+    config = CONFIG.replace(
+        '- derive: {twice: "a * 2"}', f"- steps.add_up: {{marked: {count // 2}}}"
+    )
+    (tmp_path / "filemill.yaml").write_text(config)
+    (tmp_path / "steps.py").write_text(STREAM)
+    with open(inbox / "big.csv", "w") as out:
+        out.write("a,b\n")
+        out.writelines(f"{FIRST + number},{text}\n" for number in range(count))
+    halfway, made = tmp_path / "halfway", tmp_path / "out/big.csv"
+    program = start(tmp_path)
+    assert wait_for(halfway.exists, 1_500), (tmp_path / "server.log").read_text()
+    program.kill_tree()
+    assert not made.exists(), "published before its end"
+    program = start(tmp_path)
+    began, peak = time.monotonic(), 0
+    while not made.exists():
+        peak = max(peak, held_by_tree(program.process.pid))
+        assert program.process.poll() is None
+        assert time.monotonic() - began < 1_500, (tmp_path / "server.log").read_text()
+        time.sleep(0.1)
+    record_property("s", round(time.monotonic() - began))
+    record_property("peak MB", peak // MEGABYTE)
+    assert program.stop() == 0
+    assert halfway.read_text() == "xx", "twice from its beginning"
+    total = 0
+    with open(made) as output:
+        assert output.readline() == "a,b,total\n"
+        for number in range(count):
+            total += FIRST + number
+            assert output.readline() == f"{FIRST + number},{text},{total}\n", number
+        assert output.readline() == ""
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["big.csv"]
     assert peak < BOUND
 
 
