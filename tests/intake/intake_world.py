@@ -50,7 +50,7 @@ class World:
             sighted=lambda sightings: self.intake.sighted(sightings),
             emit=self.events.append,
             clock=clock,
-            backlog=lambda: self.intake.backlog(),
+            backlog=lambda: self.intake.backlog("in"),
         )
         self.source = FolderSource(context)
         self.intake = Intake(

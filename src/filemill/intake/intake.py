@@ -110,9 +110,9 @@ class Intake:
             self._idle.clear()
             self._wake.set()
 
-    def backlog(self) -> int:
-        """How many files are settling or being claimed. Any thread may ask."""
-        return len(self._settler)
+    def backlog(self, source: str) -> int:
+        """How many files of one source are settling or being claimed. Any thread may ask."""
+        return self._settler.of(source)
 
     def poke(self) -> None:
         """There is room again: look at once."""

@@ -265,6 +265,7 @@ class Server:
             emit=emit,
             trouble=self.trouble,
             duplicates={name: each.duplicates for name, each in settings.items()},
+            priorities={name: each.priority for name, each in settings.items()},
             routed=self._routed,
         )
         self.intake = Intake(
@@ -347,8 +348,8 @@ class Server:
     def _sighted(self, sightings: list[Sighting]) -> None:
         self.intake.sighted(sightings)
 
-    def _backlog(self) -> int:
-        return self.intake.backlog()
+    def _backlog(self, source: str) -> int:
+        return self.intake.backlog(source)
 
     def _routed(self) -> None:
         self.dispatcher.wake()

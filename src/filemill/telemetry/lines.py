@@ -287,7 +287,9 @@ def _over(lines: Lines, event: e.SystemRecovered) -> list[str]:
 
 def _broken(lines: Lines, event: e.SinkBroken) -> list[str]:
     text = f"sink {event.sink}: {printable(event.message)}"
-    waits = f"runs of {', '.join(event.pipelines)} wait, the rest goes on" if event.pipelines else ""
+    waits = (
+        f"runs of {', '.join(event.pipelines)} wait, the rest goes on" if event.pipelines else ""
+    )
     return [lines.head(event, lines.marks.note, "bad", text, waits), *lines.helping(event.help)]
 
 
