@@ -62,7 +62,7 @@ class World:
             emit=self.events.append,
             sources={"in": self.source.settings()},
             on_ingested=self.refs.extend,
-            room=lambda: self.room,
+            room=lambda _: self.room,
             on_fatal=self.fatal.append,
         )
         self.recovered = await self.ledger.recover(clock.wall_ns(), 5)

@@ -111,6 +111,11 @@ class Settler:
         """Files settling or handed out."""
         return len(self._files) + len(self._taken)
 
+    @property
+    def handed_out(self) -> int:
+        """How many files are handed out."""
+        return len(self._taken)
+
     def of(self, source: str) -> int:
         """How many files of one source are settling or handed out. Any thread may ask."""
         return self._of[source]
