@@ -48,6 +48,7 @@ from filemill.ports.clock import RandomIds, SystemClock
 from filemill.ports.ledger import Recovered
 from filemill.ports.registry import Registry
 from filemill.ports.source import Sighting
+from filemill.service import acts
 from filemill.service.acting import Actions, LiveParts, as_staged
 from filemill.service.building import build_sinks, build_sources, settings_of
 from filemill.service.calming import Calm
@@ -72,7 +73,8 @@ class Server:
         self.plan = plan
         self._revision = revision
         self._registry = registry
-        self._emit: Emit = Calm(emit)
+        self._calm = Calm(emit)
+        self._emit: Emit = self._calm
         self._clock = SystemClock()
         self._ids = RandomIds()
         self._durable = Durable(
@@ -318,9 +320,17 @@ class Server:
 
     async def _start_control(self) -> None:
         live = LiveParts(self.dispatcher, self.publisher, self.desk, self._placed)
-        control = ControlSocket(self.plan.data, Actions(self.ledger, self._clock, live).perform)
+        perform = Actions(self.ledger, self._clock, live).perform
+        control = ControlSocket(self.plan.data, perform, self._seen)
         await control.start()
         self._closing.push_async_callback(control.stop)
+
+    def _seen(self) -> acts.Seen:
+        troubles = tuple(
+            acts.TroubleNow(each.what, each.at_ns, each.message, each.help)
+            for each in self._calm.troubles
+        )
+        return acts.Seen(os.getpid(), self.dispatcher.running, troubles)
 
     async def _recover(self, left: Recovered) -> int:
         """Take over what a former server left: claims, files to route, runs to publish, contents to dispose of."""

@@ -29,6 +29,7 @@ from pydantic import BaseModel
 
 from filemill.model.errors import UsageError
 from filemill.model.runs import Mark, Publication, RunOrder, StagedOutput
+from filemill.ports.examining import Finding
 from filemill.ports.sink import Published, SinkContext, SinkSpec
 from filemill.sinks import naming
 from filemill.sinks.folder_options import FolderOptions
@@ -180,6 +181,12 @@ class FolderSink:
             self.forget([output.staged for output in staged])
             return error
         return None
+
+    def examine(self) -> list[Finding]:
+        """What can be promised in this folder, found out by trying."""
+        from filemill.sinks.examining import examine_sink  # noqa: PLC0415 -- for `doctor` only
+
+        return examine_sink(self._context.name, self._root, self._folder, self._durable)
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:
         """Make staged outputs visible under `name`, never replacing what is not ours, and only once.

@@ -33,3 +33,7 @@ DROP INDEX run_due;
 CREATE INDEX run_live ON run (state, priority DESC, source, pipeline, file)
   WHERE state IN ('queued', 'running', 'publishing', 'retrying');
 CREATE INDEX run_due ON run (priority DESC, source, pipeline, due_ns) WHERE state = 'retrying';
+
+-- What came to an end, in the order of time: `tail` reads along here. Each is written once in a run's life, at its end.
+CREATE INDEX run_end ON run (state_ns) WHERE state IN ('done', 'dead', 'held', 'cancelled', 'discarded');
+CREATE INDEX file_end ON file (state_ns) WHERE state IN ('held', 'rejected', 'quarantined', 'cancelled', 'discarded');
