@@ -108,7 +108,7 @@ def test_it_follows_what_other_processes_do_until_ctrl_c(filemill, tmp_path):
         while not found or found[-1]["event"] != "RunFinished":
             found.append(json.loads(process.stdout.readline()))
         assert [each["event"] for each in found] == ["FileIngested", "RunFinished"]
-        assert sorted(found[-1]["outputs"]) == [["orders", 1, "two.csv"], ["review", 1, "two.csv"]]
+        assert sorted(found[-1]["outputs"]) == [["orders", 1, "two.csv"], ["review", 1, "two.jsonl"]]
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "")
