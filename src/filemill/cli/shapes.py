@@ -88,6 +88,16 @@ def file_history(file: FileHistory) -> dict[str, Any]:
         "duplicate_of": file.duplicate_of,
         "duplicates": list(file.duplicates),
         "runs": [_run(run) for run in file.runs],
+        "deeds": [
+            {
+                "at": utc(deed.at_ns),
+                "by": deed.principal,
+                "action": deed.action,
+                "object": deed.object,
+                **deed.detail,
+            }
+            for deed in file.deeds
+        ],
     }
 
 

@@ -78,6 +78,17 @@ class RunRow(msgspec.Struct, frozen=True):
     """The run that it does again."""
 
 
+class AuditRow(msgspec.Struct, frozen=True):
+    """One thing that a person did: who, when, what, to which run, file, pipeline or group."""
+
+    at_ns: int
+    principal: str
+    action: str
+    object: str
+    detail: dict[str, str | int | bool | None]
+    """What else is known of it; `reason` is in their own words."""
+
+
 class PauseRow(msgspec.Struct, frozen=True):
     """One paused pipeline."""
 
@@ -207,6 +218,10 @@ class Reading(Protocol):
         """(state, fingerprint) of each of these runs, by id; the unknown are absent."""
         ...
 
+    def audit(self, objects: Sequence[str]) -> list[AuditRow]:
+        """What people did to these runs, files, pipelines or groups, in order."""
+        ...
+
     def pauses(self) -> list[PauseRow]:
         """Which pipelines are paused."""
         ...
@@ -261,6 +276,10 @@ class Reading(Protocol):
 
     def file_counts(self) -> dict[str, int]:
         """How many files count under each word of `model.states.file_state_of`."""
+        ...
+
+    def queue(self, *, size: bool) -> tuple[int, int]:
+        """How many files are taken and not at an end, and the sum of their sizes; 0 for that without `size`."""
         ...
 
     def run_counts(self) -> list[tuple[str, str, int]]:

@@ -10,6 +10,7 @@ import msgspec
 
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, Failure, StepCount
+from filemill.ports.reading import AuditRow
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -140,6 +141,8 @@ class FileHistory(msgspec.Struct, frozen=True):
     duplicate_of: str | None
     duplicates: tuple[str, ...]
     runs: tuple[RunHistory, ...]
+    deeds: tuple[AuditRow, ...] = ()
+    """What people did to the file and its runs."""
 
 
 class DeadItem(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from filemill.model.errors import SystemFault
 from filemill.model.runs import BadRecord, Failure, Publication
 from filemill.ports.reading import (
     AttemptRow,
+    AuditRow,
     FileRow,
     GroupRow,
     PauseRow,
@@ -50,6 +51,7 @@ _RUN = (
     "run.fence, run.from_step, run.pinned, run.replays"
 )
 _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
+_DETAIL = msgspec.json.Decoder(dict[str, str | int | bool | None])
 
 
 class SqliteReading:
@@ -244,6 +246,13 @@ class SqliteReading:
         """Which pipelines are paused."""
         return [PauseRow(*row) for row in self._rows("pauses")]
 
+    def audit(self, objects: Sequence[str]) -> list[AuditRow]:
+        """What people did to these objects."""
+        return [
+            AuditRow(at_ns, principal, action, named, _DETAIL.decode(detail))
+            for at_ns, principal, action, named, detail in self._rows("audit", texts(objects))
+        ]
+
     def file_counts(self) -> dict[str, int]:
         """How many files count under each word."""
         own = dict(self._rows("files_open"))
@@ -257,6 +266,10 @@ class SqliteReading:
             rest -= many
         counts["done"] = rest
         return counts
+
+    def queue(self, *, size: bool) -> tuple[int, int]:
+        """How many files are not at an end, and their bytes if asked."""
+        return self._value("queue_files"), self._value("queue_bytes") if size else 0
 
     def run_counts(self) -> list[tuple[str, str, int]]:
         """How many runs of each pipeline are in each state."""

@@ -76,6 +76,11 @@ FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value;
 -- Which pipelines are paused, since when, by whom and why.
 SELECT pipeline, at_ns, principal, reason FROM pause ORDER BY pipeline;
 
+-- name: audit
+-- What people did to these objects, in order.
+SELECT at_ns, principal, action, object, detail FROM carray(?1) AS wanted
+CROSS JOIN audit ON audit.object = wanted.value ORDER BY audit.number;
+
 -- name: file_total
 -- How many files there are.
 SELECT count(*) FROM file;
@@ -100,6 +105,18 @@ WHERE NOT EXISTS (
     AND run.state IN ('queued', 'running', 'publishing', 'retrying')
 )
 GROUP BY rank;
+
+-- name: queue_files
+-- How many files are not at an end.
+SELECT (SELECT count(*) FROM file WHERE disposed_ns IS NULL AND state IN ('claiming', 'ingested'))
+     + (SELECT count(DISTINCT file) FROM run WHERE state IN ('queued', 'running', 'publishing', 'retrying'));
+
+-- name: queue_bytes
+-- The sizes together of the files that are not at an end.
+SELECT coalesce(sum(size), 0) FROM file WHERE no IN (
+  SELECT no FROM file WHERE disposed_ns IS NULL AND state IN ('claiming', 'ingested')
+  UNION SELECT file FROM run WHERE state IN ('queued', 'running', 'publishing', 'retrying')
+);
 
 -- name: runs_total
 -- How many runs each pipeline has.

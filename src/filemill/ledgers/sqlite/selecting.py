@@ -123,9 +123,7 @@ def _in_state(state: str, bindings: dict[str, Any]) -> str:
     )
 
 
-def _tagged(
-    tag: str, bindings: dict[str, Any], lead: str, tags: Sequence[str] | None
-) -> str:
+def _tagged(tag: str, bindings: dict[str, Any], lead: str, tags: Sequence[str] | None) -> str:
     if lead == "tags":
         return "true"  # each part of the union asks for its own
     if tags:
