@@ -35,11 +35,12 @@ def levels(items, about):
 
 def tree(root):
     """Every name below a folder, with what a change of it would change."""
-    return {
-        os.path.join(here, name): (os.lstat(os.path.join(here, name)).st_mode, os.lstat(os.path.join(here, name)).st_ino)
+    paths = [
+        os.path.join(here, name)
         for here, folders, names in os.walk(root)
         for name in (*folders, *names)
-    }  # fmt: skip
+    ]
+    return {path: (os.lstat(path).st_mode, os.lstat(path).st_ino) for path in paths}
 
 
 def test_a_fresh_project_is_well_and_stays_as_it_was(filemill, project):

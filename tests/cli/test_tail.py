@@ -108,7 +108,10 @@ def test_it_follows_what_other_processes_do_until_ctrl_c(filemill, tmp_path):
         while not found or found[-1]["event"] != "RunFinished":
             found.append(json.loads(process.stdout.readline()))
         assert [each["event"] for each in found] == ["FileIngested", "RunFinished"]
-        assert sorted(found[-1]["outputs"]) == [["orders", 1, "two.csv"], ["review", 1, "two.jsonl"]]
+        assert sorted(found[-1]["outputs"]) == [
+            ["orders", 1, "two.csv"],
+            ["review", 1, "two.jsonl"],
+        ]
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "")
@@ -147,9 +150,9 @@ class Ledger:
         self.number += 1
         at = self.clock.wall_ns() if at_ns is None else at_ns
         self.db.execute(
-            "INSERT INTO file (no, id, state, state_ns, source, path, relative, device, inode, size, mtime_ns, content, "
-            "claimed_ns, how, after, priority, given, reason) VALUES (?, ?, 'held', ?, 's', x'', x'61', 1, 1, 1, 1, '', "
-            "?, 'rename', 'archive', 0, '', 'unrouted')",
+            "INSERT INTO file (no, id, state, state_ns, source, path, relative, device, inode, size, mtime_ns, "
+            "content, claimed_ns, how, after, priority, given, reason) VALUES "
+            "(?, ?, 'held', ?, 's', x'', x'61', 1, 1, 1, 1, '', ?, 'rename', 'archive', 0, '', 'unrouted')",
             (self.number, f"f{self.number}", at, at),
         )
 
