@@ -32,8 +32,8 @@ anywhere else it is a line every ten seconds.
 | 75 | busy, trying again may help | another process holds the data directory |
 | 130 | ended by Ctrl-C | `tail` always; `run` when it was stopped at once, not when it drained (0) |
 
-`eval "$(filemill completion bash)"` (or zsh, fish, powershell) completes commands, options, ids of files, groups of dead
-letters, tags, pipelines and states; `filemill completion --help` says how to have it in every shell.
+`eval "$(filemill completion bash)"` (or zsh, fish, powershell) completes commands, options, ids of files, groups of
+dead letters, tags, pipelines and states; `filemill completion --help` says how to have it in every shell.
 """
 
 
