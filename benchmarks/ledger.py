@@ -223,7 +223,6 @@ def commands(ids: dict[str, str]) -> list[list[str]]:
             f"held show {ids['unrouted']}",
             "tail --no-follow",
             "tail --no-follow --tag orders --state dead",
-            f"explain {ids['done']}",
         )
     ]
 

@@ -21,6 +21,19 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 _ABOUT_CLI = """\
 What `--help` prints of each command. Data goes to stdout, talk to stderr; every command that reads takes `--json`.
+`NO_COLOR`, `TERM=dumb` and a pipe mean no colour; a bar for long work is on stderr, on a terminal, after one second,
+anywhere else it is a line every ten seconds.
+
+| Exit code | Means | For example |
+| --: | --- | --- |
+| 0 | well | also an empty listing, and a pipe whose reader had enough (`| head`) |
+| 1 | it ran, and something failed | a file of `run --once` is dead, `doctor` found a problem, stdout is full |
+| 2 | it cannot be acted on | an unknown command or option, a configuration with errors, no such id |
+| 75 | busy, trying again may help | another process holds the data directory |
+| 130 | ended by Ctrl-C | `tail` always; `run` when it was stopped at once, not when it drained (0) |
+
+`eval "$(filemill completion bash)"` (or zsh, fish, powershell) completes commands, options, ids of files, groups of
+dead letters, tags, pipelines and states; `filemill completion --help` says how to have it in every shell.
 """
 
 

@@ -143,7 +143,8 @@ def test_every_command_in_the_documents_exists():
 
 
 def _must_exist(node, words, where):
-    known = {option for parameter in node.params for option in parameter.opts} | {"-h", "--help"}
+    spelt = [[*each.opts, *each.secondary_opts] for each in node.params]
+    known = {option for options in spelt for option in options} | {"-h", "--help"}
     for place, word in enumerate(words):
         if word.startswith("-"):
             assert word in known, f"{where}: no option {word}"

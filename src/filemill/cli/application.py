@@ -24,7 +24,7 @@ from filemill.cli.failing import (
     unexpected,
 )
 from filemill.cli.main import COMMANDS, GLOBALS, load
-from filemill.cli.output import Output
+from filemill.cli.output import Output, OutputLost
 from filemill.cli.session import Session
 from filemill.cli.version import version
 from filemill.model.errors import Busy, FilemillError, NotFound, UsageError
@@ -184,8 +184,8 @@ def run(words: Sequence[str], commands: Sequence[str]) -> int:
         dispose_of_stdout()
         code = OK
     except Exception as error:  # noqa: BLE001 -- the last door: said in one line, kept in full
-        if isinstance(error, OSError) and stdout_is_lost():
-            return lost_output(error)
+        if isinstance(error, OutputLost) or (isinstance(error, OSError) and stdout_is_lost()):
+            return lost_output(error.strerror)
         code = unexpected(error, verbose="-v" in words or "--verbose" in words)
     return code
 

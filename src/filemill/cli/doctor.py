@@ -60,12 +60,22 @@ def _examine(session: Session) -> list[Finding]:
     except FilemillError as error:
         if session.named:
             raise
-        first = error.message.split("\n", 1)[0]
-        remedy = error.help or "filemill check says what is wrong with it"
-        return [*found, Finding(Level.PROBLEM, "configuration", first, remedy)]
+        return found + [
+            Finding(Level.PROBLEM, "configuration", what, remedy or "filemill check shows where")
+            for what, remedy in _wrong(error)
+        ]
     durable = Durable(Failpoints("doctor"), sync=plan.durability == "power")
     found += examine_data(plan, durable)
     return found + examine_places(plan, registry, durable, clock)
+
+
+def _wrong(error: FilemillError) -> list[tuple[str, str]]:
+    """What is wrong with a configuration, and what to do about it."""
+    from filemill.config import ConfigProblems
+
+    if isinstance(error, ConfigProblems):
+        return [(each.message, each.help) for each in error.problems if each.severity == "error"]
+    return [(error.message, error.help)]
 
 
 def _print(session: Session, found: list[Finding]) -> None:

@@ -45,11 +45,11 @@ def stdout_is_lost() -> bool:
     return False
 
 
-def lost_output(error: OSError) -> int:
+def lost_output(why: str | None) -> int:
     """Say that stdout cannot be written, for another reason than that its reader had enough."""
     dispose_of_stdout()
     fault = SystemFault(
-        f"the output cannot be written: {error.strerror}",
+        f"the output cannot be written: {why}",
         help="what the command did is done, only its words are lost: look at where stdout goes",
     )
     return report(fault, FAILED)

@@ -107,5 +107,5 @@ def _end(text: str) -> None:
         if isinstance(error, BrokenPipeError):
             dispose_of_stdout()
         else:
-            code = lost_output(error)
+            code = lost_output(error.strerror)
     sys.exit(code)

@@ -25,6 +25,10 @@ def wants_color(choice: str, stream: TextIO) -> bool:
     return stream.isatty()
 
 
+class OutputLost(OSError):
+    """Stdout cannot be written, though somebody may read it: a full disk behind `> file`."""
+
+
 class Output:
     """One command's way to print. `json` tells commands to print data instead of text."""
 
@@ -54,7 +58,12 @@ class Output:
     def print(self, text: str = "") -> None:
         """One line (or more) of data."""
         encoding = getattr(self.stdout, "encoding", None) or "utf-8"
-        self.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        try:
+            self.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputLost(error.errno, error.strerror) from error
 
     def say(self, text: str) -> None:
         """One line of talk, beside the data."""

@@ -7,8 +7,8 @@ costs the same over a million files as over none. Two things are in the way of a
   before the end of the last one, and what was told is not told again.
 - A wall clock may be set back: then the cursor goes back with it.
 
-What is bounded: a look takes at most `AT_ONCE` rows of each kind and goes on from there at the next; only a run whose
-whole retry lies between two looks is not told as retrying (its end is).
+What is bounded: a look takes at most `AT_ONCE` rows of each kind and goes on from there at the next. Not told is a
+retry that begins and ends between two looks (its end is), and what is above `AT_ONCE` in one and the same moment.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class Following:
         self._clock = clock
         self._tag, self._pipeline, self._state = tag, pipeline, state
         self._file = reading.newest_file()
-        self._since = clock.wall_ns()
+        self._since = clock.wall_ns() - OVERLAP_NS
+        """Where the next look begins."""
         self._told: dict[_Key, int] = {}
         """What was told of the time that is looked at again, with its time."""
-        since = self._since - OVERLAP_NS
-        self._untold(reading.runs_ended(since, AT_ONCE))
-        self._untold(reading.files_ended(since, AT_ONCE))
-        self._untold(reading.runs_retrying(since, AT_ONCE))
+        self._untold(reading.runs_ended(self._since, AT_ONCE))
+        self._untold(reading.files_ended(self._since, AT_ONCE))
+        self._untold(reading.runs_retrying(self._since, AT_ONCE))
 
     def last(self, count: int) -> list[Event]:
         """The last `count` ends that fit, in the order of time; of the last `LOOK_BACK` ends of each kind."""
@@ -74,20 +74,21 @@ class Following:
     def news(self) -> list[Event]:
         """What happened since the last look, in the order of time."""
         now = self._clock.wall_ns()
-        self._since = min(self._since, now)
-        since = self._since - OVERLAP_NS
+        latest = now - OVERLAP_NS
+        since = self._since if self._since <= now else latest  # else the clock was set back
         arrived = self._reading.files_after(self._file, AT_ONCE)
         if arrived:
             self._file = arrived[-1].no
         runs = self._reading.runs_ended(since, AT_ONCE)
         files = self._reading.files_ended(since, AT_ONCE)
         full = [rows[-1].state_ns for rows in (runs, files) if len(rows) == AT_ONCE]
-        # Where there was more than one look takes, the next begins with what came first of it, without an overlap.
-        # Time passes in any case, should more rows than that have the very same one.
-        self._since = max(min(full), since + 1) + OVERLAP_NS if full else now
+        # Where there was more than one look takes, the next begins with the last of it, without an overlap; and time
+        # passes in any case, should more rows than that have the very same one.
+        self._since = max(min(full), since + 1) if full else latest
         runs += self._reading.runs_retrying(since, AT_ONCE)
         fresh = self._fitting(self._untold(runs), self._untold(files))
-        self._told = {key: at for key, at in self._told.items() if at >= since}
+        kept = min(since, latest)
+        self._told = {key: at for key, at in self._told.items() if at >= kept}
         told = [*self._arrivals(arrived), *self._tell(fresh)]
         return sorted(told, key=lambda event: event.at_ns)
 

@@ -13,8 +13,8 @@ def examine_sink(name: str, root: bytes, staging: bytes, durable: Durable) -> li
     """Try where outputs are staged, if that is there, else in the folder; one that is missing is made at the start."""
     about, shown = f"sink {name}", os.fsdecode(root)
     if not os.path.isdir(root):
-        parent = _nearest(root)
-        if os.path.lexists(root) or not os.access(parent, os.W_OK | os.X_OK):
+        parent, missing = _nearest(root)
+        if os.path.lexists(missing) or not os.access(parent, os.W_OK | os.X_OK):
             what = f"{shown} cannot be made in {os.fsdecode(parent)}"
             return [Finding(Level.PROBLEM, about, what, "make it, writable for this user")]
         return [Finding(Level.OK, about, f"{shown} is made at the start")]
@@ -44,8 +44,9 @@ def examine_sink(name: str, root: bytes, staging: bytes, durable: Durable) -> li
     return found
 
 
-def _nearest(path: bytes) -> bytes:
-    """The folder above `path` that is there."""
+def _nearest(path: bytes) -> tuple[bytes, bytes]:
+    """The folder above `path` that is there, and what is missing in it (or stands in the way)."""
+    missing = path
     while not os.path.isdir(path):
-        path = os.path.dirname(path) or b"/"
-    return path
+        missing, path = path, os.path.dirname(path) or b"/"
+    return path, missing
