@@ -44,7 +44,7 @@ class _Run(msgspec.Struct, array_like=True, gc=False):
 
 
 _RUNS = msgspec.json.Decoder(list[_Run])
-_FILES = msgspec.json.Decoder(list[tuple[int, str, str, int, str, int]])
+_FILES = msgspec.json.Decoder(list[tuple[int, str, str, int, str, int, str, int]])
 _TAGS = msgspec.json.Decoder(list[tuple[int, str]])
 _TEXTS = msgspec.json.Decoder(list[str])
 _NUMBERS = msgspec.json.Decoder(list[int])
