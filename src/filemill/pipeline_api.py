@@ -216,7 +216,7 @@ def _as_step(value: Any, where: Spot) -> Step:
         return value
     if isinstance(value, str):
         return Step(value, NOTHING, where)
-    if inspect.isfunction(value):
+    if inspect.isfunction(value) or (inspect.isclass(value) and hasattr(value, "restore")):
         return of_function(value, {}, where)
     if callable(getattr(value, "step", None)):
         made = value.step(where)
