@@ -97,7 +97,8 @@ def what(file: FileSummary) -> str:
     if file.state == "live":
         live = next((r for r in file.runs if r.state in {"retrying", "running"}), run)
         if live.state == "retrying" and live.due_ns:
-            return f"retrying at {clock(live.due_ns)}: {printable(live.message)}"
+            tried = f"try {live.attempt} of {live.tries or '?'} failed"
+            return f"{tried}, again at {clock(live.due_ns)}: {printable(live.message)}"
         return live.state
     if file.state == "held":
         return printable(run.message or file.reason)

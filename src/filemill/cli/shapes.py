@@ -54,6 +54,7 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         "state": run.state,
         "since": utc(run.state_ns),
         "attempt": run.attempt,
+        "attempts_allowed": run.tries or None,
         "records": run.records,
         "bad": run.bad,
         "retry_at": utc(run.due_ns or 0) or None,

@@ -249,7 +249,11 @@ def _state_now(run: RunHistory, label: str, base: int) -> Iterator[Entry]:
         yield Entry(summary.state_ns, "done", f"done{label}", detail, order=base + 3)
     elif summary.state == "retrying" and summary.due_ns:
         yield Entry(
-            summary.due_ns, "retrying", f"next try{label}", "waits until then", order=base + 3
+            summary.due_ns,
+            "retrying",
+            f"try {summary.attempt + 1} of {summary.tries or '?'}{label}",
+            "waits until then",
+            order=base + 3,
         )
     elif summary.state in {"running", "publishing", "cancelled", "discarded"}:
         yield Entry(summary.state_ns, summary.state, f"{summary.state}{label}", order=base + 3)

@@ -158,6 +158,8 @@ class RunFailed(Event, frozen=True):
     message: str
     help: str = ""
     attempt: int = 1
+    tries: int = 0
+    """How many attempts its policy allows; 0: it does not count."""
     retry_at_ns: int = 0
     fingerprint: str = ""
 

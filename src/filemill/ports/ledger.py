@@ -69,6 +69,8 @@ class Fail(msgspec.Struct, frozen=True):
     failure: Failure | None
     """None only with `held`."""
     retry_at_ns: int = 0
+    tries: int = 0
+    """How many attempts the policy allows a failure of this kind; 0: it does not count."""
     solo: bool = False
     input: str | None = None
     """Content reference of the failed step's kept input."""

@@ -69,6 +69,8 @@ class RunRow(msgspec.Struct, frozen=True):
     error: str
     message: str
     input: str | None
+    tries: int
+    """How many attempts its policy allowed at its latest failure; 0: it never failed so."""
     fence: int = 0
     from_step: str | None = None
     """The step it begins at, with `input`; None: with the file."""

@@ -34,6 +34,8 @@ from filemill.queries.shaping import (
 
 STATES = ("live", "done", "dead", "held", "cancelled", "discarded", "rejected", "quarantined")
 """The words under which a file can count."""
+WAITING = ("queued", "running", "publishing", "retrying")
+"""The finer words of `live`: of a file that has a run in this state."""
 RECENT_NS = 3600 * 10**9
 RETRIES_SHOWN = 5
 _CANDIDATES = 10
@@ -70,14 +72,15 @@ class Queries:
     ) -> FilePage:
         """One row per file, the latest arrival first, with its worst run's state.
 
-        `state` is one of STATES; `tag` may end in `*`; `name` is part of the path below the source, or a pattern
-        (`*.csv`) for its last part.
+        `state` is one of STATES or WAITING; `tag` may end in `*`; `name` is part of the path below the source, or a
+        pattern (`*.csv`) for its last part.
 
         Raises:
             UsageError: no such state, or a cursor that is none.
         """
-        if state and state not in STATES:
-            raise UsageError(f"no state `{state}`", help="states: " + ", ".join(STATES))
+        if state and state not in (*STATES, *WAITING):
+            states = ", ".join((*STATES, *WAITING))
+            raise UsageError(f"no state `{state}`", help=f"states: {states}")
         rows = self._reading.select(
             Selection(
                 state=state,

@@ -24,6 +24,8 @@ class RunSummary(msgspec.Struct, frozen=True):
     attempt: int
     records: int
     bad: int
+    tries: int = 0
+    """How many attempts its policy allowed at its latest failure; 0: it never failed so."""
     due_ns: int | None = None
     """With `retrying`: when it is tried again."""
     fingerprint: str = ""

@@ -37,6 +37,7 @@ def run_summary(run: RunRow) -> RunSummary:
         state=run.state,
         state_ns=run.state_ns,
         attempt=run.attempt,
+        tries=run.tries,
         records=run.records,
         bad=run.bad,
         due_ns=run.due_ns,

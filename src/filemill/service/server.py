@@ -330,6 +330,14 @@ class Server:
             acts.TroubleNow(each.what, each.at_ns, each.message, each.help)
             for each in self._calm.troubles
         )
+        troubles += tuple(
+            acts.TroubleNow(f"sink {each.sink}", each.since_ns, each.message, each.help)
+            for each in self.breakers.broken
+        )
+        if self.gate.waits:
+            troubles += (
+                acts.TroubleNow("intake", self.gate.since_ns, self.gate.why, self.gate.help),
+            )
         return acts.Seen(os.getpid(), self.dispatcher.running, troubles)
 
     async def _recover(self, left: Recovered) -> int:

@@ -169,7 +169,8 @@ def _failed(lines: Lines, event: e.RunFailed) -> list[str]:
         ]
     if event.state == "retrying":
         when = f", again at {clock(event.retry_at_ns, lines.zone)}" if event.retry_at_ns else ""
-        where = f"failed at {event.step}, try {event.attempt}{when}"
+        of = f" of {event.tries}" if event.tries else ""
+        where = f"failed at {event.step}, try {event.attempt}{of}{when}"
         first = lines.head(event, lines.marks.again, "wait", name, event.pipeline, where)
         return [first, *lines.more(error)]
     if not lines.verbose:  # queued again, nothing charged: the engine's own affair

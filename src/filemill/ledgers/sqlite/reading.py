@@ -47,7 +47,7 @@ _FILE = (
 _RUN = (
     "run.no, run.id, run.file, run.pipeline, run.revision, run.state, run.state_ns, run.queued_ns, run.began_ns, "
     "run.attempt, run.interruptions, run.due_ns, run.records, run.bad, coalesce(run.fingerprint, ''), "
-    "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input, "
+    "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input, coalesce(run.tries, 0), "
     "run.fence, run.from_step, run.pinned, run.replays"
 )
 _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
