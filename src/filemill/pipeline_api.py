@@ -145,7 +145,6 @@ def pipeline(
     tolerance: str | int | None = None,
     exclusive: bool | None = None,
     priority: int | None = None,
-    order_by: str | None = None,
     timeout: str | dt.timedelta | None = None,
     retry: Mapping[str, Any] | None = None,
 ) -> Pipeline:
@@ -163,7 +162,6 @@ def pipeline(
         "tolerance": tolerance,
         "exclusive": exclusive,
         "priority": priority,
-        "order_by": order_by,
         "timeout": timeout,
         "retry": retry,
     }
