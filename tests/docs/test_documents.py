@@ -94,7 +94,7 @@ def test_the_steps_of_the_page_pass_the_tests_of_the_page(project_of_the_page):
         text=True,
         check=False,
     )
-    assert re.search(r"^8 passed", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^9 passed", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_a_trial_prints_what_the_page_says(project_of_the_page):
