@@ -8,10 +8,9 @@ import msgspec
 
 from filemill.cli.output import GAP, Output
 from filemill.cli.reading import STYLES, mark_of, said_of, short
-from filemill.cli.shapes import group_name
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, StepCount
-from filemill.queries import Attempt, FileHistory, RunHistory, balance_of
+from filemill.queries import Attempt, FileHistory, RunHistory, balance_of, group_name
 from filemill.queries import Output as Published
 from filemill.telemetry.wording import (
     duration,

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from filemill.model.files import TagHit
-from filemill.model.runs import BadRecord, Failure, Publication, StepCount
+from filemill.model.runs import BadRecord, Failure, Publication, RecordForm, StepCount
 
 
 class FileRow(msgspec.Struct, frozen=True):
@@ -88,6 +88,8 @@ class AttemptRow(msgspec.Struct, frozen=True):
     hold_step: str
     choices: tuple[str, ...]
     failure: Failure | None
+    form: RecordForm | None = None
+    """With bad records: how they stand in the file."""
 
 
 class GroupRow(msgspec.Struct, frozen=True):
@@ -101,6 +103,16 @@ class GroupRow(msgspec.Struct, frozen=True):
     count: int
     first_ns: int
     last_ns: int
+
+
+class CauseRow(msgspec.Struct, frozen=True):
+    """A group of dead letters that a person called mended."""
+
+    fingerprint: str
+    resolved_ns: int
+    revision: int
+    principal: str
+    reason: str
 
 
 class TallyRow(msgspec.Struct, frozen=True):
@@ -181,10 +193,21 @@ class Reading(Protocol):
         """Dead runs by fingerprint, the latest first; `pipeline` empty means all."""
         ...
 
+    def causes(self) -> list[CauseRow]:
+        """Every group of dead letters that a person called mended."""
+        ...
+
     def ended(
-        self, state: str, pipeline: str, fingerprint: str, before: int | None, limit: int
+        self,
+        state: str,
+        pipeline: str,
+        fingerprint: str,
+        before: int | None,
+        limit: int,
+        *,
+        without: Sequence[str] = (),
     ) -> list[RunRow]:
-        """Runs in one side state (`dead`, `held`), the latest arrival first."""
+        """Runs in one side state (`dead`, `held`), the latest arrival first; none of the groups in `without`."""
         ...
 
     def by_number(self, files: Sequence[int]) -> list[FileRow]:

@@ -63,6 +63,7 @@ def attempt(row: AttemptRow) -> Attempt:
         hold=row.hold,
         hold_step=row.hold_step,
         choices=row.choices,
+        form=row.form,
     )
 
 

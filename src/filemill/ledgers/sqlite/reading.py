@@ -24,6 +24,7 @@ from filemill.model.errors import SystemFault
 from filemill.model.runs import BadRecord, Publication
 from filemill.ports.reading import (
     AttemptRow,
+    CauseRow,
     FileRow,
     GroupRow,
     RevisionRow,
@@ -35,6 +36,8 @@ from filemill.ports.reading import (
 _SQL = load("reading.sql")
 _MINUTE_NS = 60_000_000_000
 _TOP = (1 << 63) - 1
+_NO_GROUP = "-"
+"""A fingerprint that no failure has."""
 _RANKS = ("dead", "held", "cancelled", "discarded")
 _FILE = (
     "file.no, file.id, file.state, file.state_ns, file.source, file.path, file.relative, file.size, "
@@ -137,6 +140,7 @@ class SqliteReading:
                     hold_step=packed.hold_step,
                     choices=packed.choices,
                     failure=unpack_failure(failure),
+                    form=packed.form,
                 )
             )
         return found
@@ -164,8 +168,19 @@ class SqliteReading:
         """Dead runs by fingerprint, the latest first."""
         return [GroupRow(*row) for row in self._rows("groups", pipeline, since_ns)]
 
+    def causes(self) -> list[CauseRow]:
+        """Every group that a person called mended."""
+        return [CauseRow(*row) for row in self._rows("causes")]
+
     def ended(
-        self, state: str, pipeline: str, fingerprint: str, before: int | None, limit: int
+        self,
+        state: str,
+        pipeline: str,
+        fingerprint: str,
+        before: int | None,
+        limit: int,
+        *,
+        without: Sequence[str] = (),
     ) -> list[RunRow]:
         """Runs in one side state, the latest arrival first."""
         bindings: list[Any] = [state, pipeline, _TOP if before is None else before, limit]
@@ -173,6 +188,8 @@ class SqliteReading:
         if fingerprint:
             query = "ended_of_group"
             bindings.append(fingerprint)
+        else:
+            bindings.append(texts(without or (_NO_GROUP,)))
         return [RunRow(*row) for row in self._rows(query, *bindings)]
 
     def file_counts(self) -> dict[str, int]:

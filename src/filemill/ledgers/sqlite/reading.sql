@@ -54,11 +54,15 @@ SELECT fingerprint, pipeline, coalesce(step, ''), coalesce(error, ''), coalesce(
        first_ns, last_ns
 FROM grouped ORDER BY last_ns DESC;
 
+-- name: causes
+-- Groups of dead letters that a person called mended.
+SELECT fingerprint, resolved_ns, revision, principal, reason FROM cause;
+
 -- name: ended
--- Runs in one side state, the latest arrival first.
+-- Runs in one side state, the latest arrival first, without those of some groups.
 SELECT {run} FROM run
 WHERE state = ?1 AND state IN ('dead', 'held', 'cancelled', 'discarded') AND (?2 = '' OR pipeline = ?2)
-  AND file < ?3
+  AND file < ?3 AND coalesce(fingerprint, '') NOT IN (SELECT value FROM carray(?5))
 ORDER BY file DESC, pipeline LIMIT ?4;
 
 -- name: ended_of_group
