@@ -17,7 +17,16 @@ from pydantic import BaseModel
 
 from filemill.config.judging import keys_of
 from filemill.config.locating import shown
-from filemill.config.models import SECTIONS, Defaults, Pipeline, Retention, Retry, Settings, TagRule
+from filemill.config.models import (
+    SECTIONS,
+    Defaults,
+    Failed,
+    Pipeline,
+    Retention,
+    Retry,
+    Settings,
+    TagRule,
+)
 from filemill.config.positions import Entry, List, Map, Node, Place, Text
 from filemill.config.problems import Problems, did_you_mean
 from filemill.config.reading import read, read_value
@@ -26,7 +35,7 @@ from filemill.ports.registry import Registry
 
 PREFIX = "FILEMILL__"
 FOLDER = "conf.d"
-_TOP: dict[str, type[BaseModel]] = {"defaults": Defaults, "retention": Retention}
+_TOP: dict[str, type[BaseModel]] = {"defaults": Defaults, "failed": Failed, "retention": Retention}
 _ENTRIES: dict[str, type[BaseModel]] = {"pipelines": Pipeline, "tags": TagRule}
 _PART = re.compile(r"[-.]")
 
@@ -214,7 +223,7 @@ class _Environment:
         if existing is not None and isinstance(existing.value, Map) and len(existing.value.entries):
             return "secret" not in existing.value.entries
         if depth == 0:
-            return key in SECTIONS or key in ("retention", "defaults")
+            return key in SECTIONS or key in _TOP
         if existing is not None and isinstance(existing.value, List) and key == "steps":
             return True
         return depth == 1 and model is None

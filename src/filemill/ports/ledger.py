@@ -307,6 +307,14 @@ class Ledger(Protocol):
         """Write into the audit what changes nothing else in the ledger."""
         ...
 
+    async def note_copies(self, copies: Sequence[tuple[str, int, str]]) -> None:
+        """Remember copies in the folder of what failed: (id of the run or file, when it died, name of the copy)."""
+        ...
+
+    async def forget_copies(self, subjects: Sequence[str]) -> None:
+        """Forget copies that are gone from the folder of what failed."""
+        ...
+
     async def live(self) -> int:
         """Files and runs that are not at an end: 0 means a one-shot run may stop."""
         ...

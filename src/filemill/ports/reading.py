@@ -115,6 +115,18 @@ class CauseRow(msgspec.Struct, frozen=True):
     reason: str
 
 
+class FailureRow(msgspec.Struct, frozen=True):
+    """A death that the folder of what failed does not tell of yet, or tells of no longer rightly."""
+
+    subject: str
+    """Id of the dead run, or of the rejected file."""
+    file: str
+    """Id of its file; empty where only the copy is left to be removed."""
+    died_ns: int
+    name: str = ""
+    """Of the copy there is, of an earlier death or of a run that is not dead any more."""
+
+
 class TallyRow(msgspec.Struct, frozen=True):
     """Sums over some time of what happened."""
 
@@ -208,6 +220,14 @@ class Reading(Protocol):
         without: Sequence[str] = (),
     ) -> list[RunRow]:
         """Runs in one side state (`dead`, `held`), the latest arrival first; none of the groups in `without`."""
+        ...
+
+    def uncopied(self, limit: int) -> list[FailureRow]:
+        """Dead runs and rejected files whose death the folder of what failed does not tell of."""
+        ...
+
+    def outlived(self, limit: int) -> list[FailureRow]:
+        """Copies in the folder of what failed whose run is not dead, or whose file is not rejected, any more."""
         ...
 
     def by_number(self, files: Sequence[int]) -> list[FileRow]:

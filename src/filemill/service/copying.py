@@ -70,8 +70,8 @@ class Copies:
         """Say whether the copy of this name, with its reason, is there."""
         return os.path.lexists(self._path(name + SUFFIX))
 
-    def add(self, name: str, pieces: Iterable[bytes], reason: bytes) -> bool:
-        """Write a copy and its reason; False, and nothing is touched, if they are there already.
+    def add(self, name: str, pieces: Iterable[bytes] | None, reason: bytes) -> bool:
+        """Write a copy and its reason; False, and nothing is touched, if they are there already. None: only the reason.
 
         A copy without a reason, which a crash left and a person may have mended since, stays and gets its reason.
 
@@ -80,7 +80,7 @@ class Copies:
         """
         if self.has(name):
             return False
-        if not os.path.lexists(self._path(name)):
+        if pieces is not None and not os.path.lexists(self._path(name)):
             self._write(name, pieces)
         self._write(name + SUFFIX, [reason])
         self._durable.sync_directory(self.folder)
@@ -92,9 +92,20 @@ class Copies:
         Raises:
             OSError: it cannot be removed.
         """
+        # The copy first: while its reason is there, it is not taken for one that is whole and untold.
         for each in (name, name + SUFFIX):
             with contextlib.suppress(FileNotFoundError):
                 self._durable.unlink(self._path(each))
+        self._durable.sync_directory(self.folder)
+
+    def remove_reason(self, name: str) -> None:
+        """Take only the reason of a copy away; one that is gone is no error.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            self._durable.unlink(self._path(name + SUFFIX))
         self._durable.sync_directory(self.folder)
 
     def open(self, name: str) -> int:

@@ -31,6 +31,7 @@ from filemill.engine.trouble import Trouble
 from filemill.intake.dispose import dispose
 from filemill.intake.intake import Intake
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.errors import LedgerSyncError, SystemFault
 from filemill.model.events import (
     Emit,
@@ -48,12 +49,18 @@ from filemill.ports.registry import Registry
 from filemill.ports.source import Sighting
 from filemill.service.building import build_sinks, build_sources, settings_of
 from filemill.service.calming import Calm
+from filemill.service.failed_folder import FailedFolder
 
 MAX_PENDING = 4_096
 """Acknowledged files not yet routed before claiming waits: bounds memory, not the folder."""
 _LOOK_EVERY = 0.25
 _LAST_DISPOSALS = 5.0
 """Seconds that `after:` gets at the end; what is left is found in the ledger at the next start."""
+
+
+def _nothing(event: Event) -> None:
+    """Take no hint."""
+    del event
 
 
 class Revision(msgspec.Struct, frozen=True):
@@ -70,7 +77,9 @@ class Server:
         self.plan = plan
         self._revision = revision
         self._registry = registry
-        self._emit: Emit = Calm(emit)
+        self._out: Emit = Calm(emit)
+        self._hint: Emit = _nothing
+        self._emit: Emit = self._told
         self._clock = SystemClock()
         self._ids = RandomIds()
         self._durable = Durable(
@@ -125,6 +134,7 @@ class Server:
         self._build()
         left = await self._start_pool()
         recovered = await self._recover(left)
+        await self._keep_failed()
         await self._start_roles()
         if watch:
             for source in self.sources.values():
@@ -200,6 +210,29 @@ class Server:
         await self._closing.aclose()
         if kept >= 0:
             self._emit(ServerStopped(at_ns=self._clock.wall_ns(), kept=kept))
+
+    async def _keep_failed(self) -> None:
+        """Begin to keep the folder of what failed, where the configuration names one."""
+        plan = self.plan
+        if not plan.failed_folder:
+            return
+        folder = FailedFolder(
+            plan.failed_folder,
+            plan.data,
+            ledger=self.ledger,
+            reading=SqliteReading.open(os.path.join(plan.data, "ledger.db")),
+            durable=self._durable,
+            clock=self._clock,
+            emit=self._emit,
+        )
+        self._hint = folder.hint
+        await folder.start()
+        self._closing.push_async_callback(folder.stop)
+
+    def _told(self, event: Event) -> None:
+        """Every event goes out; the folder of what failed hears of it too."""
+        self._out(event)
+        self._hint(event)
 
     def _build(self) -> None:
         plan, clock, emit = self.plan, self._clock, self._emit

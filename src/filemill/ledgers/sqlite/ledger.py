@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import chunks, claims, recovering, runs
+from filemill.ledgers.sqlite import chunks, claims, copies, recovering, runs
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.ledgers.sqlite.writer import Writer
@@ -137,6 +137,14 @@ class SqliteLedger:
     async def disposed(self, files: Sequence[str], at_ns: int) -> list[bool]:
         """Note that `after:` was applied."""
         return await self._writer.ask(lambda tx: claims.disposed(tx, files, at_ns))
+
+    async def note_copies(self, copies_: Sequence[tuple[str, int, str]]) -> None:
+        """Remember which deaths the folder of what failed tells of."""
+        await self._writer.ask(lambda tx: copies.note_copies(tx, copies_))
+
+    async def forget_copies(self, subjects: Sequence[str]) -> None:
+        """These copies are gone."""
+        await self._writer.ask(lambda tx: copies.forget_copies(tx, subjects))
 
     async def live(self) -> int:
         """How many files and runs are not at an end."""

@@ -25,6 +25,7 @@ from filemill.model.runs import BadRecord, Publication
 from filemill.ports.reading import (
     AttemptRow,
     CauseRow,
+    FailureRow,
     FileRow,
     GroupRow,
     RevisionRow,
@@ -191,6 +192,14 @@ class SqliteReading:
         else:
             bindings.append(texts(without or (_NO_GROUP,)))
         return [RunRow(*row) for row in self._rows(query, *bindings)]
+
+    def uncopied(self, limit: int) -> list[FailureRow]:
+        """Deaths that no copy tells of."""
+        return [FailureRow(*row) for row in self._rows("uncopied", limit)]
+
+    def outlived(self, limit: int) -> list[FailureRow]:
+        """Copies of what is not dead any more."""
+        return [FailureRow(*row) for row in self._rows("outlived", limit)]
 
     def file_counts(self) -> dict[str, int]:
         """How many files count under each word."""

@@ -22,3 +22,9 @@ CREATE TABLE cause ( -- groups of dead letters that a person called mended
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX audit_object ON audit (object);
+
+CREATE TABLE failure_copy ( -- copies in the folder of what failed, one for each death
+  subject TEXT PRIMARY KEY, -- id of the dead run, or of the rejected file
+  died_ns INTEGER NOT NULL, -- the death that it tells of
+  name    TEXT NOT NULL     -- of the copy
+) STRICT, WITHOUT ROWID;
