@@ -9,7 +9,7 @@ from filemill.model.errors import NotFound, UsageError
 from filemill.model.fingerprint import Parts
 from filemill.model.states import RunState
 from filemill.ports.clock import Clock
-from filemill.ports.reading import FileRow, Reading, RunRow, Selection
+from filemill.ports.reading import FileRow, PauseRow, Reading, RunRow, Selection
 from filemill.queries.grouping import RESOLVED, common, dead_group, named, why_grouped
 from filemill.queries.results import (
     DeadCause,
@@ -252,6 +252,14 @@ class Queries:
                 run=run_summary(run),
             )
 
+    def run_states(self, runs: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """(state, fingerprint) of each of these runs, by id; the unknown are absent."""
+        return self._reading.run_states(runs)
+
+    def paused(self) -> dict[str, PauseRow]:
+        """The pipelines that are paused, with who did it, when and why."""
+        return {row.pipeline: row for row in self._reading.pauses()}
+
     def held(self, *, reason: str = "", limit: int = 50, cursor: str | None = None) -> HeldPage:
         """Files and runs that wait for a person, the latest arrival first; `reason` as in `unrouted`.
 
@@ -294,6 +302,9 @@ class Queries:
         for pipeline, state, count in reading.run_counts():
             if count:
                 runs.setdefault(pipeline, {})[state] = count
+        paused = self.paused()
+        for pipeline in paused:
+            runs.setdefault(pipeline, {})
         waiting = dict(reading.oldest_waiting())
         arrived = size = 0
         recent: dict[str, dict[str, tuple[int, dict[int, int]]]] = {}
@@ -313,7 +324,9 @@ class Queries:
             bytes_recently=size,
             recent_ns=RECENT_NS,
             pipelines=tuple(
-                pipeline_status(name, runs[name], waiting.get(name), recent.get(name, {}))
+                pipeline_status(
+                    name, runs[name], waiting.get(name), recent.get(name, {}), paused.get(name)
+                )
                 for name in sorted(runs)
             ),
         )

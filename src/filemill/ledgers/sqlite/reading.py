@@ -28,6 +28,7 @@ from filemill.ports.reading import (
     FailureRow,
     FileRow,
     GroupRow,
+    PauseRow,
     RevisionRow,
     RunRow,
     Selection,
@@ -49,7 +50,8 @@ _FILE = (
 _RUN = (
     "run.no, run.id, run.file, run.pipeline, run.revision, run.state, run.state_ns, run.queued_ns, run.began_ns, "
     "run.attempt, run.interruptions, run.due_ns, run.records, run.bad, coalesce(run.fingerprint, ''), "
-    "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input"
+    "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input, "
+    "run.fence, run.from_step, run.pinned, run.replays"
 )
 _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
 
@@ -200,6 +202,15 @@ class SqliteReading:
     def outlived(self, limit: int) -> list[FailureRow]:
         """Copies of what is not dead any more."""
         return [FailureRow(*row) for row in self._rows("outlived", limit)]
+
+    def run_states(self, runs: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """State and fingerprint of each of these runs."""
+        rows = self._rows("run_states", texts(runs))
+        return {run: (state, fingerprint) for run, state, fingerprint in rows}
+
+    def pauses(self) -> list[PauseRow]:
+        """Which pipelines are paused."""
+        return [PauseRow(*row) for row in self._rows("pauses")]
 
     def file_counts(self) -> dict[str, int]:
         """How many files count under each word."""
