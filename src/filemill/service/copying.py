@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Iterable, Iterator
 
 from filemill.durable import Durable
 from filemill.service.reasons import SUFFIX
@@ -45,26 +44,27 @@ def safe_name(relative: bytes, identity: str, mark: str = "") -> str:
 
 
 class Copies:
-    """One folder of copies. Within `with` nobody else copies into it."""
+    """One folder of copies; every change of it is made within `alone`."""
 
     def __init__(self, folder: str, durable: Durable, *, mode: int = 0o700) -> None:
         self.folder = os.fsencode(os.path.abspath(folder))
         self._durable = durable
         self._mode = mode
-        self._lock = -1
 
-    def __enter__(self) -> Self:
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Make the folder if it is missing; within the block nobody else copies into it.
+
+        Raises:
+            OSError: it cannot be made or locked.
+        """
         self._durable.make_directory(self.folder, self._mode)
-        self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-        except BaseException:
-            os.close(self._lock)
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._lock)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
     def has(self, name: str) -> bool:
         """Say whether the copy of this name, with its reason, is there."""

@@ -49,7 +49,7 @@ class Exporter:
         Raises:
             OSError: the folder cannot be written to; what was exported before stays.
         """
-        with self._copies:
+        with self._copies.alone():
             for file, run in letters:
                 history = self._queries.file(file)
                 found = next(each for each in history.runs if each.summary.run == run)

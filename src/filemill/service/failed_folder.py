@@ -75,6 +75,7 @@ class FailedFolder:
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._troubled = False
+        self._stopping = False
 
     def hint(self, event: Event) -> None:
         """Take note of an event: something may have died. From any thread; never blocks, never raises."""
@@ -93,24 +94,30 @@ class FailedFolder:
         task, self._task = self._task, None
         if task is None:
             return
-        task.cancel()
+        self._stopping = True
+        self._wake.set()
+        await asyncio.wait({task}, timeout=LAST)
+        task.cancel()  # what is left is found at the next start
         await asyncio.gather(task, return_exceptions=True)
-        with contextlib.suppress(TimeoutError):  # the next start goes on
-            async with asyncio.timeout(LAST):
-                await self._try()
         self._reading.close()
 
     async def _keep(self) -> None:
         while True:
             self._wake.clear()
+            last = self._stopping
             began = time.monotonic()
             worked = await self._try()
+            if last:
+                return
             took = time.monotonic() - began
             wait = max(LOOK_EVERY, _SHARE * took) if worked else AGAIN_AFTER
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    # Where the disk fails, a hint is no reason to try again at once.
-                    await (self._wake.wait() if worked else asyncio.sleep(wait))
+                    await self._wake.wait()
+                    while not (worked or self._stopping):
+                        # Where the disk fails, a hint is no reason to try again at once.
+                        self._wake.clear()
+                        await self._wake.wait()
 
     async def _try(self) -> bool:
         """Bring the folder up to date; False where its disk does not let us, which is said once."""
@@ -151,7 +158,7 @@ class FailedFolder:
 
     def _make(self, due: Iterable[FailureRow]) -> Iterator[tuple[str, int, str]]:
         """Copy these; (subject, death, name) of each that is in the folder now."""
-        with self._copies:
+        with self._copies.alone():
             for row in due:
                 try:
                     history = self._queries.file(row.file)
@@ -173,7 +180,7 @@ class FailedFolder:
 
     def _remove(self, gone: Iterable[FailureRow]) -> None:
         """Take these copies away; one that somebody changed stays, without its reason."""
-        with self._copies:
+        with self._copies.alone():
             for row in gone:
                 if self._is_ours(row):
                     self._copies.remove(row.name)
