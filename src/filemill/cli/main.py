@@ -24,7 +24,7 @@ COMMANDS = {
 """Every command and its line in the help. `filemill/cli/<name>.py` adds it to the application."""
 _MODULES = {
     "try": ("trying",),
-    "dead": ("dead", "redriving"),
+    "dead": ("dead", "redriving", "editing"),
     "held": ("held", "releasing"),
     "files": ("files", "replaying"),
     "pause": ("pausing",),

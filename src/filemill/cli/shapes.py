@@ -55,6 +55,7 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         "attempt": run.attempt,
         "records": run.records,
         "bad": run.bad,
+        "mended": run.mended,
         "retry_at": utc(run.due_ns or 0) or None,
         "error": {
             "group": group_name(run.fingerprint),
@@ -87,6 +88,16 @@ def file_history(file: FileHistory) -> dict[str, Any]:
         "duplicate_of": file.duplicate_of,
         "duplicates": list(file.duplicates),
         "runs": [_run(run) for run in file.runs],
+        "deeds": [
+            {
+                "at": utc(deed.at_ns),
+                "by": deed.principal,
+                "action": deed.action,
+                "object": deed.object,
+                **deed.detail,
+            }
+            for deed in file.deeds
+        ],
     }
 
 

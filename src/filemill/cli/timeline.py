@@ -10,6 +10,7 @@ from filemill.cli.output import GAP, Output
 from filemill.cli.reading import STYLES, mark_of, said_of, short
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, StepCount
+from filemill.ports.reading import AuditRow
 from filemill.queries import Attempt, FileHistory, RunHistory, balance_of, group_name
 from filemill.queries import Output as Published
 from filemill.telemetry.wording import (
@@ -132,8 +133,35 @@ def _entries(output: Output, file: FileHistory, verbose: bool) -> Iterator[Entry
         for attempt in run.attempts:
             yield from _attempt(output, attempt, label, base, verbose=verbose)
         yield from _state_now(run, label, base)
+    for deed in file.deeds:
+        yield Entry(deed.at_ns, "", _DEEDS.get(deed.action, deed.action), _deed(deed), order=9_000)
     if file.disposed_ns:
         yield Entry(file.disposed_ns, "", file.after, _AFTER.get(file.after, ""), order=10_000)
+
+
+_DEEDS = {
+    "redrive": "redriven",
+    "release": "released",
+    "readmit": "released",
+    "discard": "discarded",
+    "cancel": "cancelled",
+    "replay": "replayed",
+}
+
+
+def _deed(deed: AuditRow) -> str:
+    """Who did it, how, and why in their own words."""
+    detail = deed.detail
+    parts = [f"by {printable(deed.principal)}"]
+    if detail.get("from"):
+        parts.append(f"from {printable(str(detail['from']))}")
+    if detail.get("choice"):
+        parts.append(f"answer: {printable(str(detail['choice']))}")
+    if detail.get("run"):
+        parts.append(f"as run {short(str(detail['run']))}")
+    if detail.get("reason"):
+        parts.append(f"“{printable(str(detail['reason']))}”")
+    return ", ".join(parts)
 
 
 _AFTER = {
@@ -223,7 +251,10 @@ def _state_now(run: RunHistory, label: str, base: int) -> Iterator[Entry]:
             summary.due_ns, "retrying", f"next try{label}", "waits until then", order=base + 3
         )
     elif summary.state in {"running", "publishing", "cancelled", "discarded"}:
-        yield Entry(summary.state_ns, summary.state, f"{summary.state}{label}", order=base + 3)
+        detail = f"mended: {short(summary.mended)} is in its place" if summary.mended else ""
+        yield Entry(
+            summary.state_ns, summary.state, f"{summary.state}{label}", detail, order=base + 3
+        )
 
 
 def _steps(output: Output, steps: Sequence[StepCount]) -> list[str]:
@@ -290,6 +321,17 @@ def _results(output: Output, run: RunHistory, *, several: bool, verbose: bool) -
             output.print(f"  {line}")
         if (rest := max(run.summary.bad, len(run.bad)) - len(shown)) > 0:
             output.print(f"  ... {rest:,} more (-v shows up to {len(run.bad):,})")
+        if waiting := _waiting(run):
+            output.print(f"  {output.paint('help', waiting)}")
+
+
+def _waiting(run: RunHistory) -> str:
+    """What became of the bad records of a run that is done, or what to do with them."""
+    if run.summary.state != "done":
+        return ""
+    if run.summary.mended:
+        return f"sent anew as {short(run.summary.mended)}"
+    return f"they wait to be mended: filemill dead resubmit {short(run.summary.run)}"
 
 
 def _output_row(each: Published) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from filemill.model.deeds import Chosen, Deed, Redrive, Release, Replay
+from filemill.model.deeds import Chosen, Deed, Mend, Redrive, Release, Replay
 from filemill.model.files import Claim, Facts, FileRef
 from filemill.model.runs import ChunkRange, Failure, Publication, RunOrder, RunResult
 
@@ -281,6 +281,14 @@ class Ledger(Protocol):
 
     async def discard_files(self, files: Sequence[str], deed: Deed) -> list[bool]:
         """HELD, REJECTED or QUARANTINED -> DISCARDED, of files without runs."""
+        ...
+
+    async def mend(self, mends: Sequence[Mend], deed: Deed) -> list[bool]:
+        """Each mended file becomes a row in CLAIMING, a child of its runs' file, with tags and end as by `stage`.
+
+        In the same commit its dead runs go DEAD -> DISCARDED; a run that is DONE with bad records stays so. Each run
+        remembers the child. False, and nothing is done: one of the runs is elsewhere, or sent its records before.
+        """
         ...
 
     async def publishing(self, runs: Sequence[str]) -> tuple[list[RunOrder], list[Publication]]:

@@ -76,6 +76,19 @@ class RunRow(msgspec.Struct, frozen=True):
     """It stays with its revision."""
     replays: str | None = None
     """The run that it does again."""
+    mended: str | None = None
+    """The file that a person made in its place, or of its bad records."""
+
+
+class AuditRow(msgspec.Struct, frozen=True):
+    """One thing that a person did: who, when, what, to which run, file, pipeline or group."""
+
+    at_ns: int
+    principal: str
+    action: str
+    object: str
+    detail: dict[str, str | int | bool | None]
+    """What else is known of it; `reason` is in their own words."""
 
 
 class PauseRow(msgspec.Struct, frozen=True):
@@ -248,6 +261,10 @@ class Reading(Protocol):
 
     def run_states(self, runs: Sequence[str]) -> dict[str, tuple[str, str]]:
         """(state, fingerprint) of each of these runs, by id; the unknown are absent."""
+        ...
+
+    def audit(self, objects: Sequence[str]) -> list[AuditRow]:
+        """What people did to these runs, files, pipelines or groups, in order."""
         ...
 
     def pauses(self) -> list[PauseRow]:

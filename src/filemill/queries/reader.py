@@ -152,6 +152,7 @@ class Queries:
             duplicate_of=row.duplicate_of,
             duplicates=tuple(twins),
             runs=tuple(self._history(run) for run in runs),
+            deeds=tuple(self._reading.audit([file, *(run.run for run in runs)])),
         )
 
     def dead(

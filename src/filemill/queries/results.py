@@ -11,6 +11,7 @@ import msgspec
 from filemill.model.files import TagHit
 from filemill.model.fingerprint import Parts
 from filemill.model.runs import BadRecord, Failure, RecordForm, StepCount
+from filemill.ports.reading import AuditRow
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -38,6 +39,8 @@ class RunSummary(msgspec.Struct, frozen=True):
     """The step it begins at, with its kept input; None: with the file."""
     pinned: bool = False
     """It stays with its revision, though another is current."""
+    mended: str | None = None
+    """The file that a person made in its place, or of its bad records."""
 
 
 class FileSummary(msgspec.Struct, frozen=True):
@@ -143,6 +146,8 @@ class FileHistory(msgspec.Struct, frozen=True):
     duplicate_of: str | None
     duplicates: tuple[str, ...]
     runs: tuple[RunHistory, ...]
+    deeds: tuple[AuditRow, ...] = ()
+    """What people did to the file and its runs."""
 
 
 class DeadItem(msgspec.Struct, frozen=True):

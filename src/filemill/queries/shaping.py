@@ -46,6 +46,7 @@ def run_summary(run: RunRow) -> RunSummary:
         message=run.message,
         fence=run.fence,
         replays=run.replays,
+        mended=run.mended,
         from_step=run.from_step,
         pinned=bool(run.pinned),
     )

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import random
+from typing import Any
 
 import msgspec
 
@@ -31,6 +32,7 @@ from filemill.intake.dispose import dispose
 from filemill.intake.intake import Intake
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
 from filemill.ledgers.sqlite.reading import SqliteReading
+from filemill.model.deeds import Deed
 from filemill.model.errors import LedgerSyncError, SystemFault
 from filemill.model.events import (
     Emit,
@@ -46,11 +48,13 @@ from filemill.ports.clock import RandomIds, SystemClock
 from filemill.ports.ledger import Recovered
 from filemill.ports.registry import Registry
 from filemill.ports.source import Sighting
-from filemill.service.acting import Actions, LiveParts, as_staged
+from filemill.service import acts
+from filemill.service.acting import Actions, Handler, LiveParts, as_staged
 from filemill.service.building import build_sinks, build_sources, settings_of
 from filemill.service.calming import Calm
 from filemill.service.control import ControlSocket
 from filemill.service.failed_folder import FailedFolder
+from filemill.service.mending import Mender
 
 MAX_PENDING = 4_096
 """Acknowledged files not yet routed before claiming waits: bounds memory, not the folder."""
@@ -246,21 +250,22 @@ class Server:
             sink.prepare()
         self._pages = os.path.join(os.fsencode(plan.data), b"workers")
         self.pool = WorkerPool(plan, self._pages, Limits(plan.workers), clock, emit)
+        self.adoption = Adoption(
+            ledger=self.ledger,
+            content=self.content,
+            durable=self._durable,
+            clock=clock,
+            emit=self._say,
+            trouble=self.trouble,
+            ingested=self._on_ingested,
+        )
         self.publisher = Publisher(
             ledger=self.ledger,
             sinks=self.sinks,
             clock=clock,
             emit=emit,
             trouble=self.trouble,
-            adoption=Adoption(
-                ledger=self.ledger,
-                content=self.content,
-                durable=self._durable,
-                clock=clock,
-                emit=self._say,
-                trouble=self.trouble,
-                ingested=self._on_ingested,
-            ),
+            adoption=self.adoption,
             finished=self._finished,
         )
         self.dispatcher = Dispatcher(
@@ -332,9 +337,18 @@ class Server:
         await self.intake.start()
         self._closing.push_async_callback(self.intake.stop)
 
+    async def _take_paths(self, act: acts.TakePaths, deed: Deed) -> list[bool]:
+        """Copy old files in; False for each that is known already."""
+        del deed
+        taken = await self.intake.take(act.paths, tags=act.tags, backfill=True)
+        return [file is not None for file in taken]
+
     async def _start_control(self) -> None:
         live = LiveParts(self.dispatcher, self.publisher, self.desk, self._placed)
-        control = ControlSocket(self.plan.data, Actions(self.ledger, self._clock, live).perform)
+        mender = Mender(self.ledger, self.content, self.plan.data, self.adoption)
+        more: dict[Any, Handler] = {acts.MendFile: mender.mend, acts.TakePaths: self._take_paths}
+        actions = Actions(self.ledger, self._clock, live, more)
+        control = ControlSocket(self.plan.data, actions.perform)
         await control.start()
         self._closing.push_async_callback(control.stop)
 

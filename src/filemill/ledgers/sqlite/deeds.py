@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -52,9 +53,9 @@ _ENDED = frozenset({RunState.DONE, RunState.CANCELLED, RunState.DISCARDED})
 def redrive(tx: Transaction, redrives: Sequence[Redrive], deed: Deed) -> list[bool]:
     """DEAD -> QUEUED, or PUBLISHING where it died when it published."""
     rows = _find(tx, [each.run for each in redrives])
-    chosen = [(rows.pop(each.run, None), each) for each in redrives]
-    answers = [_is(row, each.fence, RunState.QUEUED) for row, each in chosen]
-    moved = [(row, r) for (row, r), ok in zip(chosen, answers, strict=True) if ok and row]
+    chosen = [(_take(rows, r.run, r.fence, RunState.QUEUED, RunState.DEAD), r) for r in redrives]
+    answers = [row is not None for row, _ in chosen]
+    moved = [(row, r) for row, r in chosen if row is not None]
     publish = [row for row, _ in moved if (row.step or "").startswith(PUBLISH)]
     again = [(row, r) for row, r in moved if not (row.step or "").startswith(PUBLISH)]
     if publish:
@@ -72,16 +73,16 @@ def redrive(tx: Transaction, redrives: Sequence[Redrive], deed: Deed) -> list[bo
         | ({"revision": r.revision} if r.revision else {})
         for row, r in again
     }
-    _audit(tx, deed, "redrive", details)
+    audit(tx, deed, "redrive", details)
     return answers
 
 
 def release(tx: Transaction, releases: Sequence[Release], deed: Deed) -> list[bool]:
     """HELD -> QUEUED, with the answer under the step that asked."""
     rows = _find(tx, [each.run for each in releases])
-    chosen = [(rows.pop(each.run, None), each) for each in releases]
-    answers = [_is(row, each.fence, RunState.QUEUED, RunState.HELD) for row, each in chosen]
-    moved = [(row, r) for (row, r), ok in zip(chosen, answers, strict=True) if ok and row]
+    chosen = [(_take(rows, r.run, r.fence, RunState.QUEUED, RunState.HELD), r) for r in releases]
+    answers = [row is not None for row, _ in chosen]
+    moved = [(row, r) for row, r in chosen if row is not None]
     tx.many(
         SQL["release"],
         [
@@ -94,9 +95,7 @@ def release(tx: Transaction, releases: Sequence[Release], deed: Deed) -> list[bo
             for row, r in moved
         ],
     )
-    _audit(
-        tx, deed, "release", {row.id: {"step": row.step, "choice": r.choice} for row, r in moved}
-    )
+    audit(tx, deed, "release", {row.id: {"step": row.step, "choice": r.choice} for row, r in moved})
     return answers
 
 
@@ -105,7 +104,7 @@ def discard(tx: Transaction, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
     answers, moved = _choose(tx, runs, RunState.DISCARDED)
     tx.run(SQL["discard"], moved, deed.at_ns)
     tx.run(RUNS["drop_staged"], moved)
-    _audit(tx, deed, "discard", _agreed(runs, answers))
+    audit(tx, deed, "discard", _agreed(runs, answers))
     return answers
 
 
@@ -114,7 +113,7 @@ def cancel(tx: Transaction, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
     answers, moved = _choose(tx, runs, RunState.CANCELLED)
     tx.run(SQL["cancel"], moved, deed.at_ns)
     tx.run(RUNS["drop_chunks"], moved)
-    _audit(tx, deed, "cancel", _agreed(runs, answers))
+    audit(tx, deed, "cancel", _agreed(runs, answers))
     return answers
 
 
@@ -142,7 +141,7 @@ def replay(tx: Transaction, replays: Sequence[Replay], deed: Deed) -> list[bool]
             for row, r in moved
         ],
     )
-    _audit(
+    audit(
         tx, deed, "replay", {row.id: {"run": r.run, "supersede": r.supersede} for row, r in moved}
     )
     return answers
@@ -156,7 +155,7 @@ def readmit(tx: Transaction, files: Sequence[str], deed: Deed) -> list[bool]:
     tagged = tx.read(SQL["tags_of"], _TAGS, moved)
     tx.many(SQL["forget_tags"], [(tag, no) for no, tags in tagged for tag in tags.split()])
     tx.run(SQL["readmit"], moved, deed.at_ns)
-    _audit(tx, deed, "readmit", _agreed_files(files, answers))
+    audit(tx, deed, "readmit", _agreed_files(files, answers))
     return answers
 
 
@@ -165,7 +164,7 @@ def discard_files(tx: Transaction, files: Sequence[str], deed: Deed) -> list[boo
     before = {FileState.HELD, FileState.REJECTED, FileState.QUARANTINED}
     answers, moved = _choose_files(tx, files, FileState.DISCARDED, before)
     tx.run(SQL["discard_files"], moved, deed.at_ns)
-    _audit(tx, deed, "discard", _agreed_files(files, answers))
+    audit(tx, deed, "discard", _agreed_files(files, answers))
     return answers
 
 
@@ -181,7 +180,7 @@ def pause(tx: Transaction, pipelines: Sequence[str], deed: Deed) -> list[bool]:
     already = set(tx.read(SQL["paused"], _TEXTS))
     new = [name for name in dict.fromkeys(pipelines) if name not in already]
     tx.many(SQL["pause"], [(n, deed.at_ns, deed.principal, plain(deed.reason)) for n in new])
-    _audit(tx, deed, "pause", {name: {} for name in new})
+    audit(tx, deed, "pause", {name: {} for name in new})
     return [name not in already for name in pipelines]
 
 
@@ -190,7 +189,7 @@ def resume(tx: Transaction, pipelines: Sequence[str], deed: Deed) -> list[bool]:
     already = set(tx.read(SQL["paused"], _TEXTS))
     old = [name for name in dict.fromkeys(pipelines) if name in already]
     tx.run(SQL["resume"], texts(old))
-    _audit(tx, deed, "resume", {name: {} for name in old})
+    audit(tx, deed, "resume", {name: {} for name in old})
     return [name in already for name in pipelines]
 
 
@@ -199,12 +198,12 @@ def resolve(tx: Transaction, fingerprints: Sequence[str], revision: int, deed: D
     known = revision or int(tx.one(SQL["latest_revision"]))
     rows = [(f, deed.at_ns, known, deed.principal, plain(deed.reason)) for f in fingerprints]
     tx.many(SQL["resolve"], rows)
-    _audit(tx, deed, "resolve", {f: {"revision": known} for f in fingerprints})
+    audit(tx, deed, "resolve", {f: {"revision": known} for f in fingerprints})
 
 
 def note(tx: Transaction, action: str, objects: Sequence[str], detail: str, deed: Deed) -> None:
     """Only the audit."""
-    _audit(tx, deed, action, {each: {"detail": detail} if detail else {} for each in objects})
+    audit(tx, deed, action, {each: {"detail": detail} if detail else {} for each in objects})
 
 
 def _find(tx: Transaction, runs: Iterable[str]) -> dict[str, _Run]:
@@ -214,34 +213,26 @@ def _find(tx: Transaction, runs: Iterable[str]) -> dict[str, _Run]:
     return {row.id: row for row in tx.read(SQL["find"], _RUNS, texts(wanted))}
 
 
-def _is(row: _Run | None, fence: int, after: RunState, before: RunState | None = None) -> bool:
-    """Whether the run is as the person saw it and the table allows the move."""
-    if row is None or row.fence != fence:
-        return False
-    state = RunState(row.state)
-    return after in RUN_MOVES[state] and state is (before or _BEFORE.get(after, state))
+def _take(
+    rows: dict[str, _Run], run: str, fence: int, after: RunState, before: RunState | None = None
+) -> _Run | None:
+    """The run, once, if it is as the person saw it and the table allows the move. `before` None: from any state."""
+    row = rows.get(run)
+    if row is None or row.fence != fence or after not in RUN_MOVES[RunState(row.state)]:
+        return None
+    return rows.pop(run) if before in (None, row.state) else None
 
 
-_BEFORE = {RunState.QUEUED: RunState.DEAD}
-"""A person's moves, where the table has others with the same end."""
-
-
-def _choose(tx: Transaction, runs: Sequence[Chosen], after: RunState) -> tuple[list[bool], object]:
+def _choose(tx: Transaction, runs: Sequence[Chosen], after: RunState) -> tuple[list[bool], Any]:
     """Which of these runs may move, and their numbers."""
     rows = _find(tx, [each.run for each in runs])
-    answers: list[bool] = []
-    moved: list[int] = []
-    for each in runs:
-        row = rows.pop(each.run, None)
-        answers.append(_is(row, each.fence, after))
-        if answers[-1] and row is not None:
-            moved.append(row.no)
-    return answers, numbers(moved)
+    moved = [_take(rows, each.run, each.fence, after) for each in runs]
+    return [row is not None for row in moved], numbers(row.no for row in moved if row is not None)
 
 
 def _choose_files(
     tx: Transaction, files: Sequence[str], after: FileState, before: set[FileState]
-) -> tuple[list[bool], object]:
+) -> tuple[list[bool], Any]:
     """Which of these files may move, and their numbers."""
     found = tx.read(CLAIMS["find_files"], _FILES, texts(dict.fromkeys(files))) if files else []
     rows = {row[1]: row for row in found}
@@ -264,7 +255,7 @@ def _agreed_files(files: Sequence[str], answers: Sequence[bool]) -> _Details:
     return {file: {} for file, ok in zip(files, answers, strict=True) if ok}
 
 
-def _audit(tx: Transaction, deed: Deed, action: str, details: _Details) -> None:
+def audit(tx: Transaction, deed: Deed, action: str, details: _Details) -> None:
     """One row per object, with the reason given."""
     reason = {"reason": plain(deed.reason)} if deed.reason else {}
     tx.many(

@@ -101,6 +101,11 @@ FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value;
 -- Which pipelines are paused, since when, by whom and why.
 SELECT pipeline, at_ns, principal, reason FROM pause ORDER BY pipeline;
 
+-- name: audit
+-- What people did to these objects, in order.
+SELECT at_ns, principal, action, object, detail FROM carray(?1) AS wanted
+CROSS JOIN audit ON audit.object = wanted.value ORDER BY audit.number;
+
 -- name: file_total
 -- How many files there are.
 SELECT count(*) FROM file;

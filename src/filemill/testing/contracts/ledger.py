@@ -14,6 +14,7 @@ from __future__ import annotations
 from filemill.testing.contracts.ledger_children import ChildContract
 from filemill.testing.contracts.ledger_chunks import ChunkContract
 from filemill.testing.contracts.ledger_claims import ClaimContract
+from filemill.testing.contracts.ledger_deeds import DeedContract
 from filemill.testing.contracts.ledger_endings import EndingContract
 from filemill.testing.contracts.ledger_journeys import JourneyContract
 from filemill.testing.contracts.ledger_moves import MoveContract
@@ -26,6 +27,7 @@ class LedgerContract(
     ChildContract,
     MoveContract,
     RunContract,
+    DeedContract,
     ClaimContract,
     EndingContract,
 ):

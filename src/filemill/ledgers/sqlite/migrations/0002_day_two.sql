@@ -5,6 +5,7 @@ ALTER TABLE run ADD COLUMN released TEXT NOT NULL DEFAULT '{}';  -- JSON: id of 
 ALTER TABLE run ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;    -- runs at its own revision, not at the current one
 ALTER TABLE run ADD COLUMN replays TEXT;                         -- id of the run that this one does again
 ALTER TABLE run ADD COLUMN supersede INTEGER NOT NULL DEFAULT 0; -- its outputs take the places of that run's
+ALTER TABLE run ADD COLUMN mended TEXT;                          -- id of the file a person made in its place, or of its bad records
 
 CREATE TABLE pause ( -- pipelines that are not leased
   pipeline  TEXT PRIMARY KEY,
