@@ -10,6 +10,7 @@ COMMANDS = {
     "init": "make a project: configuration, a step with its test, an inbox",
     "run": "watch the sources and process what arrives; --once for what is there",
     "check": "judge the configuration; every problem at once, nothing started",
+    "backfill": "old files for the first time, behind whatever comes in",
     "explain": "how a file would be tagged and routed, and why; nothing written",
     "try": "what a file would become, step by step; nothing written",
     "files": "list files, show the whole history of one, replay or cancel it",

@@ -18,6 +18,8 @@ from filemill.telemetry.wording import plural, printable
 if TYPE_CHECKING:
     from filemill.config import Loaded
     from filemill.queries import FileSummary, Queries
+    from filemill.service.running import Outcome
+    from filemill.telemetry.console import Console
 
 _PAGE = 500
 _BAD_SHOWN = 10
@@ -29,18 +31,11 @@ def run_once(
     session: Session, loaded: Loaded, paths: Sequence[bytes], *, again: bool, log_format: str
 ) -> int:
     """Process these files, or all that waits in the sources; 0 when every one is done, else 1."""
-    from filemill.cli.run import make_log
     from filemill.ports.registry import Registry
     from filemill.service.running import once
     from filemill.service.server import Revision
 
-    log = make_log(session, log_format)
-
-    def emit(event: e.Event) -> None:
-        # Start and end of the server are no news to who waits for its end.
-        if not isinstance(event, e.ServerStarted | e.ServerStopped) or isinstance(log, JsonLog):
-            log(event)
-
+    log, emit = make_emit(session, log_format)
     revision = Revision(loaded.digest, loaded.text)
     try:
         outcome = asyncio.run(once(loaded.plan, revision, Registry(), emit, paths, again=again))
@@ -53,11 +48,30 @@ def run_once(
         raise
     finally:
         log.close()
+    return FAILED if finish(session, outcome) else OK
+
+
+def make_emit(session: Session, log_format: str) -> tuple[Console | JsonLog, e.Emit]:
+    """What prints events of a one-shot run, and how it is told them."""
+    from filemill.cli.run import make_log
+
+    log = make_log(session, log_format)
+
+    def emit(event: e.Event) -> None:
+        # Start and end of the server are no news to who waits for its end.
+        if not isinstance(event, e.ServerStarted | e.ServerStopped) or isinstance(log, JsonLog):
+            log(event)
+
+    return log, emit
+
+
+def finish(session: Session, outcome: Outcome) -> bool:
+    """Tell what became of the files of a one-shot run; says whether one of them failed."""
     with open_ledger(session) as queries:
         known = [file for path in outcome.known if (file := _known(queries, path))]
         files = _summaries(queries, outcome.files) + known
         _tell(session, queries, files, known)
-    return FAILED if any(file.state in _FAILED for file in files) else OK
+    return any(file.state in _FAILED for file in files)
 
 
 def _summaries(queries: Queries, wanted: Collection[str]) -> list[FileSummary]:

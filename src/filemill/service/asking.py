@@ -48,6 +48,24 @@ def ask(data: str, act: acts.Request) -> acts.Done:
     return answer
 
 
+def listens(data: str) -> bool:
+    """Say whether a running server can be asked.
+
+    Raises:
+        SystemFault: it cannot be told.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PATIENCE)
+        try:
+            with reachable(data) as path:
+                connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError as error:
+            raise SystemFault(f"the server cannot be asked: {error}") from error
+    return True
+
+
 def _ask_server(data: str, line: bytes) -> bytes | None:
     """The server's answer; None when no server listens.
 
