@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -13,7 +13,7 @@ from filemill.cli.application import command
 from filemill.cli.doing import DryRunOption, RateOption, YesOption, per_second
 from filemill.cli.failing import FAILED, OK, USAGE
 from filemill.cli.paths import named_files
-from filemill.cli.progress import Progress
+from filemill.cli.progress import progress
 from filemill.cli.session import Session
 from filemill.model.errors import UsageError
 from filemill.telemetry.wording import plural, printable
@@ -54,10 +54,10 @@ def backfill(
             output.say(f"  ... and {len(paths) - _SHOWN:,} more")
         return OK
     _agreed(len(paths), yes=yes)
-    with Progress(output, "backfilled", len(paths), quiet=session.quiet) as progress:
-        taken = _through_server(session, paths, pace, progress)
+    with progress(session, "backfilling", total=len(paths)) as step:
+        taken = _through_server(session, paths, pace, step)
         if taken is None:
-            return _here(session, paths, pace, progress)
+            return _here(session, paths, pace, step)
     known = len(paths) - taken
     if output.json:
         output.document("filemill.backfill/1", taken=taken, already=known, live=True)
@@ -86,7 +86,7 @@ def _agreed(count: int, *, yes: bool) -> None:
 
 
 def _through_server(
-    session: Session, paths: Sequence[bytes], pace: float | None, progress: Progress
+    session: Session, paths: Sequence[bytes], pace: float | None, step: Callable[..., None]
 ) -> int | None:
     """How many a running server took that were new to it; None when none runs."""
     from filemill.service.acts import TakePaths
@@ -101,13 +101,15 @@ def _through_server(
     for first in range(0, len(paths), piece):
         began, group = time.monotonic(), paths[first : first + piece]
         taken += sum(ask(data, TakePaths(paths=tuple(group))).moved)
-        progress.step(len(group))
+        step(len(group))
         if pace is not None and first + piece < len(paths):
             time.sleep(max(0.0, len(group) / pace - (time.monotonic() - began)))
     return taken
 
 
-def _here(session: Session, paths: Sequence[bytes], pace: float | None, progress: Progress) -> int:
+def _here(
+    session: Session, paths: Sequence[bytes], pace: float | None, step: Callable[..., None]
+) -> int:
     """Take and process them in this process."""
     from filemill.cli.once import finish, make_emit
     from filemill.cli.run import load_or_say
@@ -125,7 +127,7 @@ def _here(session: Session, paths: Sequence[bytes], pace: float | None, progress
         Registry(),
         emit,
         paths,
-        backfill=Backfill(progress.step, pace),
+        backfill=Backfill(step, pace),
     )
     try:
         outcome = asyncio.run(work)

@@ -8,7 +8,7 @@ from typing import Any
 from filemill.cli.failing import FAILED, OK
 from filemill.cli.files import find
 from filemill.cli.letters import dead_runs
-from filemill.cli.progress import Progress
+from filemill.cli.progress import progress
 from filemill.cli.reading import open_ledger, short
 from filemill.cli.session import Session
 from filemill.model.errors import NotFound, SystemFault, UsageError
@@ -34,10 +34,10 @@ def export_all(session: Session, what: str, *, everything: bool, to: str, record
         letters = _chosen(queries, what, records=records)
         exporter = Exporter(queries, Originals(session.data()), to)
         try:
-            with Progress(output, "exported", len(letters), quiet=session.quiet) as progress:
+            with progress(session, "exporting", total=len(letters), unit="run") as step:
                 for each in exporter.export(letters, records=records):
                     told.append(each)
-                    progress.step()
+                    step()
         except OSError as error:
             raise SystemFault(
                 f"{plural(len(told), 'run')} exported, then {to} could not be written: {error}",

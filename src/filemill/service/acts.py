@@ -99,10 +99,10 @@ class TakePaths(Act, frozen=True):
     """Copy these files in, as `run --once` does, with their source's tags; what is known already is not taken again."""
 
     paths: tuple[bytes, ...]
-    priority: int = 0
-    tags: tuple[str, ...] = ()
-    outside: tuple[str, ...] = ()
-    """Tags of those that lie in no source's folder."""
+
+
+class Look(msgspec.Struct, frozen=True, tag_field="act", tag=True):
+    """Say what is going on; nothing is done. Only a running server can be asked."""
 
 
 Request = (
@@ -119,6 +119,7 @@ Request = (
     | MendFile
     | TakePaths
 )
+"""What is done, by a server or without one."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -137,4 +138,22 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     help: str = ""
 
 
-Answer = Done | Refused
+class TroubleNow(msgspec.Struct, frozen=True):
+    """Something wrong with the machine that work waits for."""
+
+    what: str
+    since_ns: int
+    message: str
+    help: str
+
+
+class Seen(msgspec.Struct, frozen=True, tag="seen"):
+    """What goes on in a running server."""
+
+    pid: int
+    running: int
+    """Runs that workers hold."""
+    troubles: tuple[TroubleNow, ...] = ()
+
+
+Answer = Done | Seen | Refused

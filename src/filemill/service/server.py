@@ -20,6 +20,7 @@ from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.engine.adopting import Adoption, sweep_children
 from filemill.engine.announcing import announced_before
+from filemill.engine.breaking import Breakers
 from filemill.engine.dispatching import Dispatcher
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.inspecting import InspectionDesk
@@ -82,7 +83,8 @@ class Server:
         self.plan = plan
         self._revision = revision
         self._registry = registry
-        self._out: Emit = Calm(emit)
+        self._calm = Calm(emit)
+        self._out: Emit = self._calm
         self._hint: Emit = _nothing
         self._emit: Emit = self._told
         self._clock = SystemClock()
@@ -259,6 +261,8 @@ class Server:
             trouble=self.trouble,
             ingested=self._on_ingested,
         )
+        self.breakers = Breakers(self.sinks, plan.pipelines, clock, emit, self._sink_tries)
+        self._closing.push_async_callback(self.breakers.stop)
         self.publisher = Publisher(
             ledger=self.ledger,
             sinks=self.sinks,
@@ -266,6 +270,7 @@ class Server:
             emit=emit,
             trouble=self.trouble,
             adoption=self.adoption,
+            breakers=self.breakers,
             finished=self._finished,
         )
         self.dispatcher = Dispatcher(
@@ -278,6 +283,7 @@ class Server:
             clock=clock,
             emit=emit,
             trouble=self.trouble,
+            breakers=self.breakers,
             chance=random.Random(),  # noqa: S311 -- jitter, not secrets
         )
         self.sources = build_sources(
@@ -340,7 +346,7 @@ class Server:
     async def _take_paths(self, act: acts.TakePaths, deed: Deed) -> list[bool]:
         """Copy old files in; False for each that is known already."""
         del deed
-        taken = await self.intake.take(act.paths, tags=act.tags, backfill=True)
+        taken = await self.intake.take(act.paths, backfill=True)
         return [file is not None for file in taken]
 
     async def _start_control(self) -> None:
@@ -348,9 +354,16 @@ class Server:
         mender = Mender(self.ledger, self.content, self.plan.data, self.adoption)
         more: dict[Any, Handler] = {acts.MendFile: mender.mend, acts.TakePaths: self._take_paths}
         actions = Actions(self.ledger, self._clock, live, more)
-        control = ControlSocket(self.plan.data, actions.perform)
+        control = ControlSocket(self.plan.data, actions.perform, self._seen)
         await control.start()
         self._closing.push_async_callback(control.stop)
+
+    def _seen(self) -> acts.Seen:
+        troubles = tuple(
+            acts.TroubleNow(each.what, each.at_ns, each.message, each.help)
+            for each in self._calm.troubles
+        )
+        return acts.Seen(os.getpid(), self.dispatcher.running, troubles)
 
     async def _recover(self, left: Recovered) -> int:
         """Take over what a former server left: claims, files to route, runs to publish, contents to dispose of."""
@@ -395,6 +408,10 @@ class Server:
     def _routed(self) -> None:
         self.dispatcher.wake()
         self.intake.poke()
+
+    def _sink_tries(self, sink: str) -> None:
+        self.publisher.retry(sink)
+        self.dispatcher.wake()
 
     def _on_fatal(self, error: BaseException) -> None:
         if self._fatal is not None and not self._fatal.done():
