@@ -282,3 +282,25 @@ def test_an_export_that_is_killed_leaves_nothing_half_and_goes_on(ask, tmp_path,
     assert not [name for name in names if name.startswith(".")]
     (orders,) = tmp_path.glob("orders 1.*.csv")
     assert orders.read_bytes() == ORDERS
+
+
+def test_a_copy_that_is_killed_in_the_middle_of_its_bytes_has_no_visible_name(tmp_path):
+    script = (
+        "import os, signal, sys\n"
+        "from filemill.durable import Durable, Failpoints\n"
+        "from filemill.service.copying import Copies\n"
+        "def halves():\n"
+        "    yield b'half'\n"
+        "    if len(sys.argv) > 2:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    yield b' and half'\n"
+        "copies = Copies(sys.argv[1], Durable(Failpoints('test')))\n"
+        "with copies.alone():\n"
+        "    copies.add('a.csv', halves(), b'{}')\n"
+    )
+    words = [FILEMILL[0], "-c", script, str(tmp_path)]
+    assert subprocess.run([*words, "kill"], check=False).returncode == -signal.SIGKILL
+    assert [name for name in os.listdir(tmp_path) if not name.startswith(".")] == []
+    assert subprocess.run(words, check=False).returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["a.csv", "a.csv.reason.json"]
+    assert (tmp_path / "a.csv").read_bytes() == b"half and half"
