@@ -22,6 +22,7 @@ from filemill.config.models import (
     Defaults,
     Failed,
     Pipeline,
+    Queue,
     Retention,
     Retry,
     Settings,
@@ -35,7 +36,12 @@ from filemill.ports.registry import Registry
 
 PREFIX = "FILEMILL__"
 FOLDER = "conf.d"
-_TOP: dict[str, type[BaseModel]] = {"defaults": Defaults, "failed": Failed, "retention": Retention}
+_TOP: dict[str, type[BaseModel]] = {
+    "defaults": Defaults,
+    "failed": Failed,
+    "queue": Queue,
+    "retention": Retention,
+}
 _ENTRIES: dict[str, type[BaseModel]] = {"pipelines": Pipeline, "tags": TagRule}
 _PART = re.compile(r"[-.]")
 

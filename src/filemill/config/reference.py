@@ -17,6 +17,7 @@ from filemill.config.models import (
     Document,
     Failed,
     Pipeline,
+    Queue,
     Retention,
     Retry,
     StepSiblings,
@@ -65,6 +66,8 @@ def _page(registry: Registry) -> Iterator[str]:
     yield from _table(Document, [key for key in keys_of(Document) if key not in SECTIONS])
     yield "`retry`, in `defaults:`, in a pipeline and beside a step:\n"
     yield from _table(Retry)
+    yield "`queue`:\n"
+    yield from _table(Queue)
     yield "`retention`:\n"
     yield from _table(Retention)
     yield "`failed`:\n"
