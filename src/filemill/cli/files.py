@@ -90,7 +90,7 @@ def what(file: FileSummary) -> str:
     if run is None:
         return printable(file.reason) or ("being read" if file.state == "live" else "")
     if file.state == "dead":
-        from filemill.cli.shapes import group_name
+        from filemill.queries import group_name
 
         text = f"{run.step}: {group_name(run.fingerprint)} {run.error}: {run.message}"
         return printable(text.replace("\n", " "))

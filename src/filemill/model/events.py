@@ -230,6 +230,20 @@ class EventsMissed(Event, frozen=True):
     overflow: bool = False
 
 
+class CopiesTrouble(Event, frozen=True):
+    """The folder of what failed cannot be kept: nothing waits for it, and it is tried again."""
+
+    folder: str
+    message: str
+    help: str = ""
+
+
+class CopiesRecovered(Event, frozen=True):
+    """The folder of what failed is kept again; what was missed is in it."""
+
+    folder: str
+
+
 class SystemTrouble(Event, frozen=True):
     """The machine, not a file: leasing stops until it is over. No attempt is spent."""
 

@@ -47,6 +47,7 @@ def run_summary(run: RunRow) -> RunSummary:
         message=run.message,
         fence=run.fence,
         replays=run.replays,
+        mended=run.mended,
         from_step=run.from_step,
         pinned=bool(run.pinned),
     )
@@ -68,6 +69,7 @@ def attempt(row: AttemptRow) -> Attempt:
         hold=row.hold,
         hold_step=row.hold_step,
         choices=row.choices,
+        form=row.form,
     )
 
 

@@ -276,6 +276,15 @@ def _missed(lines: Lines, event: e.EventsMissed) -> list[str]:
     )
 
 
+def _uncopied(lines: Lines, event: e.CopiesTrouble) -> list[str]:
+    text = f"failed folder {printable(event.folder)}: {printable(event.message)}; tried again, nothing else waits"
+    return lines.note(event, text, event.help)
+
+
+def _copied(lines: Lines, event: e.CopiesRecovered) -> list[str]:
+    return lines.note(event, f"failed folder {printable(event.folder)}: kept again")
+
+
 def _trouble(lines: Lines, event: e.SystemTrouble) -> list[str]:
     text = f"{event.what}: {printable(event.message)}"
     first = lines.head(event, lines.marks.note, "bad", text, "work waits, nothing is lost")
@@ -353,6 +362,8 @@ _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.SourceReturned: _returned,
     e.SourceNotice: _notice,
     e.EventsMissed: _missed,
+    e.CopiesTrouble: _uncopied,
+    e.CopiesRecovered: _copied,
     e.SystemTrouble: _trouble,
     e.SystemRecovered: _over,
     e.IntakeWaits: _intake_waits,
