@@ -50,6 +50,7 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         max_record=settings.max_record,
         worker_memory=memory_share(workers) if memory is None else memory,
         max_work=settings.max_work,
+        max_kept=settings.max_kept,
         worker_environment=None if names is None else tuple(names),
         secrets=tuple(sorted(secret_names(draft.tree))),
     )

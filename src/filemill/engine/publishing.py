@@ -48,6 +48,7 @@ class Publisher:
         trouble: Trouble,
         adoption: Adoption,
         finished: Callable[[list[str]], None],
+        forget: Callable[[str], None],
     ) -> None:
         self._ledger = ledger
         self._adoption = adoption
@@ -57,6 +58,8 @@ class Publisher:
         self._trouble = trouble
         self._finished = finished
         """Told the files whose run came to an end, for `after:`."""
+        self._forget = forget
+        """Told the references of kept inputs that nobody needs any more."""
         self._queue: list[Staged] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -147,6 +150,8 @@ class Publisher:
             if not ok:
                 continue
             files.append(file.file)
+            if staged.kept:
+                self._forget(staged.kept)
             self._emit(
                 RunFinished(
                     at_ns=at,

@@ -33,6 +33,8 @@ class Staged(msgspec.Struct):
     file: FileRef
     publications: list[Publication]
     result: RunResult | None = None
+    kept: str = ""
+    """Content reference of kept input, which goes when the run is done."""
     published: list[str] = msgspec.field(default_factory=list)
     unverified: list[str] = msgspec.field(default_factory=list)
     failure: Failure | None = None

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from filemill.model.files import TagHit
-from filemill.model.runs import BadRecord, Failure, Publication, StepCount
+from filemill.model.runs import BadRecord, Failure, KeptInput, Publication, StepCount
 
 
 class FileRow(msgspec.Struct, frozen=True):
@@ -88,6 +88,9 @@ class AttemptRow(msgspec.Struct, frozen=True):
     hold_step: str
     choices: tuple[str, ...]
     failure: Failure | None
+    began_at: str = ""
+    kept: KeptInput | None = None
+    unkept: str = ""
 
 
 class GroupRow(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from filemill.model.files import TagHit
-from filemill.model.runs import BadRecord, Failure, StepCount
+from filemill.model.runs import BadRecord, Failure, KeptInput, StepCount
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -78,6 +78,12 @@ class Attempt(msgspec.Struct, frozen=True):
     """What a person is told whom a step asked to decide, `hold_step`; `choices` are the answers there are."""
     hold_step: str = ""
     choices: tuple[str, ...] = ()
+    began_at: str = ""
+    """The step that it began at, with kept input; empty: with the file."""
+    kept: KeptInput | None = None
+    """What was kept when it ended."""
+    unkept: str = ""
+    """Why nothing was."""
 
 
 class Output(msgspec.Struct, frozen=True):

@@ -63,6 +63,9 @@ def attempt(row: AttemptRow) -> Attempt:
         hold=row.hold,
         hold_step=row.hold_step,
         choices=row.choices,
+        began_at=row.began_at,
+        kept=row.kept,
+        unkept=row.unkept,
     )
 
 

@@ -22,12 +22,14 @@ from filemill.engine.announcing import announced_before
 from filemill.engine.dispatching import Dispatcher
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.inspecting import InspectionDesk
+from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
 from filemill.engine.states import sweep as sweep_states
 from filemill.engine.supervisor import Limits, WorkerPool
 from filemill.engine.trouble import Trouble
+from filemill.engine.work import sweep_inputs
 from filemill.intake.dispose import dispose
 from filemill.intake.intake import Intake
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
@@ -211,6 +213,7 @@ class Server:
             sink.prepare()
         self._pages = os.path.join(os.fsencode(plan.data), b"workers")
         self.pool = WorkerPool(plan, self._pages, Limits(plan.workers), clock, emit)
+        self._inputs = Inputs(self.pool, self.content)
         self.publisher = Publisher(
             ledger=self.ledger,
             sinks=self.sinks,
@@ -227,6 +230,7 @@ class Server:
                 ingested=self._on_ingested,
             ),
             finished=self._finished,
+            forget=self._inputs.forget,
         )
         self.dispatcher = Dispatcher(
             plan=plan,
@@ -239,6 +243,7 @@ class Server:
             emit=emit,
             trouble=self.trouble,
             chance=random.Random(),  # noqa: S311 -- jitter, not secrets
+            inputs=self._inputs,
         )
         self.sources = build_sources(
             plan,
@@ -290,6 +295,7 @@ class Server:
     async def _start_roles(self) -> None:
         await self.publisher.start()
         self._closing.push_async_callback(self._finish_disposals)
+        self._closing.push_async_callback(self._inputs.idle)
         self._closing.push_async_callback(self.publisher.stop)
         self._closing.push_async_callback(self.desk.stop)
         await self.dispatcher.start()
@@ -300,7 +306,9 @@ class Server:
     async def _recover(self, left: Recovered) -> int:
         """Take over what a former server left: claims, files to route, runs to publish, contents to dispose of."""
         staged = {
-            order.run: Staged(order.run, order.fence, order.pipeline, order.file, [])
+            order.run: Staged(
+                order.run, order.fence, order.pipeline, order.file, [], kept=order.kept
+            )
             for order in left.publishing_runs
         }
         for publication in left.publishing:
@@ -311,6 +319,7 @@ class Server:
         for sink in self.sinks.values():
             await asyncio.to_thread(sink.sweep, known)
         await asyncio.to_thread(sweep_states, self.plan.data, known)
+        await asyncio.to_thread(sweep_inputs, self.plan.data)
         self.publisher.put(staged.values())
         placed = [self._placed(file) for file in left.uninspected]
         refs = await self.intake.recover(msgspec.structs.replace(left, uninspected=tuple(placed)))

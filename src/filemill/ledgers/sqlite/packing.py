@@ -48,6 +48,10 @@ class PackedAttempt(msgspec.Struct, array_like=True, frozen=True):
     hold: str = ""
     hold_step: str = ""
     choices: tuple[str, ...] = ()
+    began_at: str = ""
+    kept: tuple[str, int, int] | None = None
+    """Step, bytes and records of the kept input."""
+    unkept: str = ""
 
 
 class PackedCheckpoint(msgspec.Struct, array_like=True, frozen=True):
@@ -90,6 +94,9 @@ def pack_attempt(result: RunResult) -> bytes:
             result.hold,
             result.hold_step,
             result.choices,
+            result.began_at,
+            _tuple(result.kept) if result.kept is not None else None,
+            result.unkept,
         )
     )
 
