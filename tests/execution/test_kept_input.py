@@ -24,6 +24,7 @@ from filemill.model.runs import Captured, RunOrder, RunResult
 CSV = b"id,name\n1,a\n2,b\nx\n3,c\n"
 BOOM = """
 from collections.abc import Iterable
+from pathlib import Path
 from filemill import File, Tagged
 
 calls = []
@@ -45,9 +46,7 @@ def second(rows: Iterable[dict]):
     yield from held
 
 def file(file: File):
-    out = open("UPPER.csv", "wb")
-    out.write(open(file.path, "rb").read().upper())
-    out.close()
+    Path("UPPER.csv").write_bytes(Path(file.path).read_bytes().upper())
     return "UPPER.csv"
 """
 

@@ -135,6 +135,13 @@ def status(now: Status) -> dict[str, Any]:
                 "dead": each.dead_recently,
                 "p50_ms": milliseconds(each.p50_ns),
                 "p95_ms": milliseconds(each.p95_ns),
+                "paused": {
+                    "by": each.paused.principal,
+                    "at": utc(each.paused.at_ns),
+                    "reason": each.paused.reason,
+                }
+                if each.paused
+                else None,
             }
             for each in now.pipelines
         ],

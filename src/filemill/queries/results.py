@@ -29,6 +29,14 @@ class RunSummary(msgspec.Struct, frozen=True):
     step: str = ""
     error: str = ""
     message: str = ""
+    fence: int = 0
+    """Its version: whoever acts on the run names the fence it had when they saw it."""
+    replays: str | None = None
+    """The run that it does again."""
+    from_step: str | None = None
+    """The step it begins at, with its kept input; None: with the file."""
+    pinned: bool = False
+    """It stays with its revision, though another is current."""
 
 
 class FileSummary(msgspec.Struct, frozen=True):
@@ -194,6 +202,14 @@ class HeldPage(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """Who paused a pipeline, when and why."""
+
+    principal: str
+    at_ns: int
+    reason: str
+
+
 class PipelineStatus(msgspec.Struct, frozen=True):
     """One pipeline's runs by state, and the hour behind: finished, failed for good, and how long it took."""
 
@@ -205,6 +221,7 @@ class PipelineStatus(msgspec.Struct, frozen=True):
     dead_recently: int
     p50_ns: int
     p95_ns: int
+    paused: Pause | None = None
 
     @property
     def live(self) -> int:
