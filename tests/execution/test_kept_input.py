@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import importlib
+import linecache
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -279,6 +282,28 @@ def test_no_beginning_for_another_pipeline(mill: Mill) -> None:
         assert (result.failure, result.began_at) == (None, "")
     (result,), _ = mill.run(slower, begin(order, captured), tolerance=Tolerance(5))
     assert (result.failure, result.began_at) == (None, "second")
+
+
+def test_a_function_that_is_mended_makes_other_records_than_those_kept(mill: Mill) -> None:
+    mill.module("mine", BOOM)
+    order = mill.order("a", CSV)
+
+    def steps(module: str) -> list[StepPlan]:
+        """The same steps, their functions from a module of another revision."""
+        named = [f"{module}.mark", f"{module}.second"]
+        return [step("read_csv"), *map(step, named), step("write", to="out")]
+
+    captured = keep(mill, steps("mine"), order, "second")
+    for text, ended in (
+        (BOOM.replace("held = []", "held: list = []"), None),
+        (BOOM.replace('["id"] * 2', '["id"] * 3'), "InputUnusable"),
+    ):
+        mill.module("mine", text)
+        sys.modules.pop("mine")
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        (result,), _ = mill.run(steps("mine"), begin(order, captured), tolerance=Tolerance(5))
+        assert (result.failure and result.failure.error) == ended
 
 
 def test_what_is_not_whole_is_no_beginning(mill: Mill) -> None:

@@ -112,7 +112,7 @@ class Attempt:
                 raise Parted
 
     def let_out(self, batches: Sequence[Batch], *, last: bool = False) -> None:
-        """What came of a batch of the reader, or of what steps held back, is through: on to sinks, and to the outlet."""
+        """What came of a batch of the reader, or of what steps held back, is through: to sinks, and to the outlet."""
         if self._outlet is not None:
             self._outlet.take(batches, last=last)
         self.sends.flush()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from filemill.engine.chain import Chain
 from filemill.engine.inputs import FROM_START, InputReader, InputUnusable, Told, digest_of
 from filemill.records.layout import Hints
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from filemill.engine.attempt import Attempt
     from filemill.model.plan import PipelinePlan
     from filemill.model.runs import RunOrder
+    from filemill.ports.registry import Registry
     from filemill.records.batch import Batch
 
 
-def opened(order: RunOrder, pipeline: PipelinePlan) -> InputReader | None:
+def opened(order: RunOrder, pipeline: PipelinePlan, registry: Registry) -> InputReader | None:
     """What this order begins with; None where that is its file.
 
     A run that a person only let pass a `hold` begins with its file where what was kept is no use any more: they asked
@@ -34,7 +36,7 @@ def opened(order: RunOrder, pipeline: PipelinePlan) -> InputReader | None:
         return None
     try:
         begun = InputReader(order.input)
-        _fits(begun.told, pipeline)
+        _fits(begun.told, pipeline, registry)
     except InputUnusable:
         if order.from_step in order.released:
             return None
@@ -42,14 +44,15 @@ def opened(order: RunOrder, pipeline: PipelinePlan) -> InputReader | None:
     return begun
 
 
-def _fits(told: Told, pipeline: PipelinePlan) -> None:
+def _fits(told: Told, pipeline: PipelinePlan, registry: Registry) -> None:
     place = next((n for n, step in enumerate(pipeline.steps) if step.id == told.step), None)
     if place is None:
         raise InputUnusable(
             f"the run was to begin at step `{told.step}`, and the pipeline has no such step any more",
             help=FROM_START,
         )
-    if digest_of(pipeline.steps[:place]) != told.before:
+    before = msgspec.structs.replace(pipeline, steps=pipeline.steps[:place])
+    if not place or digest_of(Chain(before, registry).nodes) != told.before:
         raise InputUnusable(
             f"the run was to begin at step `{told.step}`, and steps before it have changed since its input was kept",
             help=FROM_START,

@@ -109,7 +109,7 @@ class Executor:
         try:
             chain = self._chain(pipeline)
             at = orders[0].from_step
-            begun = opened(orders[0], chain.plan)
+            begun = opened(orders[0], chain.plan, self._registry)
             hints = hints_of(begun)
             for _ in range(RESTARTS):
                 attempt = Attempt(

@@ -18,20 +18,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import io
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 import polars as pl
 
 from filemill.model.errors import PermanentError
-from filemill.model.plan import StepPlan
 from filemill.model.runs import BadRecord, Captured, KeptInput, StepCount
 from filemill.records.batch import Batch
+from filemill.records.functions import load
 from filemill.records.layout import Layout
+
+if TYPE_CHECKING:
+    from filemill.engine.chain import Node
 
 MAGIC = b"filemill input 1"
 _LENGTH = struct.Struct("<Q")
@@ -101,10 +105,30 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 _TOLD = msgspec.msgpack.Decoder(Told)
 
 
-def digest_of(steps: Sequence[StepPlan]) -> str:
-    """Tells apart steps that may make something else of the same file; how long and how often they try does not."""
-    plain = [(s.id, s.uses, s.options, s.guard.text if s.guard else "") for s in steps]
+def digest_of(nodes: Sequence[Node]) -> str:
+    """Tells apart steps that may make something else of the same file; how long and how often they try does not.
+
+    Of a function its own text counts, not what it calls: one that was mended makes other records than those that are
+    kept, and one beside which another was mended does not.
+    """
+    plain = [
+        (
+            node.plan.id,
+            node.plan.uses,
+            node.plan.options,
+            node.plan.guard.text if node.plan.guard else "",
+            _source(node.function) if node.function else "",
+        )
+        for node in nodes
+    ]
     return hashlib.sha256(_PACK(plain)).hexdigest()
+
+
+def _source(function: str) -> str:
+    try:
+        return inspect.getsource(load(function).call)
+    except (OSError, TypeError):
+        return ""  # made at run time, or compiled: there is no text
 
 
 class InputWriter:

@@ -118,11 +118,18 @@ class RunHistory(msgspec.Struct, frozen=True):
     queued_ns: int
     interruptions: int
     input: str | None
-    """Content reference of a failed step's kept input."""
+    """Content reference of what is kept of it; None: it begins with its file."""
     attempts: tuple[Attempt, ...]
     outputs: tuple[Output, ...]
     bad: tuple[BadRecord, ...]
     """Bad records of its latest attempt, at most 1,000 in detail."""
+
+    @property
+    def kept(self) -> KeptInput | None:
+        """What is kept for its next attempt to begin with, if it waits for a person."""
+        if self.input is None or self.summary.state not in {"dead", "held"}:
+            return None
+        return next((each.kept for each in reversed(self.attempts) if each.kept), None)
 
 
 class FileHistory(msgspec.Struct, frozen=True):
