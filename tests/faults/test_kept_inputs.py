@@ -1,7 +1,7 @@
 """What is kept of a run that failed, under kills: no row names bytes that are not there, and nothing is left over.
 
-The run dies at its third step, so its input is captured, made content, and named by the commit that says that it is dead.
-A server is killed at one durable action after the other; the next start must end with exactly one kept input.
+The run dies at its third step, so its input is captured, made content, and named by the commit that says that it is
+dead. A server is killed at one durable action after the other; the next start must end with exactly one kept input.
 """
 
 from __future__ import annotations
@@ -39,13 +39,15 @@ import sys
 from filemill.engine.keeping_inputs import Inputs
 
 # The order the other way round: the commit names the input, and only then is it put there.
-real, late = Inputs._take_in, []
+late = []
 def named(self, found, asked):
-    late.append((self, found, asked))
-    return {run: f"x/{run}.1.input" for run in found}
+    new = [each for each in found.values() if each.path]
+    references = self._content.reserve([f"{each.run}.1.input" for each in new])
+    late.extend(zip([each.path for each in new], references))
+    return {each.run: reference for each, reference in zip(new, references)}
 async def settle(self, fails, took):
-    for self_, found, asked in late:
-        real(self_, found, asked)
+    while late:
+        self._content.adopt(*late.pop())
 Inputs._take_in, Inputs.settle = named, settle
 from filemill.cli.main import main
 sys.exit(main())
@@ -110,6 +112,13 @@ def strike(root: Path, fail: str, entry: tuple[str, ...] = ONCE) -> bool:
     return killed
 
 
+def strike_at_the_end(root: Path, entry: tuple[str, ...]) -> None:
+    """Strike at each of the last actions: those of the capture, the commit, and the end."""
+    last = actions(root / "whole")
+    for number in range(last - 9, last + 1):
+        strike(root / str(number), f"server.*:{number}:kill", entry)
+
+
 def actions(root: Path) -> int:
     """How many durable actions a server does that nobody kills."""
     make(root)
@@ -139,16 +148,12 @@ def test_an_input_is_named_when_it_is_there_and_goes_when_it_is_not(tmp_path: Pa
 @pytest.mark.crash
 @pytest.mark.timeout(240)
 def test_the_judge_sees_an_input_that_is_named_before_it_is_there(tmp_path: Path) -> None:
-    last = actions(tmp_path / "whole")
     with pytest.raises(AssertionError, match="names bytes that are not there"):
-        for number in range(last - 9, last + 1):
-            strike(tmp_path / str(number), f"server.*:{number}:kill", ("-c", NAMED_FIRST))
+        strike_at_the_end(tmp_path, ("-c", NAMED_FIRST))
 
 
 @pytest.mark.crash
 @pytest.mark.timeout(240)
 def test_the_judge_sees_an_input_that_nobody_names_and_nobody_sweeps(tmp_path: Path) -> None:
-    last = actions(tmp_path / "whole")
     with pytest.raises(AssertionError, match="something is left over"):
-        for number in range(last - 9, last + 1):
-            strike(tmp_path / str(number), f"server.*:{number}:kill", ("-c", LEFT_OVER))
+        strike_at_the_end(tmp_path, ("-c", LEFT_OVER))
