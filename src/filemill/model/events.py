@@ -242,5 +242,35 @@ class SystemRecovered(Event, frozen=True):
     what: str
 
 
+class IntakeWaits(Event, frozen=True):
+    """No more files are taken: the queue is full (`what` is `queue`), or the disk nearly is (`disk`)."""
+
+    what: str
+    message: str
+    help: str = ""
+
+
+class IntakeResumed(Event, frozen=True):
+    """Files are taken again."""
+
+    what: str
+
+
+class SinkBroken(Event, frozen=True):
+    """A sink's place failed (full, unmounted, no access): what writes there waits, uncharged; the rest goes on."""
+
+    sink: str
+    message: str
+    help: str = ""
+    pipelines: tuple[str, ...] = ()
+    """Those whose runs wait."""
+
+
+class SinkMended(Event, frozen=True):
+    """The sink takes outputs again."""
+
+    sink: str
+
+
 Emit = Callable[[Event], None]
 """How parts of the path say what happened. Never blocks, never raises."""

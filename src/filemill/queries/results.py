@@ -10,6 +10,7 @@ import msgspec
 
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, Failure, KeptInput, StepCount
+from filemill.ports.reading import AuditRow
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -153,6 +154,8 @@ class FileHistory(msgspec.Struct, frozen=True):
     duplicate_of: str | None
     duplicates: tuple[str, ...]
     runs: tuple[RunHistory, ...]
+    deeds: tuple[AuditRow, ...] = ()
+    """What people did to the file and its runs."""
 
 
 class DeadItem(msgspec.Struct, frozen=True):
@@ -236,6 +239,14 @@ class PipelineStatus(msgspec.Struct, frozen=True):
         return sum(self.runs.get(s, 0) for s in ("queued", "running", "publishing", "retrying"))
 
 
+class Retry(msgspec.Struct, frozen=True):
+    """A run that waits for its next attempt, and its file."""
+
+    file: str
+    name: str
+    run: RunSummary
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything at a glance. `files` counts each file once, under its one word."""
 
@@ -248,6 +259,8 @@ class Status(msgspec.Struct, frozen=True):
     recent_ns: int
     """How long `recently` is."""
     pipelines: tuple[PipelineStatus, ...]
+    retries: tuple[Retry, ...] = ()
+    """The runs whose next attempt is due first, at most RETRIES_SHOWN."""
 
 
 class Revision(msgspec.Struct, frozen=True):

@@ -80,6 +80,10 @@ class ResolveCauses(Act, frozen=True):
     fingerprints: tuple[str, ...]
 
 
+class Look(msgspec.Struct, frozen=True, tag_field="act", tag=True):
+    """Say what is going on; nothing is done. Only a running server can be asked."""
+
+
 Request = (
     RedriveRuns
     | ReleaseRuns
@@ -92,6 +96,7 @@ Request = (
     | ResumePipelines
     | ResolveCauses
 )
+"""What is done, by a server or without one."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -110,4 +115,22 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     help: str = ""
 
 
-Answer = Done | Refused
+class TroubleNow(msgspec.Struct, frozen=True):
+    """Something wrong with the machine that work waits for."""
+
+    what: str
+    since_ns: int
+    message: str
+    help: str
+
+
+class Seen(msgspec.Struct, frozen=True, tag="seen"):
+    """What goes on in a running server."""
+
+    pid: int
+    running: int
+    """Runs that workers hold."""
+    troubles: tuple[TroubleNow, ...] = ()
+
+
+Answer = Done | Seen | Refused

@@ -39,6 +39,8 @@ def ask(data: str, act: acts.Request) -> acts.Done:
     if line is None:
         return asyncio.run(_alone(data, act))
     answer = _answer.decode(line)
+    if isinstance(answer, acts.Seen):
+        raise SystemFault("the server answered something else than it was asked")
     if isinstance(answer, acts.Refused):
         kind = getattr(errors, answer.error, FilemillError)
         known = isinstance(kind, type) and issubclass(kind, FilemillError)
@@ -46,7 +48,17 @@ def ask(data: str, act: acts.Request) -> acts.Done:
     return answer
 
 
-def _ask_server(data: str, line: bytes) -> bytes | None:
+def look(data: str) -> acts.Seen | None:
+    """What goes on in the server of this data directory; None when none runs, or it does not say within a second."""
+    try:
+        line = _ask_server(data, msgspec.json.encode(acts.Look()) + b"\n", patience=1.0)
+        answer = _answer.decode(line) if line else None
+    except (FilemillError, msgspec.DecodeError):
+        return None
+    return answer if isinstance(answer, acts.Seen) else None
+
+
+def _ask_server(data: str, line: bytes, patience: float = PATIENCE) -> bytes | None:
     """The server's answer; None when no server listens.
 
     Raises:
@@ -54,7 +66,7 @@ def _ask_server(data: str, line: bytes) -> bytes | None:
         SystemFault: it does not answer.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(patience)
         try:
             with reachable(data) as path:
                 connection.connect(path)

@@ -19,6 +19,7 @@ from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.engine.adopting import Adoption, sweep_children
 from filemill.engine.announcing import announced_before
+from filemill.engine.breaking import Breakers
 from filemill.engine.dispatching import Dispatcher
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.inspecting import InspectionDesk
@@ -30,8 +31,10 @@ from filemill.engine.supervisor import Limits, WorkerPool
 from filemill.engine.trouble import Trouble
 from filemill.engine.work import sweep_inputs
 from filemill.intake.dispose import dispose
+from filemill.intake.gate import Gate, QueueLimits
 from filemill.intake.intake import Intake
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.errors import LedgerSyncError, SystemFault
 from filemill.model.events import (
     Emit,
@@ -47,13 +50,12 @@ from filemill.ports.clock import RandomIds, SystemClock
 from filemill.ports.ledger import Recovered
 from filemill.ports.registry import Registry
 from filemill.ports.source import Sighting
+from filemill.service import acts
 from filemill.service.acting import Actions, LiveParts, as_staged
 from filemill.service.building import build_sinks, build_sources, settings_of
 from filemill.service.calming import Calm
 from filemill.service.control import ControlSocket
 
-MAX_PENDING = 4_096
-"""Acknowledged files not yet routed before claiming waits: bounds memory, not the folder."""
 _LOOK_EVERY = 0.25
 _LAST_DISPOSALS = 5.0
 """Seconds that `after:` gets at the end; what is left is found in the ledger at the next start."""
@@ -73,7 +75,8 @@ class Server:
         self.plan = plan
         self._revision = revision
         self._registry = registry
-        self._emit: Emit = Calm(emit)
+        self._calm = Calm(emit)
+        self._emit: Emit = self._calm
         self._clock = SystemClock()
         self._ids = RandomIds()
         self._durable = Durable(
@@ -216,6 +219,8 @@ class Server:
         self._pages = os.path.join(os.fsencode(plan.data), b"workers")
         self.pool = WorkerPool(plan, self._pages, Limits(plan.workers), clock, emit)
         self._inputs = Inputs(self.pool, self.content)
+        self.breakers = Breakers(self.sinks, plan.pipelines, clock, emit, self._sink_tries)
+        self._closing.push_async_callback(self.breakers.stop)
         self.publisher = Publisher(
             ledger=self.ledger,
             sinks=self.sinks,
@@ -231,6 +236,7 @@ class Server:
                 trouble=self.trouble,
                 ingested=self._on_ingested,
             ),
+            breakers=self.breakers,
             finished=self._finished,
             forget=self._inputs.forget,
         )
@@ -244,6 +250,7 @@ class Server:
             clock=clock,
             emit=emit,
             trouble=self.trouble,
+            breakers=self.breakers,
             chance=random.Random(),  # noqa: S311 -- jitter, not secrets
             inputs=self._inputs,
         )
@@ -265,7 +272,17 @@ class Server:
             emit=emit,
             trouble=self.trouble,
             duplicates={name: each.duplicates for name, each in settings.items()},
+            priorities={name: each.priority for name, each in settings.items()},
             routed=self._routed,
+        )
+        self.gate = Gate(
+            data=os.fsencode(plan.data),
+            limits=QueueLimits(plan.queue_files, plan.queue_bytes, plan.reserve),
+            count=self._count_queue,
+            pending=lambda: self.desk.pending,
+            opened=self._room_again,
+            clock=clock,
+            emit=emit,
         )
         self.intake = Intake(
             ledger=self.ledger,
@@ -276,7 +293,7 @@ class Server:
             emit=self._say,
             sources=settings,
             on_ingested=self._on_ingested,
-            room=lambda: MAX_PENDING - self.desk.pending,
+            room=self.gate.room,
             on_fatal=self._on_fatal,
         )
 
@@ -302,14 +319,24 @@ class Server:
         self._closing.push_async_callback(self.desk.stop)
         await self.dispatcher.start()
         self._closing.push_async_callback(self.dispatcher.stop)
+        await self.gate.start()
+        self._closing.push_async_callback(self.gate.stop)
         await self.intake.start()
         self._closing.push_async_callback(self.intake.stop)
 
     async def _start_control(self) -> None:
         live = LiveParts(self.dispatcher, self.publisher, self.desk, self._placed)
-        control = ControlSocket(self.plan.data, Actions(self.ledger, self._clock, live).perform)
+        perform = Actions(self.ledger, self._clock, live).perform
+        control = ControlSocket(self.plan.data, perform, self._seen)
         await control.start()
         self._closing.push_async_callback(control.stop)
+
+    def _seen(self) -> acts.Seen:
+        troubles = tuple(
+            acts.TroubleNow(each.what, each.at_ns, each.message, each.help)
+            for each in self._calm.troubles
+        )
+        return acts.Seen(os.getpid(), self.dispatcher.running, troubles)
 
     async def _recover(self, left: Recovered) -> int:
         """Take over what a former server left: claims, files to route, runs to publish, contents to dispose of."""
@@ -336,6 +363,7 @@ class Server:
     def _on_ingested(self, files: list[FileRef]) -> None:
         if self._keep_ingested:
             self.ingested |= dict.fromkeys(file.file for file in files)
+        self.gate.took(len(files), sum(file.size for file in files))
         self.desk.put(files)
 
     def _say(self, event: Event) -> None:
@@ -346,15 +374,29 @@ class Server:
                 self.children[event.file] = event.parent
         self._emit(event)
 
+    def _count_queue(self, size: bool) -> tuple[int, int]:
+        reading = SqliteReading.open(os.path.join(self.plan.data, "ledger.db"))
+        try:
+            return reading.queue(size=size)
+        finally:
+            reading.close()
+
+    def _room_again(self) -> None:
+        self.intake.poke()
+
     def _sighted(self, sightings: list[Sighting]) -> None:
         self.intake.sighted(sightings)
 
-    def _backlog(self) -> int:
-        return self.intake.backlog()
+    def _backlog(self, source: str) -> int:
+        return self.intake.backlog(source)
 
     def _routed(self) -> None:
         self.dispatcher.wake()
         self.intake.poke()
+
+    def _sink_tries(self, sink: str) -> None:
+        self.publisher.retry(sink)
+        self.dispatcher.wake()
 
     def _on_fatal(self, error: BaseException) -> None:
         if self._fatal is not None and not self._fatal.done():

@@ -285,6 +285,27 @@ def _over(lines: Lines, event: e.SystemRecovered) -> list[str]:
     return lines.note(event, f"{event.what}: over, work goes on")
 
 
+def _intake_waits(lines: Lines, event: e.IntakeWaits) -> list[str]:
+    return lines.note(event, f"intake waits: {printable(event.message)}", event.help)
+
+
+def _intake_resumed(lines: Lines, event: e.IntakeResumed) -> list[str]:
+    what = "the queue" if event.what == "queue" else "the disk"
+    return lines.note(event, f"intake: {what} has room again, files are taken")
+
+
+def _broken(lines: Lines, event: e.SinkBroken) -> list[str]:
+    text = f"sink {event.sink}: {printable(event.message)}"
+    waits = (
+        f"runs of {', '.join(event.pipelines)} wait, the rest goes on" if event.pipelines else ""
+    )
+    return [lines.head(event, lines.marks.note, "bad", text, waits), *lines.helping(event.help)]
+
+
+def _mended(lines: Lines, event: e.SinkMended) -> list[str]:
+    return lines.note(event, f"sink {event.sink}: works again, work goes on")
+
+
 def _ingested(lines: Lines, event: e.FileIngested) -> list[str]:
     return _quiet(lines, event, printable(event.relative), f"taken from {event.source}")
 
@@ -333,6 +354,10 @@ _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.EventsMissed: _missed,
     e.SystemTrouble: _trouble,
     e.SystemRecovered: _over,
+    e.IntakeWaits: _intake_waits,
+    e.IntakeResumed: _intake_resumed,
+    e.SinkBroken: _broken,
+    e.SinkMended: _mended,
     e.FileIngested: _ingested,
     e.FileRouted: _routed,
     e.FileDisposed: _disposed,

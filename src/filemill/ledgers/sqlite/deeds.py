@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from filemill.ledgers.sqlite.attempts import SQL as RUNS
-from filemill.ledgers.sqlite.claims import SQL as CLAIMS
+from filemill.ledgers.sqlite.claims import find_files
 from filemill.ledgers.sqlite.outputs import STAGED, publication
 from filemill.ledgers.sqlite.packing import plain
 from filemill.ledgers.sqlite.runs import orders
@@ -38,11 +39,11 @@ class _Run(msgspec.Struct, array_like=True, gc=False):
     file: int
     pipeline: str
     revision: int
+    source: str
     readable: int
 
 
 _RUNS = msgspec.json.Decoder(list[_Run])
-_FILES = msgspec.json.Decoder(list[tuple[int, str, str, int, str, int]])
 _TAGS = msgspec.json.Decoder(list[tuple[int, str]])
 _TEXTS = msgspec.json.Decoder(list[str])
 _NUMBERS = msgspec.json.Decoder(list[int])
@@ -52,9 +53,9 @@ _ENDED = frozenset({RunState.DONE, RunState.CANCELLED, RunState.DISCARDED})
 def redrive(tx: Transaction, redrives: Sequence[Redrive], deed: Deed) -> list[bool]:
     """DEAD -> QUEUED, or PUBLISHING where it died when it published."""
     rows = _find(tx, [each.run for each in redrives])
-    chosen = [(rows.pop(each.run, None), each) for each in redrives]
-    answers = [_is(row, each.fence, RunState.QUEUED) for row, each in chosen]
-    moved = [(row, r) for (row, r), ok in zip(chosen, answers, strict=True) if ok and row]
+    chosen = [(_take(rows, r.run, r.fence, RunState.QUEUED, RunState.DEAD), r) for r in redrives]
+    answers = [row is not None for row, _ in chosen]
+    moved = [(row, r) for row, r in chosen if row is not None]
     publish = [row for row, _ in moved if (row.step or "").startswith(PUBLISH)]
     again = [(row, r) for row, r in moved if not (row.step or "").startswith(PUBLISH)]
     if publish:
@@ -79,9 +80,9 @@ def redrive(tx: Transaction, redrives: Sequence[Redrive], deed: Deed) -> list[bo
 def release(tx: Transaction, releases: Sequence[Release], deed: Deed) -> list[bool]:
     """HELD -> QUEUED, with the answer under the step that asked."""
     rows = _find(tx, [each.run for each in releases])
-    chosen = [(rows.pop(each.run, None), each) for each in releases]
-    answers = [_is(row, each.fence, RunState.QUEUED, RunState.HELD) for row, each in chosen]
-    moved = [(row, r) for (row, r), ok in zip(chosen, answers, strict=True) if ok and row]
+    chosen = [(_take(rows, r.run, r.fence, RunState.QUEUED, RunState.HELD), r) for r in releases]
+    answers = [row is not None for row, _ in chosen]
+    moved = [(row, r) for row, r in chosen if row is not None]
     tx.many(
         SQL["release"],
         [
@@ -130,6 +131,7 @@ def replay(tx: Transaction, replays: Sequence[Replay], deed: Deed) -> list[bool]
             (
                 r.run,
                 row.file,
+                row.source,
                 row.pipeline,
                 r.revision or row.revision,
                 int(r.pinned),
@@ -214,45 +216,36 @@ def _find(tx: Transaction, runs: Iterable[str]) -> dict[str, _Run]:
     return {row.id: row for row in tx.read(SQL["find"], _RUNS, texts(wanted))}
 
 
-def _is(row: _Run | None, fence: int, after: RunState, before: RunState | None = None) -> bool:
-    """Whether the run is as the person saw it and the table allows the move."""
-    if row is None or row.fence != fence:
-        return False
-    state = RunState(row.state)
-    return after in RUN_MOVES[state] and state is (before or _BEFORE.get(after, state))
+def _take(
+    rows: dict[str, _Run], run: str, fence: int, after: RunState, before: RunState | None = None
+) -> _Run | None:
+    """The run, once, if it is as the person saw it and the table allows the move. `before` None: from any state."""
+    row = rows.get(run)
+    if row is None or row.fence != fence or after not in RUN_MOVES[RunState(row.state)]:
+        return None
+    return rows.pop(run) if before in (None, row.state) else None
 
 
-_BEFORE = {RunState.QUEUED: RunState.DEAD}
-"""A person's moves, where the table has others with the same end."""
-
-
-def _choose(tx: Transaction, runs: Sequence[Chosen], after: RunState) -> tuple[list[bool], object]:
+def _choose(tx: Transaction, runs: Sequence[Chosen], after: RunState) -> tuple[list[bool], Any]:
     """Which of these runs may move, and their numbers."""
     rows = _find(tx, [each.run for each in runs])
-    answers: list[bool] = []
-    moved: list[int] = []
-    for each in runs:
-        row = rows.pop(each.run, None)
-        answers.append(_is(row, each.fence, after))
-        if answers[-1] and row is not None:
-            moved.append(row.no)
-    return answers, numbers(moved)
+    moved = [_take(rows, each.run, each.fence, after) for each in runs]
+    return [row is not None for row in moved], numbers(row.no for row in moved if row is not None)
 
 
 def _choose_files(
     tx: Transaction, files: Sequence[str], after: FileState, before: set[FileState]
-) -> tuple[list[bool], object]:
+) -> tuple[list[bool], Any]:
     """Which of these files may move, and their numbers."""
-    found = tx.read(CLAIMS["find_files"], _FILES, texts(dict.fromkeys(files))) if files else []
-    rows = {row[1]: row for row in found}
+    rows = {row.id: row for row in find_files(tx, files)}
     answers: list[bool] = []
     moved: list[int] = []
     for file in files:
         row = rows.pop(file, None)
-        state = FileState(row[2]) if row else None
+        state = FileState(row.state) if row else None
         answers.append(state in before and may_move_file(FileState(str(state)), after))
         if answers[-1] and row is not None:
-            moved.append(row[0])
+            moved.append(row.no)
     return answers, numbers(moved)
 
 

@@ -14,10 +14,13 @@ from __future__ import annotations
 from filemill.testing.contracts.ledger_children import ChildContract
 from filemill.testing.contracts.ledger_chunks import ChunkContract
 from filemill.testing.contracts.ledger_claims import ClaimContract
+from filemill.testing.contracts.ledger_deeds import DeedContract
 from filemill.testing.contracts.ledger_endings import EndingContract
+from filemill.testing.contracts.ledger_inputs import InputContract
 from filemill.testing.contracts.ledger_journeys import JourneyContract
 from filemill.testing.contracts.ledger_moves import MoveContract
 from filemill.testing.contracts.ledger_runs import RunContract
+from filemill.testing.contracts.ledger_turns import TurnContract
 
 
 class LedgerContract(
@@ -26,7 +29,10 @@ class LedgerContract(
     ChildContract,
     MoveContract,
     RunContract,
+    DeedContract,
+    TurnContract,
     ClaimContract,
     EndingContract,
+    InputContract,
 ):
     """What every ledger must do."""
