@@ -146,14 +146,14 @@ def test_an_input_is_named_when_it_is_there_and_goes_when_it_is_not(tmp_path: Pa
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_judge_sees_an_input_that_is_named_before_it_is_there(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="names bytes that are not there"):
         strike_at_the_end(tmp_path, ("-c", NAMED_FIRST))
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_judge_sees_an_input_that_nobody_names_and_nobody_sweeps(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="something is left over"):
         strike_at_the_end(tmp_path, ("-c", LEFT_OVER))
