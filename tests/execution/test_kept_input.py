@@ -197,7 +197,9 @@ def test_nothing_that_was_sent_before_is_missing(mill: Mill) -> None:
     assert set(one["outputs"]) == {"out", "rest"}  # type: ignore[call-overload]
 
 
-def test_a_file_is_kept_as_the_step_was_given_it(mill: Mill) -> None:
+def test_a_file_is_kept_as_the_step_was_given_it(
+    mill: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mill.module("mine", BOOM)
     order = msgspec.structs.replace(mill.order("deep/a.csv.gz", gzip.compress(CSV)), run="r-a")
     steps = [
@@ -207,7 +209,7 @@ def test_a_file_is_kept_as_the_step_was_given_it(mill: Mill) -> None:
         step("mine.second"),
         step("write", to="out"),
     ]
-    os.chdir(mill.folder)
+    monkeypatch.chdir(mill.folder)
     for at, kept in (("file", "file"), ("read_csv", "read_csv"), ("second", "read_csv")):
         captured = keep(mill, steps, order, at)
         assert captured.kept is not None, captured.why
