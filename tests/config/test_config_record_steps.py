@@ -90,6 +90,9 @@ def test_a_schemas_flaws_point_at_the_config_and_into_the_schema(project) -> Non
         ("dedupe: {keys: [a], keep: last}", "`first`", ""),
         ("hold", "needs `message`", "such as"),
         ("hold: {message: m, choice: [a]}", "no key `choice`", "`choices`"),
+        ("hold: {message: m, choices: [Yes please]}", "`Yes please` becomes part of a tag", ""),
+        ("hold: {message: m, choices: ['a:b']}", "leave the `:` out", ""),
+        ("hold: {message: m, choices: [a, a]}", "`a` is there twice", ""),
         ("map", "needs `function`", "such as"),
         ("map: {function: steps.f, whit: {}}", "no key `whit`", "`with`"),
         ("map: add_vat", "add_vat", ""),
@@ -268,3 +271,14 @@ def test_what_overlaps_nothing_is_told(project) -> None:
         "warning[no-overlap]: `io` does nothing beside `steps.frame` (pipeline p, step 3)",
         "warning[no-overlap]: `concurrency` does nothing beside `dedupe` (pipeline p, step 4)",
     ]
+
+
+def test_a_choice_is_a_tag_that_is_made_and_that_nobody_has_to_use(project) -> None:
+    steps = (
+        "      - hold: {message: look, choices: [pay, reject]}\n"
+        "      - filter: 'a > 1'\n        if: choice:reject\n"
+    )
+    assert "choice:" not in said(project, steps)
+    assert "nothing makes the tag `choice:rejekt`" in said(
+        project, steps.replace("choice:reject", "choice:rejekt")
+    )

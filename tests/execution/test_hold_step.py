@@ -93,3 +93,57 @@ def test_in_chunks_it_is_the_same_place_and_nothing_is_left(mill: Mill) -> None:
             assert (result.choices, result.outputs, result.records) == (("ok",), (), 50)
     finally:
         world.close()
+
+
+def test_a_run_that_was_let_pass_goes_on_with_the_choice_as_a_tag(mill: Mill) -> None:
+    from milling import route
+
+    steps = [
+        step("read_csv"),
+        step("tag_records", tags={"big": "id > 100"}),
+        step("hold", message="look", choices=["pay", "reject"], guard="big", id="ask"),
+        route()(("choice:reject", ["rejects"]), (None, ["out"])),
+    ]
+    answers = {"a": "pay", "b": "reject", "c": "gone", "d": ""}
+    orders = [mill.order(n, CSV, released={"ask": answer}) for n, answer in answers.items()]
+    results, out = mill.run(steps, *orders, mill.order("e", CSV, released={"other": "pay"}))
+    assert all(map(balanced, results))
+    # An answer that there is not any more is none; nobody answered the last one.
+    assert [bool(result.hold) for result in results] == [False, False, True, False, True]
+    assert out["a"] == out["d"] == {"out": CSV}
+    assert out["b"] == {"out": b"id\n1\n22\n", "rejects": b"id\n333\n"}
+
+
+def test_a_file_that_was_let_pass_has_the_choice_as_a_tag(mill: Mill) -> None:
+    steps = [
+        step("hold", message="look", choices=["pay", "reject"], id="ask"),
+        step("write", to="rejects", guard="choice:reject", id="no"),
+        step("read_csv"),
+        step("write", to="out", guard="choice:pay"),
+    ]
+    orders = [mill.order(n, CSV, released={"ask": a}) for n, a in (("a", "pay"), ("b", "reject"))]
+    results, out = mill.run(steps, *orders)
+    assert [result.hold for result in results] == ["", ""]
+    assert out == {"a": {"out": CSV}, "b": {"rejects": CSV}}
+
+
+def test_a_hold_that_has_an_answer_asks_in_no_chunk(mill: Mill) -> None:
+    import msgspec
+    from chunk_world import ChunkWorld, story
+
+    steps = [
+        step("read_csv"),
+        step("hold", message="look", choices=["ok"], id="ask"),
+        step("write", to="out", guard="choice:ok"),
+    ]
+    data = b"id\n" + b"".join(b"%d\n" % n for n in range(50))
+    world = ChunkWorld(mill, steps, data, chunk_size=16)
+    try:
+        world.order = msgspec.structs.replace(world.order, released={"ask": "ok"})
+        ended = world.chunked()
+        assert ended is not None
+        assert ended.result is not None
+        assert (ended.result.hold, ended.result.outputs[0].records) == ("", 50)
+        assert story(mill, ended.result)["outputs"] == {"out": data}
+    finally:
+        world.close()

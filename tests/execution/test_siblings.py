@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from milling import Mill, balanced, route, step
 
+from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.trouble import Trouble
 from filemill.engine.verdicts import Verdicts
 from filemill.model.errors import FailureKind
@@ -143,6 +144,7 @@ def test_a_steps_own_retry_counts_whatever_it_is(mill: Mill) -> None:
         emit=said.append,
         trouble=Trouble(clock, said.append),
         chance=random.Random(1),
+        inputs=Inputs(None, None),  # type: ignore[arg-type] -- nothing is kept here
     )
     order = mill.order("a", b"")
     states = []

@@ -21,6 +21,7 @@ from oracle import CONFIG, SINKS, drop, expected, judge, make_project
 from program import Program, wait_for
 from test_disk_full import fill
 
+from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.trouble import Trouble
 from filemill.engine.verdicts import Verdicts
 from filemill.model.errors import FailureKind
@@ -192,6 +193,7 @@ def test_a_clock_that_is_set_moves_no_retry(jump: float) -> None:
         emit=lambda _: None,
         trouble=Trouble(clock, lambda _: None),
         chance=random.Random(1),
+        inputs=Inputs(None, None),  # type: ignore[arg-type] -- nothing is kept here
     )
     file = FileRef(
         file="f" * 13, path=b"x", relative=b"x", size=1, source="s", arrived_ns=clock.wall_ns()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from filemill.model.runs import KeptInput
 from filemill.queries import (
     Attempt,
     DeadCause,
@@ -210,6 +211,7 @@ def _run(run: RunHistory) -> dict[str, Any]:
     return row | {
         "queued_at": utc(run.queued_ns),
         "interruptions": run.interruptions,
+        "kept": _kept(run.kept),
         "attempts": [_attempt(each) for each in run.attempts],
         "outputs": [_output(each) for each in run.outputs],
         "bad_records": [
@@ -235,6 +237,9 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "ended_at": utc(attempt.ended_ns),
         "took_ms": milliseconds(attempt.took_ns),
         "outcome": attempt.outcome,
+        "from_step": attempt.began_at or None,
+        "kept": _kept(attempt.kept),
+        "unkept": attempt.unkept or None,
         "records": attempt.records,
         "blank": attempt.blank,
         "bad": attempt.bad,
@@ -267,6 +272,10 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         if failure
         else None,
     }
+
+
+def _kept(kept: KeptInput | None) -> dict[str, Any] | None:
+    return None if kept is None else msgspec.to_builtins(kept)
 
 
 def _balance(attempt: Attempt) -> dict[str, int] | None:

@@ -61,6 +61,7 @@ def draw(output: Output, file: FileHistory, *, verbose: bool = False) -> None:
     for line in _drawn(output, sorted(_entries(output, file, verbose), key=_when), began):
         output.print(line)
     for run in file.runs:
+        _kept(output, run)
         _results(output, run, several=len(file.runs) > 1, verbose=verbose)
     for advice in _advice(file):
         output.print(f"\n{output.paint('help', 'help:')} {advice}")
@@ -176,6 +177,13 @@ def _attempt(
 ) -> Iterator[Entry]:
     steps = (*_steps(output, attempt.steps), *_balance(attempt))
     worked = f"{duration(attempt.took_ns)}, {plural(attempt.records, 'record')}"
+    if attempt.began_at:
+        worked += f"; began at {attempt.began_at}, with its kept input"
+        place = next((n for n, s in enumerate(attempt.steps) if s.step == attempt.began_at), 0)
+        if place:
+            before = output.paint("dim", "as counted by the attempt before:")
+            now = output.paint("dim", f"from {attempt.began_at} on:")
+            steps = (before, *steps[:place], now, *steps[place:])
     if attempt.blank:
         worked += f", {plural(attempt.blank, 'blank line')} skipped"
     what = f"attempt {attempt.number}{label}"
@@ -202,6 +210,7 @@ def _attempt(
         # Of the last try the end of what it printed: there the reason often stands.
         printed = printed[-_LAST_PRINTED:] if attempt.outcome == "dead" else []
     more += [output.paint("dim", f"| {printable(line)}") for line in printed]
+    more += _unkept(attempt)
     verdict = {
         "dead": f"dead{where}",
         "retrying": f"failed{where}, to be retried",
@@ -222,6 +231,13 @@ def _asked(output: Output, attempt: Attempt) -> Iterator[str]:
         yield output.paint("wait", by + printable(attempt.hold))
         if attempt.choices:
             yield f"choices: {', '.join(map(printable, attempt.choices))}"
+        yield from _unkept(attempt)
+
+
+def _unkept(attempt: Attempt) -> Iterator[str]:
+    """Why the run cannot go on where it ended."""
+    if attempt.unkept:
+        yield f"nothing is kept, the next try begins with the file: {printable(attempt.unkept)}"
 
 
 def _balance(attempt: Attempt) -> Iterator[str]:
@@ -306,6 +322,24 @@ def _drawn(output: Output, entries: Sequence[Entry], began: int) -> Iterator[str
         last = place == len(entries) - 1
         for line in entry.more:
             yield f"  {' ' * 8} {rule if not last else ' '}   {line}".rstrip()
+
+
+def _kept(output: Output, run: RunHistory) -> None:
+    """What a run that waits for a person can go on with, and how."""
+    kept = run.kept
+    if kept is None:
+        return
+    which = short(run.summary.run)
+    choices = run.attempts[-1].choices
+    how = (
+        f"filemill dead redrive {which} --from input"
+        if run.summary.state == "dead"
+        else f"filemill held release {which}" + (f" --choice {choices[0]}" if choices else "")
+    )
+    records = f", {plural(kept.records, 'record')}" if kept.records else ""
+    output.print(
+        f"\n{output.paint('strong', 'Kept')}  input of {kept.step}, {size(kept.size)}{records}: {how}"
+    )
 
 
 def _results(output: Output, run: RunHistory, *, several: bool, verbose: bool) -> None:

@@ -51,6 +51,7 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         max_record=settings.max_record,
         worker_memory=memory_share(workers) if memory is None else memory,
         max_work=settings.max_work,
+        max_kept=settings.max_kept,
         queue_files=settings.queue.files,
         queue_bytes=settings.queue.bytes,
         reserve=settings.reserve,

@@ -22,7 +22,16 @@ _DURATIONS = frozenset(
     {"min", "max", "content", "ledger", "dead", "timeout", "settle", "settle_unproven"}
 )
 _SIZES = frozenset(
-    {"chunk_size", "max_record", "max_size", "worker_memory", "max_work", "bytes", "reserve"}
+    {
+        "chunk_size",
+        "max_record",
+        "max_size",
+        "worker_memory",
+        "max_work",
+        "max_kept",
+        "bytes",
+        "reserve",
+    }
 )
 
 

@@ -268,6 +268,11 @@ class Settings(_Strict):
         ge=1 << 20,
         description="Disk that a step may take in its work folder; never more than is left free beside it.",
     )
+    max_kept: Size = Field(
+        1 << 30,
+        description="Disk for what the step was given at which a run failed or is held, so that it can go on there; "
+        "a run that needs more begins with its file again. 0 keeps nothing.",
+    )
     worker_environment: Texts | None = Field(
         None,
         description="Globs of environment variables that steps see; unless set, all that the configuration does not "

@@ -124,7 +124,11 @@ class TagCheck:
         self._unused()
 
     def _pipeline(self, pipeline: PipelineParts) -> None:
-        of_records = {tag for step in steps_in(pipeline.steps) for tag in step.uses_of.tags}
+        of_records = {
+            tag
+            for step in steps_in(pipeline.steps)
+            for tag in (*step.uses_of.tags, *step.uses_of.answers)
+        }
         if pipeline.when is not None:
             for name, place in _names(pipeline.when):
                 self.used.add(name)
@@ -154,7 +158,7 @@ class TagCheck:
                         self.problems.warn("unmade-tag", message, place, advice)
                     else:
                         self._say_unmade(name, place, step.where, made)
-            made.names |= set(step.uses_of.tags)
+            made.names |= {*step.uses_of.tags, *step.uses_of.answers}
             # A user's function may give any tag, and so may a step that is not there to be asked.
             made.unknown |= step.cls is None
             for branch in step.branches:

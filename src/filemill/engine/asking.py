@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import polars as pl
 
 from filemill.engine.chain import Node
@@ -118,6 +119,17 @@ class Context:
         book = self._attempt.runs[order]
         if book.hold is None:
             book.hold = Hold(self.plan.id, message, tuple(choices), line)
+
+    def answer(self, order: int) -> str | None:
+        """What a person answered who let this run pass the step; None: nobody has yet."""
+        return self._attempt.orders[order].released.get(self.plan.id)
+
+    def tag_file(self, order: int, tag: str) -> None:
+        """Give the run's file a tag from here on."""
+        mine = self._attempt.orders[order]
+        tags = tuple(dict.fromkeys((*mine.file.tags, tag)))
+        file = msgspec.structs.replace(mine.file, tags=tags)
+        self._attempt.orders[order] = msgspec.structs.replace(mine, file=file)
 
     def drop(self, batch: Batch) -> None:
         """Count these records as dropped on purpose."""

@@ -11,9 +11,11 @@ from typing import Any
 from polars.exceptions import PanicException
 
 from filemill.engine.asking import Context
+from filemill.engine.beginning import go_on, put_back, take_over
 from filemill.engine.bisecting import ROUNDS, Bisector, as_seen, mask_of, without
 from filemill.engine.chain import Chain, Node
 from filemill.engine.counting import Counts, StepBook, counts_of
+from filemill.engine.inputs import InputReader, InputWriter
 from filemill.engine.observing import Observer
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.tolerating import RunBook
@@ -46,7 +48,10 @@ class Attempt:
         hints: Hints,
         progress: Callable[[float], None],
         observer: Observer | None = None,
+        begun: InputReader | None = None,
+        outlet: InputWriter | None = None,
     ) -> None:
+        """`begun` is what is kept of the only order, where it begins there; `outlet` takes what the last step gives."""
         self.plan = plan
         self.chain = chain
         self.orders = list(orders)
@@ -75,6 +80,10 @@ class Attempt:
         for node in chain.all_nodes:
             for file, columns in hints.columns.get(node.plan.id, {}).items():
                 self._made.setdefault(file, {})[node.index] = columns
+        self._begun = begun
+        self._outlet = outlet
+        if begun is not None:
+            take_over(self, begun.told)
         self.observer = observer
         if observer is not None:
             observer.begin(self)
@@ -84,7 +93,14 @@ class Attempt:
 
     def run(self) -> None:
         """Everything up to, but not including, the stagers' `finish`."""
-        for number, node in enumerate(self.chain.nodes):
+        place = 0
+        if self._begun is not None:
+            place = self.chain.place(self._begun.told.step)
+            if self._begun.told.pieces is not None:
+                go_on(self, self._begun, place)
+                return
+            put_back(self, self._begun)
+        for number, node in enumerate(self.chain.nodes[place:], place):
             if node.reads:
                 self._read(node, number + 1)
                 return
@@ -95,21 +111,27 @@ class Attempt:
             if any(held):
                 raise Parted
 
+    def let_out(self, batches: Sequence[Batch], *, last: bool = False) -> None:
+        """What came of a batch of the reader, or of what steps held back, is through: to sinks, and to the outlet."""
+        if self._outlet is not None:
+            self._outlet.take(batches, last=last)
+        self.sends.flush()
+
     def cut(self) -> list[int]:
         """Where the chunks of the only order's file end, as its reader says."""
-        ends: list[int] = self._open(self.chain.nodes[0]).cut()
+        ends: list[int] = self.open(self.chain.nodes[0]).cut()
         return ends
 
     def restore(self, states: Mapping[str, bytes]) -> None:
         """Have steps that see the whole file go on where they stood at the end of its last chunk."""
         for node in self.chain.all_nodes:
             if node.plan.id in states:
-                self._open(node).restore(states[node.plan.id])
+                self.open(node).restore(states[node.plan.id])
 
     def states(self) -> dict[str, bytes]:
         """By step: what `restore` needs, of those that see the whole file."""
         return {
-            node.plan.id: self._open(node).state()
+            node.plan.id: self.open(node).state()
             for node in self.chain.all_nodes
             if node.scope() is Scope.FILE and node.carries()
         }
@@ -123,30 +145,31 @@ class Attempt:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _open(self, node: Node) -> Any:
+    def open(self, node: Node) -> Any:
+        """The step itself, made when it is first asked for."""
         step = self._steps.get(node.index)
         if step is None:
-            self._enter(node)
+            self.enter(node)
             context = self._contexts[node.index] = Context(self, node)
             step = self._steps[node.index] = node.component(context)
         return step
 
     # -- records ----------------------------------------------------------------------------------
 
-    def _enter(self, node: Node) -> None:
+    def enter(self, node: Node) -> None:
         """Note which step works now, and how long it may."""
         self.at = node.plan.id
         self.progress(node.plan.timeout)
 
     def _read(self, node: Node, after: int) -> None:
         nodes = self.chain.nodes
-        reader = self._open(node)
+        reader = self.open(node)
         for later in self.chain.all_nodes[node.index + 1 :]:
-            self._open(later)
+            self.open(later)
         book = self.books[node.index]
         batches = reader.read()
         while True:
-            self._enter(node)
+            self.enter(node)
             began = time.perf_counter_ns()
             batch = next(batches, None)
             book.took_ns += time.perf_counter_ns() - began
@@ -156,12 +179,10 @@ class Attempt:
             for file, number in counts:
                 book.given[file] += number
             more = self.observer is None or self.observer.read(node, batch)
-            self.push(nodes, after, batch, counts)
-            self.sends.flush()
+            self.let_out(self.push(nodes, after, batch, counts))
             if not more:
                 break
-        self._drain(nodes, after)
-        self.sends.flush()
+        self.let_out(self.drain(nodes, after), last=True)
 
     def note_layout(self, file: int, layout: Layout) -> None:
         """Take in how a file is laid out: from that follow the headers of its outputs."""
@@ -223,15 +244,17 @@ class Attempt:
                 batch = passed
         return [batch] if len(batch) else []
 
-    def _drain(self, nodes: Sequence[Node], start: int) -> None:
-        """After the last batch: what steps held back goes through the steps behind them."""
+    def drain(self, nodes: Sequence[Node], start: int) -> list[Batch]:
+        """After the last batch: what steps held back goes through the steps behind them; what comes out at the end."""
+        out: list[Batch] = []
         for number in range(start, len(nodes)):
             node = nodes[number]
             if node.transforms:
                 for rest in self._close_step(node):
-                    self.push(nodes, number + 1, rest)
+                    out += self.push(nodes, number + 1, rest)
             for branch in node.branches:
                 self._drain_branch(branch)
+        return out
 
     def _drain_branch(self, nodes: tuple[Node, ...]) -> None:
         for number, node in enumerate(nodes):
@@ -241,8 +264,8 @@ class Attempt:
                     self.sends.send(sinks, through, group)
 
     def _close_step(self, node: Node) -> list[Batch]:
-        step = self._open(node)
-        self._enter(node)
+        step = self.open(node)
+        self.enter(node)
         rest: Batch | None = step.close()
         if rest is None or not len(rest):
             return []
@@ -281,9 +304,9 @@ class Attempt:
 
     def _through(self, node: Node, batch: Batch, counts: Counts) -> tuple[Batch, Counts]:
         """What the step itself makes of the records that are its own, entered in its book."""
-        step = self._open(node)
+        step = self.open(node)
         book = self.books[node.index]
-        self._enter(node)
+        self.enter(node)
         bad_before = sum(book.bad)
         for file, number in counts:
             book.taken[file] += number
@@ -371,21 +394,23 @@ class Attempt:
             if inside is not True:
                 mine, outside = batch.where(inside), batch.where(~inside)
                 counts = counts_of(mine)
-        step = self._open(node)
+        step = self.open(node)
         book = self.books[node.index]
         before = [(file, book.filtered[file], book.added[file]) for file, _ in counts]
         for file, number in counts:
             book.taken[file] += number
             book.given[file] += number
-        self._enter(node)
+        self.enter(node)
         began = time.perf_counter_ns()
         passed: Batch | None = step.deliver(mine)
         book.took_ns += time.perf_counter_ns() - began
         for file, filtered, added in before:
             book.given[file] += book.added[file] - added - (book.filtered[file] - filtered)
-        if passed is not None:
+        if passed is mine:
             return batch
-        return outside
+        if passed is None or outside is None:
+            return outside if passed is None else passed
+        return merge([outside, passed])
 
     def _guarded(self, guard: TagExpression, batch: Batch) -> Any:
         """The guard's mask; True or False where it is the same for all, as file tags alone make it."""
@@ -405,17 +430,17 @@ class Attempt:
     # -- whole files ------------------------------------------------------------------------------
 
     def _whole_files(self, node: Node) -> None:
-        step = self._open(node)
+        step = self.open(node)
         book = self.books[node.index]
         guard = node.plan.guard
         for number, order in enumerate(self.orders):
             if guard is not None and not guard.matches(order.file.tags):
                 continue
-            self._enter(node)
+            self.enter(node)
             book.taken[number] += 1
             began = time.perf_counter_ns()
             if getattr(step, "grain", None) is Grain.FILE:
-                self.orders[number] = step.change(number, self._work_folder(number))
+                self.orders[number] = step.change(number, self.work_folder(number))
             elif node.transforms:
                 raise PermanentError(
                     f"step `{node.plan.id}` needs records, and no step has read the file",
@@ -428,7 +453,8 @@ class Attempt:
             if self.observer is not None:
                 self.observer.file(node, order, self.orders[number])
 
-    def _work_folder(self, number: int) -> str:
+    def work_folder(self, number: int) -> str:
+        """A new folder for what a step makes of one order's file; it goes with the attempt."""
         if self._folder is None:
             self._folder = attempts_folder(self.plan.data)
         folder = os.path.join(self._folder, f"{number}-{len(os.listdir(self._folder))}")

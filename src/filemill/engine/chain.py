@@ -77,6 +77,15 @@ class Node:
             tuple(Node(step, registry, index) for step in route.steps) for route in plan.routes
         )
 
+    def sends(self) -> bool:
+        """Whether something leaves the pipeline here: a run cannot begin behind it, for this would be missing."""
+        return bool(
+            self.refers.sinks
+            or self.refers.children is not None
+            or self.hidden is not None
+            or self.plan.routes
+        )
+
     def scope(self) -> Scope:
         """What one call of the step may depend on; a user's function says it by its signature."""
         if not self.function:
@@ -138,6 +147,17 @@ class Chain:
         """Column to type, as the step directly behind the reader declares it."""
         self.sinks = tuple(dict.fromkeys(_sinks(self.nodes)))
         """Every sink it may send to."""
+
+    def place(self, step: str) -> int:
+        """Where in the sequence of steps the one of this id is.
+
+        Raises:
+            LookupError: it is not there.
+        """
+        found = next((n for n, node in enumerate(self.nodes) if node.plan.id == step), None)
+        if found is None:
+            raise LookupError(step)
+        return found
 
     def expression(self, sql: str) -> Expression:
         """The compiled expression; compiled once."""

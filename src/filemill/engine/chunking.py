@@ -108,7 +108,8 @@ class ChunkedRuns:
 
     def wants(self, orders: Sequence[RunOrder]) -> bool:
         """Whether this job is one big file."""
-        return len(orders) == 1 and orders[0].file.size > self.plan.chunk_size
+        (order, *others) = orders
+        return not others and order.file.size > self.plan.chunk_size and not order.input
 
     async def run(self, order: RunOrder, pipeline: PipelinePlan, patience: float) -> Chunked | None:
         """Work on one big file; None: it has to be worked on whole.

@@ -31,6 +31,11 @@ class StepBook:
         self.filtered = [0] * orders
         self.took_ns = 0
 
+    def enter(self, order: int, count: StepCount) -> None:
+        """Take over what an earlier attempt counted of one order."""
+        self.taken[order], self.given[order], self.bad[order] = count.taken, count.given, count.bad
+        self.added[order], self.filtered[order] = count.added, count.filtered
+
     def counts(self, step: str) -> list[StepCount]:
         """Each run's numbers, closed: what is missing on one side was added or filtered."""
         made = []

@@ -16,11 +16,12 @@ import msgspec
 from filemill.engine import frames
 from filemill.engine.breaking import Breakers
 from filemill.engine.chunking import Chunked, ChunkedRuns
+from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
 from filemill.engine.supervisor import WorkerDied, WorkerPool
 from filemill.engine.trouble import Trouble
-from filemill.engine.verdicts import Verdict, Verdicts, all_steps
+from filemill.engine.verdicts import Verdict, Verdicts, longest_step
 from filemill.model.errors import FailureKind, SystemFault
 from filemill.model.events import Emit
 from filemill.model.plan import PipelinePlan, Plan
@@ -57,6 +58,7 @@ class Dispatcher:
         trouble: Trouble,
         breakers: Breakers,
         chance: random.Random,
+        inputs: Inputs,
     ) -> None:
         self._plan = plan
         self._pipelines = {pipeline.name: pipeline for pipeline in plan.pipelines}
@@ -71,6 +73,7 @@ class Dispatcher:
         self._sinks = sinks
         self._steady = Steady(clock)
         self._verdicts = Verdicts(
+            inputs=inputs,
             ledger=ledger,
             clock=clock,
             steady=self._steady,
@@ -171,7 +174,12 @@ class Dispatcher:
 
     def _with_path(self, order: RunOrder) -> RunOrder:
         path = self._content.path(order.file.path.decode("ascii"))
-        return msgspec.structs.replace(order, file=msgspec.structs.replace(order.file, path=path))
+        begins = order.kept and order.from_step
+        return msgspec.structs.replace(
+            order,
+            file=msgspec.structs.replace(order.file, path=path),
+            input=self._content.path(order.kept) if begins else b"",
+        )
 
     def _job_done(self, job: asyncio.Task[None]) -> None:
         self._jobs.discard(job)
@@ -262,13 +270,14 @@ class Dispatcher:
             else:
                 staged.append(as_staged(order, result))
         self._publisher.put(staged)
+        failed = await self._verdicts.keep(failed, pipeline)
         for sink, failure in broken.items():
             # Before its runs are queued again: nobody may lease them meanwhile.
             self._breakers.trip(
                 sink, SystemFault(failure.message, help=failure.help), {pipeline.name}
             )
         await self._verdicts.record(failed)
-        await self._verdicts.hold(held)
+        await self._verdicts.hold(held, pipeline)
         if fault is not None:
             await self._pause("stage", SystemFault(fault.message, help=fault.help))
         elif staged:
@@ -331,11 +340,6 @@ def batches(orders: Iterable[RunOrder], big: int = GROUP_BYTES) -> Iterator[tupl
         yield tuple(group)
 
 
-def longest_step(pipeline: PipelinePlan) -> float:
-    """Seconds a worker may go without a sign of progress: the pipeline's own timeout or its slowest step's."""
-    return pipeline.timeout or max((s.timeout for s in all_steps(pipeline.steps)), default=600.0)
-
-
 def as_staged(order: RunOrder, result: RunResult) -> Staged:
     """A worker's result as the publisher takes it."""
     return Staged(
@@ -345,6 +349,7 @@ def as_staged(order: RunOrder, result: RunResult) -> Staged:
         order.file,
         [_as_publication(order, output) for output in result.outputs],
         result,
+        kept=order.kept,
     )
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 
 from filemill.durable import Durable
 from filemill.engine.attempt import Attempt
+from filemill.engine.beginning import hints_of, opened
+from filemill.engine.capturing import Capturing
 from filemill.engine.chain import Chain
 from filemill.engine.chunk_work import ChunkWork
 from filemill.engine.failures import FAILS, failure_of
@@ -22,7 +24,7 @@ from filemill.model.errors import FailureKind, PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import BadRecord, Failure, RunOrder, RunResult
 from filemill.ports.registry import Registry
-from filemill.records.layout import Hints, Restart
+from filemill.records.layout import Restart
 
 RESTARTS = 1_000
 """Every restart widens a type or a header, so this many mean that something does not."""
@@ -49,6 +51,8 @@ class Executor:
         self._sinks = Sinks(plan, registry, durable)
         self.chunks = ChunkWork(plan, self._chain, self._sinks)
         """Pieces of big files, under the same plan."""
+        self.inputs = Capturing(plan, registry, self._chain, self._sinks)
+        """Keeps the inputs of steps at which runs ended, under the same plan."""
 
     def execute(
         self,
@@ -63,13 +67,14 @@ class Executor:
         nothing of the runs' own.
         """
         results: dict[str, RunResult] = {}
-        together = [order for order in orders if not order.solo]
-        alone = [order for order in orders if order.solo]
+        # What begins with kept input begins where no other does.
+        together = [order for order in orders if not order.solo and not order.input]
+        alone = [order for order in orders if order.solo or order.input]
         if len(together) > 1:
             announce(together)
             made = self._try(together, progress)
             if isinstance(made, Failure) and made.kind is not FailureKind.SYSTEM:
-                alone = [order for order in orders if order.run not in results]
+                alone = list(orders)
             else:
                 results.update(self._results(together, made))
         else:
@@ -84,7 +89,15 @@ class Executor:
     ) -> dict[str, RunResult]:
         if isinstance(made, dict):
             return made
-        return {order.run: RunResult(order.run, order.fence, failure=made) for order in orders}
+        return {
+            order.run: RunResult(
+                order.run,
+                order.fence,
+                failure=made,
+                began_at=order.from_step if order.input else "",
+            )
+            for order in orders
+        }
 
     def _try(
         self, orders: Sequence[RunOrder], progress: Callable[[float], None]
@@ -92,9 +105,12 @@ class Executor:
         """The results of these orders tried together, or why they failed together; nothing stays staged then."""
         pipeline = orders[0].pipeline
         began = time.perf_counter_ns()
-        hints = Hints()
+        at = ""
         try:
             chain = self._chain(pipeline)
+            at = orders[0].from_step
+            begun = opened(orders[0], chain.plan, self._registry)
+            hints = hints_of(begun)
             for _ in range(RESTARTS):
                 attempt = Attempt(
                     self._plan,
@@ -104,9 +120,10 @@ class Executor:
                     hints=hints,
                     progress=progress,
                     observer=self._observer,
+                    begun=begun,
                 )
                 try:
-                    return self._finish(attempt, chain, began)
+                    return self._finish(attempt, chain, began, begun.told.step if begun else "")
                 except Restart as restart:
                     attempt.sends.abort()
                     wider = hints.merge(restart.hints)
@@ -122,8 +139,8 @@ class Executor:
                 finally:
                     attempt.close()
             return failure_of(_endless(), pipeline, "")
-        except FAILS as error:  # the pipeline does not even compile
-            return failure_of(error, pipeline, "")
+        except FAILS as error:  # the pipeline does not even compile, or has no place to begin at
+            return failure_of(error, pipeline, at)
 
     def _chain(self, pipeline: str) -> Chain:
         chain = self._chains.get(pipeline)
@@ -133,7 +150,9 @@ class Executor:
                 self._sinks.add_hidden(name, node.hidden or {})
         return chain
 
-    def _finish(self, attempt: Attempt, chain: Chain, began: int) -> dict[str, RunResult]:
+    def _finish(
+        self, attempt: Attempt, chain: Chain, began: int, began_at: str
+    ) -> dict[str, RunResult]:
         attempt.run()
         failures: dict[str, Failure] = {}
         for number, order in enumerate(attempt.orders):
@@ -178,6 +197,7 @@ class Executor:
                 hold=hold.said() if hold else "",
                 hold_step=hold.step if hold else "",
                 choices=hold.choices if hold else (),
+                began_at=began_at,
             )
         return results
 

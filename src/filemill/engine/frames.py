@@ -15,7 +15,7 @@ from filemill.engine.chunks import ChunkDone, Cut
 from filemill.engine.states import Carried
 from filemill.model.files import Facts, FileRef
 from filemill.model.plan import Plan
-from filemill.model.runs import RunOrder, RunResult
+from filemill.model.runs import Captured, RunOrder, RunResult
 from filemill.model.trials import Trial, TrialOrder
 from filemill.ports.describe import Answers, Question
 from filemill.records.layout import Hints
@@ -60,6 +60,15 @@ class ExecuteChunk(msgspec.Struct, frozen=True, tag="chunk"):
     hints: Hints
     state: Carried | None = None
     """Where steps that see the whole file stood at the end of the chunk before."""
+
+
+class Keep(msgspec.Struct, frozen=True, tag="keep"):
+    """Server: these runs wait for a person; keep what each needs to begin at the step where it ended."""
+
+    job: int
+    orders: tuple[RunOrder, ...]
+    steps: tuple[str, ...]
+    """The step of each."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -126,6 +135,15 @@ class ChunkExecuted(msgspec.Struct, frozen=True, tag="chunk_executed"):
     spent: bool = False
 
 
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """Worker: what it kept of each run, in the order asked."""
+
+    job: int
+    captured: tuple[Captured, ...]
+    resident: int = 0
+    spent: bool = False
+
+
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
     """Worker: answers to an Ask."""
 
@@ -154,9 +172,18 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     help: str = ""
 
 
-ToWorker = Setup | Inspect | Execute | CutUp | ExecuteChunk | Ask | Explain | Try
+ToWorker = Setup | Inspect | Execute | CutUp | ExecuteChunk | Keep | Ask | Explain | Try
 FromWorker = (
-    Ready | Inspected | Executed | CutDone | ChunkExecuted | Answered | Explained | Tried | Broken
+    Ready
+    | Inspected
+    | Executed
+    | CutDone
+    | ChunkExecuted
+    | Kept
+    | Answered
+    | Explained
+    | Tried
+    | Broken
 )
 
 _ENCODER = msgspec.msgpack.Encoder()

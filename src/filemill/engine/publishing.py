@@ -50,6 +50,7 @@ class Publisher:
         adoption: Adoption,
         breakers: Breakers,
         finished: Callable[[list[str]], None],
+        forget: Callable[[str], None],
     ) -> None:
         self._ledger = ledger
         self._adoption = adoption
@@ -61,6 +62,8 @@ class Publisher:
         self._trouble = trouble
         self._finished = finished
         """Told the files whose run came to an end, for `after:`."""
+        self._forget = forget
+        """Told the references of kept inputs that nobody needs any more."""
         self._queue: list[Staged] = []
         self._parked: dict[str, list[Staged]] = {}
         """By sink: runs that wait until it is mended."""
@@ -166,6 +169,8 @@ class Publisher:
             if not ok:
                 continue
             files.append(file.file)
+            if staged.kept:
+                self._forget(staged.kept)
             self._emit(
                 RunFinished(
                     at_ns=at,

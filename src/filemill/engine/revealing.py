@@ -34,6 +34,8 @@ class Staged(msgspec.Struct):
     file: FileRef
     publications: list[Publication]
     result: RunResult | None = None
+    kept: str = ""
+    """Content reference of kept input, which goes when the run is done."""
     noted: bool = False
     """Its STAGED commit is made."""
     waits: str = ""

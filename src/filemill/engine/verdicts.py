@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from filemill.engine.announcing import Announced
+from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.policy import Decision, decide, with_fingerprint
 from filemill.engine.supervisor import WorkerDied
 from filemill.engine.trouble import Trouble
@@ -15,6 +16,7 @@ from filemill.model.errors import FailureKind, SystemFault
 from filemill.model.events import Emit, RunFailed, RunHeld
 from filemill.model.plan import PipelinePlan, StepPlan
 from filemill.model.runs import Failure, RunOrder, RunResult
+from filemill.model.states import RunState
 from filemill.ports.clock import Clock, Steady
 from filemill.ports.ledger import Fail, Ledger
 
@@ -26,6 +28,8 @@ class Verdict(msgspec.Struct, frozen=True):
     result: RunResult
     failure: Failure
     decision: Decision
+    input: str | None = None
+    """Content reference of what is kept of the run."""
 
 
 class Verdicts:
@@ -40,7 +44,9 @@ class Verdicts:
         emit: Emit,
         trouble: Trouble,
         chance: random.Random,
+        inputs: Inputs,
     ) -> None:
+        self._inputs = inputs
         self._ledger = ledger
         self._clock = clock
         self._emit = emit
@@ -125,14 +131,46 @@ class Verdicts:
         for verdict, fail, ok in zip(verdicts, fails, kept, strict=True):
             if ok and fail.state != "queued":
                 self._emit(_as_event(verdict, fail))
+        await self._inputs.settle(
+            [(each.order, fail) for each, fail in zip(verdicts, fails, strict=True)], kept
+        )
 
-    async def hold(self, held: Sequence[tuple[RunOrder, RunResult]]) -> None:
-        """Commit that these wait for a person, as their step asked."""
+    async def keep(self, verdicts: Sequence[Verdict], pipeline: PipelinePlan) -> list[Verdict]:
+        """The same verdicts; of runs that die at a step, with what is kept for a person to begin with."""
+        dead = [
+            each
+            for each in verdicts
+            if each.decision.state == RunState.DEAD and each.failure.kind is not FailureKind.CRASH
+        ]
+        kept = await self._inputs.keep(
+            [(each.order, each.result, each.failure.step) for each in dead],
+            longest_step(pipeline),
+        )
+        changed = {
+            each.order.run: msgspec.structs.replace(each, result=result, input=reference)
+            for each, (result, reference) in zip(dead, kept, strict=True)
+        }
+        return [changed.get(each.order.run, each) for each in verdicts]
+
+    async def hold(
+        self, held: Sequence[tuple[RunOrder, RunResult]], pipeline: PipelinePlan
+    ) -> None:
+        """Commit that these wait for a person, as their step asked, with what is kept for them to go on."""
         if not held:
             return
+        inputs = await self._inputs.keep(
+            [(order, result, result.hold_step) for order, result in held],
+            longest_step(pipeline),
+        )
         at = self._clock.wall_ns()
-        fails = [Fail(order.run, order.fence, at, "held", result, None) for order, result in held]
+        fails = [
+            Fail(order.run, order.fence, at, "held", result, None, input=reference)
+            for (order, _), (result, reference) in zip(held, inputs, strict=True)
+        ]
         kept = await self._trouble.insist("ledger", lambda: self._ledger.fail(fails))
+        await self._inputs.settle(
+            [(order, fail) for (order, _), fail in zip(held, fails, strict=True)], kept
+        )
         for (order, result), ok in zip(held, kept, strict=True):
             if ok:
                 self._emit(
@@ -154,6 +192,11 @@ def all_steps(steps: Iterable[StepPlan]) -> Iterator[StepPlan]:
         yield step
         for branch in step.routes:
             yield from all_steps(branch.steps)
+
+
+def longest_step(pipeline: PipelinePlan) -> float:
+    """Seconds a worker may go without a sign of progress: the pipeline's own timeout or its slowest step's."""
+    return pipeline.timeout or max((s.timeout for s in all_steps(pipeline.steps)), default=600.0)
 
 
 def _advice(reason: str) -> str:
@@ -187,6 +230,7 @@ def _as_fail(verdict: Verdict, at_ns: int, steady_ns: int) -> Fail:
         retry_at_ns=steady_ns + int(decision.delay * 1e9) if waits else 0,
         tries=decision.tries,
         solo=decision.solo,
+        input=verdict.input,
     )
 
 

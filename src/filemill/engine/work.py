@@ -19,6 +19,11 @@ def work_folder(page: bytes) -> bytes:
     return os.path.join(os.path.dirname(folder), b"work", b"worker-" + name.partition(b".")[0])
 
 
+def inputs_folder(data: str) -> bytes:
+    """Where workers write inputs that are to be kept, before they are content; it is emptied when a server starts."""
+    return os.path.join(os.fsencode(os.path.abspath(data)), b"inputs")
+
+
 def attempts_folder(data: str) -> str:
     """A new folder, 0700, for what steps make of whole files in one attempt: on the data directory's file system.
 
@@ -56,6 +61,11 @@ def set_aside(folder: bytes) -> bytes | None:
 def remove(folder: bytes) -> None:
     """Remove the folder and all that is in it; what cannot be removed stays."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_inputs(data: str) -> None:
+    """Remove inputs that workers of a former server wrote and nobody made content of."""
+    remove(inputs_folder(data))
 
 
 def remove_all(pages: bytes) -> None:

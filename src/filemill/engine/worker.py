@@ -90,8 +90,8 @@ class Worker:
                 return frames.Inspected(job, facts, resident_bytes(), self.surroundings.spent)
             case frames.Explain() | frames.Try():
                 return self._look(message)
-            case frames.CutUp() | frames.ExecuteChunk():
-                return self._in_chunks(message)
+            case frames.CutUp() | frames.ExecuteChunk() | frames.Keep():
+                return self._in_parts(message)
             case frames.Execute(job, orders):
                 assert self.executor is not None, "Setup comes first"  # noqa: S101
                 results = self.executor.execute(
@@ -137,8 +137,23 @@ class Worker:
         self._clean()
         return frames.Tried(message.job, trial)
 
-    def _in_chunks(self, message: frames.CutUp | frames.ExecuteChunk) -> frames.FromWorker:
+    def _keep(self, message: frames.Keep, executor: Executor) -> frames.FromWorker:
+        """Keep what the runs need to go on; each is announced, as the steps before work once more."""
+        captured = []
+        for order, step in zip(message.orders, message.steps, strict=True):
+            self._begin(message.job, [order])
+            captured.append(executor.inputs.capture(order, step, self.page.progress))
+        self._clean()
+        spent = self.surroundings.spent
+        return frames.Kept(message.job, tuple(captured), resident_bytes(), spent)
+
+    def _in_parts(
+        self, message: frames.CutUp | frames.ExecuteChunk | frames.Keep
+    ) -> frames.FromWorker:
+        """A part of the file, or of the pipeline."""
         assert self.executor is not None, "Setup comes first"  # noqa: S101
+        if isinstance(message, frames.Keep):
+            return self._keep(message, self.executor)
         job, work = message.job, self.executor.chunks
         self._begin(job, [message.order])
         if isinstance(message, frames.CutUp):

@@ -30,7 +30,7 @@ from filemill.intake.reporting import Reporter
 from filemill.intake.settle import Lease
 from filemill.model.errors import SystemFault
 from filemill.model.files import Claim, Identity
-from filemill.ports.content import Content
+from filemill.ports.content import INPUT, Content
 from filemill.ports.ledger import Ledger, Recovered
 
 _SWEEP = 2000
@@ -217,14 +217,14 @@ async def sweep(references: Sequence[str], *, ledger: Ledger, content: Content) 
 
     `references` were listed before this server wrote anything, so that nothing new can be among them. Whole
     contents that no row names are counted and kept: with a ledger restored from a backup they are the
-    only copy of what came in since.
+    only copy of what came in since. Kept inputs can be made again, so those that no row names go.
     """
     removed = unknown = 0
     for start in range(0, len(references), _SWEEP):
         some = references[start : start + _SWEEP]
         gone: list[str] = []
         for reference, known in zip(some, await ledger.known_content(some), strict=True):
-            if known is False or (known is None and reference.endswith(".part")):
+            if known is False or (known is None and reference.endswith((".part", INPUT))):
                 gone.append(reference)
             elif known is None:
                 unknown += 1

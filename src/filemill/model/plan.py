@@ -134,6 +134,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Bytes that a worker, and what its steps start, may hold; 0: no limit."""
     max_work: int = 10 << 30
     """Bytes that a step may put into its work folder."""
+    max_kept: int = 1 << 30
+    """Bytes that the kept input of one failed run may take; 0: none is kept."""
     worker_environment: tuple[str, ...] | None = None
     """Globs of the environment variables that workers see; None: all but `secrets`."""
     secrets: tuple[str, ...] = ()

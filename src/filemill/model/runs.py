@@ -36,6 +36,39 @@ class RunOrder(msgspec.Struct, frozen=True):
     """None: the whole file."""
     solo: bool = False
     """True after a crash nobody could be charged for: it must not share a batch."""
+    kept: str = ""
+    """Content reference of a failed step's input that is kept for this run; empty: nothing is."""
+    from_step: str = ""
+    """The step that a person had it begin at, with what is kept; empty: it begins with the file."""
+    input: bytes = b""
+    """Absolute path of what is kept, if it begins there."""
+    released: dict[str, str] = msgspec.field(default_factory=dict)
+    """By id of a `hold` step: the answer with which a person let the run pass it; empty where it had none to give."""
+
+
+class KeptInput(msgspec.Struct, frozen=True):
+    """What is kept of a run that waits for a person: all that its next attempt needs to begin at `step`.
+
+    That is the step where the run ended, or the last one before it behind which a run cannot begin, because it sends
+    to sinks or emits.
+    """
+
+    step: str
+    size: int
+    """Bytes that it takes."""
+    records: int = 0
+    """Records in it; of a file 0."""
+
+
+class Captured(msgspec.Struct, frozen=True):
+    """What a worker kept of one run's way to the step where it ended, or why it kept nothing."""
+
+    run: str
+    kept: KeptInput | None = None
+    path: bytes = b""
+    """Absolute path of it, whole and not yet synced; empty: what was kept before is still what is needed."""
+    why: str = ""
+    """Why nothing is kept; empty where nothing had to be: the file itself is what the step was given."""
 
 
 class StepCount(msgspec.Struct, frozen=True):
@@ -182,6 +215,12 @@ class RunResult(msgspec.Struct, frozen=True):
     """Files it emits; they count with the outputs, as all of it or nothing."""
     form: RecordForm | None = None
     """With bad records: how they stand in the file."""
+    began_at: str = ""
+    """The step that it began at, with kept input; empty: with the file. What the steps before did is in its counts."""
+    kept: KeptInput | None = None
+    """With a dead or held run: what is kept of it."""
+    unkept: str = ""
+    """With a dead or held run of which nothing is kept: why."""
 
 
 class ChunkResult(msgspec.Struct, frozen=True):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO, Protocol
 
+INPUT = ".input"
+"""Ends the references of kept inputs. Each can be made again from its file: one that no row names is left over."""
+
 
 class Content(Protocol):
     """A store of immutable byte sequences, each under a reference the caller reserved.

@@ -73,7 +73,9 @@ class Fail(msgspec.Struct, frozen=True):
     """How many attempts the policy allows a failure of this kind; 0: it does not count."""
     solo: bool = False
     input: str | None = None
-    """Content reference of the failed step's kept input."""
+    """Content reference of the failed step's kept input, which is durable. None: what the attempt began with stays;
+    of one that began with the file, nothing is kept then.
+    """
     published: tuple[str, ...] = ()
     """With a publishing run: publications that are visible and synced already."""
     unverified: tuple[str, ...] = ()
@@ -179,7 +181,8 @@ class Ledger(Protocol):
     async def known_content(self, references: Sequence[str]) -> list[bool | None]:
         """Say of each content reference whether a row (a file's content, a run's kept input) names it.
 
-        True: its bytes are needed. False: only files disposed with `delete` or `keep` name it, so its bytes may go.
+        True: its bytes are needed. False: only files disposed with `delete` or `keep` name it, or runs that a person
+        gave up, so its bytes may go.
         None: no row has ever named it.
         """
         ...
@@ -205,8 +208,8 @@ class Ledger(Protocol):
         Within a priority sources are served in turn, each with the same share of `limit` as long as it has runs, the
         oldest first; what is answered is grouped by pipeline. Pipelines that are paused, or in `excluding`, get none.
         Its cost does not grow with the number of runs that wait. Counts the attempt *before* it runs and raises the
-        fence. Content paths in the orders are filled in by the caller's content store. `revision` is that of the
-        current plan; orders carry the run's own.
+        fence. Content paths in the orders, that of kept input included, are filled in by the caller's content store.
+        `revision` is that of the current plan; orders carry the run's own.
         """
         ...
 

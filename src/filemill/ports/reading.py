@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from filemill.model.files import TagHit
-from filemill.model.runs import BadRecord, Failure, Publication, RecordForm, StepCount
+from filemill.model.runs import BadRecord, Failure, KeptInput, Publication, RecordForm, StepCount
 
 
 class FileRow(msgspec.Struct, frozen=True):
@@ -121,6 +121,9 @@ class AttemptRow(msgspec.Struct, frozen=True):
     failure: Failure | None
     form: RecordForm | None = None
     """With bad records: how they stand in the file."""
+    began_at: str = ""
+    kept: KeptInput | None = None
+    unkept: str = ""
 
 
 class GroupRow(msgspec.Struct, frozen=True):

@@ -117,6 +117,8 @@ class Uses(msgspec.Struct, frozen=True):
     expressions: tuple[ExpressionUse, ...] = ()
     tags: tuple[str, ...] = ()
     """Record tags it makes."""
+    answers: tuple[str, ...] = ()
+    """Tags it gives when a person has decided; nobody has to use them."""
     sinks: tuple[str, ...] = ()
     children: tuple[str, ...] | None = None
     """Tags it gives the files it emits; None: it emits none."""
@@ -203,6 +205,17 @@ class StepContext(Protocol):
 
         `line` is where the first record stands that asks for it; 0 for the file itself.
         """
+        ...
+
+    def answer(self, order: int) -> str | None:
+        """What a person answered who let this run pass the step, which held it; None: nobody has yet.
+
+        Empty where there was nothing to choose.
+        """
+        ...
+
+    def tag_file(self, order: int, tag: str) -> None:
+        """Give the run's file a tag, for whatever comes behind the step; before it is read."""
         ...
 
     def drop(self, batch: Batch) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from filemill.model.files import TagHit
 from filemill.model.fingerprint import Parts
-from filemill.model.runs import BadRecord, Failure, RecordForm, StepCount
+from filemill.model.runs import BadRecord, Failure, KeptInput, RecordForm, StepCount
 from filemill.ports.reading import AuditRow
 
 
@@ -94,6 +94,12 @@ class Attempt(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     form: RecordForm | None = None
     """With bad records: how they stand in the file."""
+    began_at: str = ""
+    """The step that it began at, with kept input; empty: with the file."""
+    kept: KeptInput | None = None
+    """What was kept when it ended."""
+    unkept: str = ""
+    """Why nothing was."""
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -120,11 +126,18 @@ class RunHistory(msgspec.Struct, frozen=True):
     queued_ns: int
     interruptions: int
     input: str | None
-    """Content reference of a failed step's kept input."""
+    """Content reference of what is kept of it; None: it begins with its file."""
     attempts: tuple[Attempt, ...]
     outputs: tuple[Output, ...]
     bad: tuple[BadRecord, ...]
     """Bad records of its latest attempt, at most 1,000 in detail."""
+
+    @property
+    def kept(self) -> KeptInput | None:
+        """What is kept for its next attempt to begin with, if it waits for a person."""
+        if self.input is None or self.summary.state not in {"dead", "held"}:
+            return None
+        return next((each.kept for each in reversed(self.attempts) if each.kept), None)
 
 
 class FileHistory(msgspec.Struct, frozen=True):

@@ -70,6 +70,9 @@ def attempt(row: AttemptRow) -> Attempt:
         hold_step=row.hold_step,
         choices=row.choices,
         form=row.form,
+        began_at=row.began_at,
+        kept=row.kept,
+        unkept=row.unkept,
     )
 
 

@@ -134,7 +134,7 @@ class Actions:
 def as_staged(orders: Sequence[RunOrder], publications: Sequence[Publication]) -> list[Staged]:
     """Runs that the ledger has as PUBLISHING, as the publisher takes them."""
     staged = {
-        order.run: Staged(order.run, order.fence, order.pipeline, order.file, [])
+        order.run: Staged(order.run, order.fence, order.pipeline, order.file, [], kept=order.kept)
         for order in orders
     }
     for publication in publications:

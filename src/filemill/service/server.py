@@ -24,11 +24,13 @@ from filemill.engine.breaking import Breakers
 from filemill.engine.dispatching import Dispatcher
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.inspecting import InspectionDesk
+from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.publishing import Publisher
 from filemill.engine.states import sweep as sweep_states
 from filemill.engine.supervisor import Limits, WorkerPool
 from filemill.engine.trouble import Trouble
+from filemill.engine.work import sweep_inputs
 from filemill.intake.dispose import dispose
 from filemill.intake.gate import Gate, QueueLimits
 from filemill.intake.intake import Intake
@@ -260,6 +262,7 @@ class Server:
             trouble=self.trouble,
             ingested=self._on_ingested,
         )
+        self._inputs = Inputs(self.pool, self.content)
         self.breakers = Breakers(self.sinks, plan.pipelines, clock, emit, self._sink_tries)
         self._closing.push_async_callback(self.breakers.stop)
         self.publisher = Publisher(
@@ -271,6 +274,7 @@ class Server:
             adoption=self.adoption,
             breakers=self.breakers,
             finished=self._finished,
+            forget=self._inputs.forget,
         )
         self.dispatcher = Dispatcher(
             plan=plan,
@@ -284,6 +288,7 @@ class Server:
             trouble=self.trouble,
             breakers=self.breakers,
             chance=random.Random(),  # noqa: S311 -- jitter, not secrets
+            inputs=self._inputs,
         )
         self.sources = build_sources(
             plan,
@@ -345,6 +350,7 @@ class Server:
     async def _start_roles(self) -> None:
         await self.publisher.start()
         self._closing.push_async_callback(self._finish_disposals)
+        self._closing.push_async_callback(self._inputs.idle)
         self._closing.push_async_callback(self.publisher.stop)
         self._closing.push_async_callback(self.desk.stop)
         await self.dispatcher.start()
@@ -393,6 +399,7 @@ class Server:
         for sink in self.sinks.values():
             await asyncio.to_thread(sink.sweep, known)
         await asyncio.to_thread(sweep_states, self.plan.data, known)
+        await asyncio.to_thread(sweep_inputs, self.plan.data)
         self.publisher.put(staged)
         placed = [self._placed(file) for file in left.uninspected]
         refs = await self.intake.recover(msgspec.structs.replace(left, uninspected=tuple(placed)))

@@ -83,8 +83,8 @@ SELECT json_group_array(json_array(file.content, file.disposed_ns IS NULL OR fil
 FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value;
 
 -- name: known_inputs
--- Which of these content references are some run's kept input; their bytes are needed.
-SELECT json_group_array(json_array(run.input, 1))
+-- Which of these content references are some run's kept input, and whether the run may still begin with it.
+SELECT json_group_array(json_array(run.input, run.state NOT IN ('done', 'cancelled', 'discarded')))
 FROM carray(?1) AS wanted CROSS JOIN run ON run.input = wanted.value
 WHERE run.input IS NOT NULL;
 

@@ -35,12 +35,12 @@ UPDATE run SET mended = ?2 WHERE no IN (SELECT value FROM carray(?1));
 
 -- name: discard
 -- Give dead and held runs up; moves run: dead, held -> discarded.
-UPDATE run SET state = 'discarded', state_ns = ?2
+UPDATE run SET state = 'discarded', state_ns = ?2, input = NULL
 WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('dead', 'held');
 
 -- name: cancel
 -- Call runs back, and what a worker does for them counts no more; moves run: queued, retrying, running -> cancelled.
-UPDATE run SET state = 'cancelled', state_ns = ?2, fence = fence + 1, due_ns = NULL
+UPDATE run SET state = 'cancelled', state_ns = ?2, fence = fence + 1, due_ns = NULL, input = NULL
 WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('queued', 'retrying', 'running');
 
 -- name: replay

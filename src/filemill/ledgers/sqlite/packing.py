@@ -49,6 +49,10 @@ class PackedAttempt(msgspec.Struct, array_like=True, frozen=True):
     hold_step: str = ""
     choices: tuple[str, ...] = ()
     form: RecordForm | None = None
+    began_at: str = ""
+    kept: tuple[str, int, int] | None = None
+    """Step, bytes and records of the kept input."""
+    unkept: str = ""
 
 
 class PackedCheckpoint(msgspec.Struct, array_like=True, frozen=True):
@@ -92,6 +96,9 @@ def pack_attempt(result: RunResult) -> bytes:
             result.hold_step,
             result.choices,
             result.form,
+            result.began_at,
+            _tuple(result.kept) if result.kept is not None else None,
+            result.unkept,
         )
     )
 

@@ -21,7 +21,7 @@ from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.tally import decode_latency
 from filemill.ledgers.sqlite.transaction import numbers, texts
 from filemill.model.errors import SystemFault
-from filemill.model.runs import BadRecord, Failure, Publication
+from filemill.model.runs import BadRecord, Failure, KeptInput, Publication
 from filemill.ports.reading import (
     AttemptRow,
     AuditRow,
@@ -150,6 +150,9 @@ class SqliteReading:
                     hold=packed.hold,
                     hold_step=packed.hold_step,
                     choices=packed.choices,
+                    began_at=packed.began_at,
+                    kept=KeptInput(*packed.kept) if packed.kept is not None else None,
+                    unkept=packed.unkept,
                     failure=unpack_failure(failure),
                     form=packed.form,
                 )

@@ -56,6 +56,9 @@ class _OrderRow(msgspec.Struct, array_like=True, gc=False):
     digest: str
     media: str
     depth: int
+    kept: str
+    from_step: str
+    released: dict[str, str]
 
 
 _RUNS = msgspec.json.Decoder(list[RunRow])
@@ -217,6 +220,9 @@ def _order(row: _OrderRow) -> RunOrder:
         attempt=row.attempt,
         fence=row.fence,
         solo=bool(row.solo),
+        kept=row.kept,
+        from_step=row.from_step,
+        released=row.released,
     )
 
 

@@ -14,7 +14,8 @@ SELECT json_group_array(json_array(
     WITH RECURSIVE above (parent, depth) AS (
       SELECT file.parent, 0 UNION ALL
       SELECT up.parent, above.depth + 1 FROM above JOIN file AS up ON up.id = above.parent
-    ) SELECT max(depth) FROM above) END))
+    ) SELECT max(depth) FROM above) END,
+  coalesce(run.input, ''), coalesce(run.from_step, ''), json(run.released)))
 FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value CROSS JOIN file ON file.no = run.file;
 
 -- name: find_runs
@@ -112,8 +113,8 @@ SELECT json_group_array(json_array(sink, state, outputs, records, bytes)) FROM (
 );
 
 -- name: finish
--- Note that everything is published; moves run: publishing -> done.
-UPDATE run SET state = 'done', state_ns = ?2
+-- Note that everything is published and nothing of the way there is needed any more; moves run: publishing -> done.
+UPDATE run SET state = 'done', state_ns = ?2, input = NULL
 WHERE no IN (SELECT value FROM carray(?1)) AND state = 'publishing';
 
 -- name: fail
@@ -125,7 +126,9 @@ WITH given (no, fence, before, after, at_ns, spent, due_ns, solo, records, bad, 
 UPDATE run SET state = given.after, state_ns = given.at_ns, attempt = attempt - (1 - given.spent),
   due_ns = given.due_ns, solo = given.solo, records = given.records, bad = coalesce(given.bad, run.bad),
   fingerprint = given.fingerprint, step = given.step, error = given.error, message = given.message,
-  input = coalesce(given.input, run.input), tries = coalesce(given.tries, run.tries)
+  input = CASE WHEN given.input IS NOT NULL THEN given.input
+    WHEN run.from_step IS NULL AND given.after IN ('dead', 'held') THEN NULL ELSE run.input END,
+  tries = coalesce(given.tries, run.tries)
 FROM given WHERE run.no = given.no AND run.fence = given.fence AND run.state = given.before;
 
 -- name: left_running

@@ -16,6 +16,7 @@ from filemill.testing.contracts.ledger_chunks import ChunkContract
 from filemill.testing.contracts.ledger_claims import ClaimContract
 from filemill.testing.contracts.ledger_deeds import DeedContract
 from filemill.testing.contracts.ledger_endings import EndingContract
+from filemill.testing.contracts.ledger_inputs import InputContract
 from filemill.testing.contracts.ledger_journeys import JourneyContract
 from filemill.testing.contracts.ledger_moves import MoveContract
 from filemill.testing.contracts.ledger_runs import RunContract
@@ -32,5 +33,6 @@ class LedgerContract(
     TurnContract,
     ClaimContract,
     EndingContract,
+    InputContract,
 ):
     """What every ledger must do."""
