@@ -15,7 +15,7 @@ from filemill.model.states import FileState, RunState, may_move_file, may_move_r
 
 QUERIES = {
     f"{file}:{name}": query
-    for file in ("claims", "runs", "tally", "reading")
+    for file in ("claims", "runs", "tally", "reading", "retention")
     for name, query in load(f"{file}.sql").items()
 }
 AT_START_OR_FOR_PEOPLE = {
@@ -23,6 +23,7 @@ AT_START_OR_FOR_PEOPLE = {
     "claims:left_files",
     "claims:undisposed",
     "runs:left_staged",
+    "retention:unused_revisions",
 }
 
 
@@ -74,7 +75,16 @@ def test_no_move_looks_at_every_row(db):
         plan = "; ".join(
             row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query.text}", _binds(query))
         )
-        for table in ("file", "run", "publication", "attempt", "tally", "reject"):
+        for table in (
+            "file",
+            "run",
+            "publication",
+            "attempt",
+            "tally",
+            "reject",
+            "file_tag",
+            "kept",
+        ):
             assert not re.search(rf"SCAN {table}\b", plan), f"{name}: {plan}"
 
 

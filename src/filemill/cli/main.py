@@ -16,6 +16,7 @@ COMMANDS = {
     "dead": "what failed for good, grouped by cause",
     "held": "what waits for a person, and why",
     "status": "counts and trouble at a glance",
+    "gc": "remove now what `retention:` says may go",
     "steps": "the steps that are installed, with their options",
     "config": "show the effective configuration, print its JSON Schema",
 }

@@ -30,6 +30,7 @@ from filemill.engine.supervisor import Limits, WorkerPool
 from filemill.engine.trouble import Trouble
 from filemill.intake.dispose import dispose
 from filemill.intake.intake import Intake
+from filemill.intake.retention import Retention
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
 from filemill.model.errors import LedgerSyncError, SystemFault
 from filemill.model.events import (
@@ -48,6 +49,7 @@ from filemill.ports.registry import Registry
 from filemill.ports.source import Sighting
 from filemill.service.building import build_sinks, build_sources, settings_of
 from filemill.service.calming import Calm
+from filemill.service.tidying import Tidier
 
 MAX_PENDING = 4_096
 """Acknowledged files not yet routed before claiming waits: bounds memory, not the folder."""
@@ -130,6 +132,8 @@ class Server:
             for source in self.sources.values():
                 await source.start()
                 self._watching.push_async_callback(source.stop)
+            self.tidier.start()
+            self._watching.push_async_callback(self.tidier.stop)
         self._emit(
             ServerStarted(
                 at_ns=self._clock.wall_ns(),
@@ -270,6 +274,18 @@ class Server:
             sources=settings,
             on_ingested=self._on_ingested,
             room=lambda: MAX_PENDING - self.desk.pending,
+            on_fatal=self._on_fatal,
+        )
+
+        self.tidier = Tidier(
+            plan=lambda: self.plan,
+            retention=Retention(
+                ledger=self.ledger, content=self.content, durable=self._durable, clock=clock
+            ),
+            clock=clock,
+            emit=emit,
+            trouble=self.trouble,
+            busy=lambda: bool(self.dispatcher.running or self.desk.pending),
             on_fatal=self._on_fatal,
         )
 
