@@ -100,7 +100,7 @@ def test_its_state_goes_on_where_another_stood() -> None:
 def test_the_steps_state_is_bytes_that_another_step_takes_up(mill: Mill) -> None:
     """As an engine would that works on a file in chunks: one step a chunk, the state handed on."""
     from filemill.formats.csv import CsvReader
-    from filemill.formats.reading import ReadRequest
+    from filemill.formats.terms import ReadRequest
 
     component = Registry().get("steps", "dedupe")
 

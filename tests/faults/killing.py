@@ -23,6 +23,15 @@ def published(root: Path) -> int:
     )
 
 
+def under_way(root: Path, start: Callable[..., Program], *, files: int = 10) -> Program:
+    """A project and its program, which has published the first `files` in-files by now."""
+    make_project(root)
+    program = start(root)
+    drop(root, range(files))
+    assert wait_for(lambda: published(root) == 3 * files, 30), (root / "server.log").read_text()
+    return program
+
+
 def kill_under_load(
     root: Path, start: Callable[..., Program], *, files: int, kills: int, portions: int
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from killing import published
+from killing import under_way
 from misbehaving import CONFIG as MISBEHAVING
 from misbehaving import ended, once
 from misbehaving import make_project as make_misbehaving
@@ -54,11 +54,8 @@ def test_without_a_free_descriptor_the_server_waits_and_goes_on(
     tmp_path: Path, start: Callable[..., Program]
 ) -> None:
     root = tmp_path / "project"
-    make_project(root)
-    program = start(root)
+    program = under_way(root, start)
     log = root / "server.log"
-    drop(root, range(10))
-    assert wait_for(lambda: published(root) == 30, 30), log.read_text()
     pid = program.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     opened = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
@@ -79,11 +76,8 @@ def test_a_ledger_that_another_process_locks_is_waited_for(
     tmp_path: Path, start: Callable[..., Program]
 ) -> None:
     root = tmp_path / "project"
-    make_project(root)
-    program = start(root)
+    program = under_way(root, start, files=5)
     log = root / "server.log"
-    drop(root, range(5))
-    assert wait_for(lambda: published(root) == 15, 30), log.read_text()
     db = apsw.Connection(str(root / ".filemill/ledger.db"))
     db.execute("BEGIN IMMEDIATE")
     drop(root, range(5, 30))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from killing import published
+from killing import published, under_way
 from oracle import content_of, drop, judge, make_project
 from program import Program, wait_for
 
@@ -24,11 +24,8 @@ def test_a_folder_that_is_removed_and_made_again_goes_on(
     tmp_path: Path, start: Callable[..., Program]
 ) -> None:
     root = tmp_path / "project"
-    make_project(root)
-    program = start(root)
+    program = under_way(root, start)
     log = root / "server.log"
-    drop(root, range(10))
-    assert wait_for(lambda: published(root) == 30, 30), log.read_text()
     shutil.rmtree(root / "inbox")
     before = log.stat().st_size
     assert wait_for(lambda: "inbox" in log.read_text()[before:], 30), log.read_text()

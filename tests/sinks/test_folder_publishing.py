@@ -15,7 +15,8 @@ from filemill.durable import Durable, Failpoints
 from filemill.model.errors import UsageError
 from filemill.model.runs import Publication
 from filemill.ports.sink import Published, SinkContext
-from filemill.sinks.folder import FolderOptions, FolderSink
+from filemill.sinks.folder import FolderSink
+from filemill.sinks.folder_options import FolderOptions
 from filemill.sinks.naming import publication_id
 
 

@@ -17,7 +17,8 @@ from filemill.ports.sink import SinkContext
 from filemill.records.batch import Batch
 from filemill.records.layout import LINE, Dialect, Layout, Restart
 from filemill.sinks import staging
-from filemill.sinks.folder import FolderOptions, FolderSink
+from filemill.sinks.folder import FolderSink
+from filemill.sinks.folder_options import FolderOptions
 
 
 def make_sink(root, fail="", *, prepare=True, **options):

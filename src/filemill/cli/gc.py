@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +59,7 @@ def gc(
         _ask(f"remove bytes and history of all files that ended more than {older_than} ago?")
     with Progress(sys.stderr, "files looked at", quiet=session.quiet) as progress:
         work = would_collect if dry_run else collect
-        swept = asyncio.run(work(plan, older_than=seconds, told=lambda done: progress(done.looked)))
+        swept = work(plan, older_than=seconds, told=lambda done: progress(done.looked))
     sizes = compact_ledger(plan.data) if compact and not dry_run else None
     if session.output.json:
         session.output.document(

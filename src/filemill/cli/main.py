@@ -12,17 +12,26 @@ COMMANDS = {
     "check": "judge the configuration; every problem at once, nothing started",
     "explain": "how a file would be tagged and routed, and why; nothing written",
     "try": "what a file would become, step by step; nothing written",
-    "files": "list files, or show the whole history of one",
-    "dead": "what failed for good, grouped by cause",
-    "held": "what waits for a person, and why",
+    "files": "list files, show the whole history of one, replay or cancel it",
+    "dead": "what failed for good, grouped by cause; redrive or discard it",
+    "held": "what waits for a person, and why; release or discard it",
+    "pause": "begin no runs of a pipeline any more, until it is resumed",
+    "resume": "begin runs of a paused pipeline again",
     "status": "counts and trouble at a glance",
     "gc": "remove now what `retention:` says may go",
     "steps": "the steps that are installed, with their options",
     "config": "show the effective configuration, print its JSON Schema",
 }
 """Every command and its line in the help. `filemill/cli/<name>.py` adds it to the application."""
-_MODULES = {"try": "trying"}
-"""Commands whose name no module can have."""
+_MODULES = {
+    "try": ("trying",),
+    "dead": ("dead", "redriving"),
+    "held": ("held", "releasing"),
+    "files": ("files", "replaying"),
+    "pause": ("pausing",),
+    "resume": ("pausing",),
+}
+"""Commands that are not one module of their own name."""
 
 EXAMPLES = """\
 Examples:
@@ -75,7 +84,8 @@ def _wanted(words: Sequence[str]) -> list[str]:
 
 def load(name: str) -> None:
     """Import the module of one command, which adds itself to the application."""
-    importlib.import_module(f"filemill.cli.{_MODULES.get(name, name)}")
+    for module in _MODULES.get(name, (name,)):
+        importlib.import_module(f"filemill.cli.{module}")
 
 
 def _end(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import Self, TextIO
 
 from filemill.ports.clock import Clock, SystemClock
 from filemill.telemetry.wording import number
@@ -27,7 +27,7 @@ class Progress:
         self._next = self._clock.monotonic() + (_FIRST if self._bar else _LINE_EVERY)
         self._drawn = False
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -85,6 +85,16 @@ def file_history(file: FileHistory) -> dict[str, Any]:
         "duplicate_of": file.duplicate_of,
         "duplicates": list(file.duplicates),
         "runs": [_run(run) for run in file.runs],
+        "deeds": [
+            {
+                "at": utc(deed.at_ns),
+                "by": deed.principal,
+                "action": deed.action,
+                "object": deed.object,
+                **deed.detail,
+            }
+            for deed in file.deeds
+        ],
     }
 
 
@@ -135,6 +145,13 @@ def status(now: Status) -> dict[str, Any]:
                 "dead": each.dead_recently,
                 "p50_ms": milliseconds(each.p50_ns),
                 "p95_ms": milliseconds(each.p95_ns),
+                "paused": {
+                    "by": each.paused.principal,
+                    "at": utc(each.paused.at_ns),
+                    "reason": each.paused.reason,
+                }
+                if each.paused
+                else None,
             }
             for each in now.pipelines
         ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from filemill.cli.application import command
 from filemill.cli.reading import STYLES, open_ledger
 from filemill.cli.session import Session
-from filemill.telemetry.wording import age, duration, number, plural, size
+from filemill.telemetry.wording import age, duration, number, plural, printable, size
 
 if TYPE_CHECKING:
     from filemill.cli.output import Output
@@ -50,6 +50,14 @@ def _print(output: Output, now: Status) -> None:
     span = age(now.recent_ns)
     arrived = plural(now.arrived_recently, "file")
     output.print(f"last {span}  {arrived}, {size(now.bytes_recently)} arrived")
+    for each in now.pipelines:
+        if each.paused:
+            ago = age(now.at_ns - each.paused.at_ns)
+            reason = f": {printable(each.paused.reason)}" if each.paused.reason else ""
+            output.print(
+                f"{output.paint('wait', output.marks.held)} {each.pipeline} paused by "
+                f"{printable(each.paused.principal)} {ago} ago{reason}  (filemill resume {each.pipeline})"
+            )
     if now.pipelines:
         output.print()
         output.table(

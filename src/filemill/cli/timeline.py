@@ -11,6 +11,7 @@ from filemill.cli.reading import STYLES, mark_of, said_of, short
 from filemill.cli.shapes import group_name
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, StepCount
+from filemill.ports.reading import AuditRow
 from filemill.queries import Attempt, FileHistory, RunHistory, balance_of
 from filemill.queries import Output as Published
 from filemill.telemetry.wording import (
@@ -133,8 +134,35 @@ def _entries(output: Output, file: FileHistory, verbose: bool) -> Iterator[Entry
         for attempt in run.attempts:
             yield from _attempt(output, attempt, label, base, verbose=verbose)
         yield from _state_now(run, label, base)
+    for deed in file.deeds:
+        yield Entry(deed.at_ns, "", _DEEDS.get(deed.action, deed.action), _deed(deed), order=9_000)
     if file.disposed_ns:
         yield Entry(file.disposed_ns, "", file.after, _AFTER.get(file.after, ""), order=10_000)
+
+
+_DEEDS = {
+    "redrive": "redriven",
+    "release": "released",
+    "readmit": "released",
+    "discard": "discarded",
+    "cancel": "cancelled",
+    "replay": "replayed",
+}
+
+
+def _deed(deed: AuditRow) -> str:
+    """Who did it, how, and why in their own words."""
+    detail = deed.detail
+    parts = [f"by {printable(deed.principal)}"]
+    if detail.get("from"):
+        parts.append(f"from {printable(str(detail['from']))}")
+    if detail.get("choice"):
+        parts.append(f"answer: {printable(str(detail['choice']))}")
+    if detail.get("run"):
+        parts.append(f"as run {short(str(detail['run']))}")
+    if detail.get("reason"):
+        parts.append(f"“{printable(str(detail['reason']))}”")
+    return ", ".join(parts)
 
 
 _AFTER = {

@@ -93,18 +93,9 @@ class Adoption:
         taken = await self._trouble.insist("ledger", lambda: self._ledger.ingest(files, now))
         mine = [claim for claim, ok in zip(claims, taken, strict=True) if ok]
         for claim in mine:
-            self._emit(
-                FileIngested(
-                    at_ns=now,
-                    file=claim.file,
-                    source=claim.source,
-                    relative=claim.relative,
-                    size=claim.identity.size,
-                    parent=claim.parent or "",
-                )
-            )
+            self._emit(FileIngested.of(claim, now))
         if mine:
-            self._ingested([self._file(claim) for claim in mine])
+            self._ingested([claim.taken(self._content.path(claim.content)) for claim in mine])
 
     async def _reserve(self, ids: Sequence[str]) -> list[str]:
         while True:
@@ -126,18 +117,6 @@ class Adoption:
         for path in paths:
             with contextlib.suppress(OSError):  # what stays is swept at the next start
                 self._durable.unlink(path)
-
-    def _file(self, claim: Claim) -> FileRef:
-        return FileRef(
-            file=claim.file,
-            path=self._content.path(claim.content),
-            relative=claim.relative,
-            size=claim.identity.size,
-            source=claim.source,
-            arrived_ns=claim.claimed_ns,
-            tags=claim.tags,
-            depth=claim.depth,
-        )
 
 
 def adopt_child(content: Content, claim: Claim) -> None:

@@ -22,9 +22,10 @@ from filemill.engine.chain import Node
 from filemill.engine.failures import kind_of
 from filemill.model.errors import FailureKind, FilemillError, Reject
 from filemill.ports.step import Grain, Scope
-from filemill.records.batch import Batch, is_place
-from filemill.records.functions import user_line, user_traceback
+from filemill.records.batch import Batch
+from filemill.records.columns import is_place
 from filemill.records.layout import Drifted, Restart
+from filemill.records.tracebacks import user_line, user_traceback
 
 HOPELESS = 32
 """So many single records fail, and no call has ever worked: the step is broken, not the records."""

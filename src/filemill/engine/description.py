@@ -20,15 +20,10 @@ from filemill.ports.describe import (
 )
 from filemill.ports.step import StepSpec
 from filemill.records.expressions import Expression, ExpressionError
-from filemill.records.functions import (
-    Function,
-    FunctionError,
-    find,
-    find_object,
-    load,
-    user_line,
-)
+from filemill.records.finding import FunctionError, find, find_object
+from filemill.records.functions import Function, load
 from filemill.records.json_schema import flaws
+from filemill.records.tracebacks import user_line
 from filemill.routing.patterns import check_pattern, check_regex
 
 

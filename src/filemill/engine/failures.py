@@ -21,7 +21,7 @@ from filemill.model.errors import (
 )
 from filemill.model.fingerprint import fingerprint
 from filemill.model.runs import Failure
-from filemill.records.functions import user_traceback
+from filemill.records.tracebacks import user_traceback
 
 FAILS: tuple[type[BaseException], ...] = (
     *(Exception, SystemExit, PanicException),

@@ -34,7 +34,7 @@ from filemill.model.errors import FilemillError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder
 from filemill.ports.registry import Registry
-from filemill.records.functions import ON_IMPORT
+from filemill.records.finding import ON_IMPORT
 from filemill.routing.explaining import explain
 from filemill.routing.inspection import Inspector
 

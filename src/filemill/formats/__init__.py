@@ -10,7 +10,8 @@ from filemill.formats.json import JsonReader
 from filemill.formats.jsonl import JsonlReader
 from filemill.formats.lines import LinesReader
 from filemill.formats.parquet import ParquetReader
-from filemill.formats.reading import ReadRequest, RecordReader
+from filemill.formats.reading import RecordReader
+from filemill.formats.terms import ReadRequest
 
 __all__ = [
     "FORMATS",

@@ -20,7 +20,8 @@ import polars as pl
 
 from filemill.formats.kinds import cast_kind, dtype_of_kind, is_kind
 from filemill.records import json_text, text, views
-from filemill.records.batch import PLACES, Batch
+from filemill.records.batch import Batch
+from filemill.records.columns import PLACES
 from filemill.records.layout import LINE, TYPES, UNKNOWN
 from filemill.records.text import CELL
 

@@ -24,16 +24,8 @@ from filemill.formats.placing import (
     too_long,
     without_blank,
 )
-from filemill.formats.reading import (
-    Entangled,
-    Head,
-    NotText,
-    Parsed,
-    ReadRequest,
-    RecordReader,
-    Skip,
-    empty_frame,
-)
+from filemill.formats.reading import RecordReader
+from filemill.formats.terms import Entangled, Head, NotText, Parsed, ReadRequest, Skip, empty_frame
 from filemill.formats.typing import Segment, segments
 from filemill.model.runs import BadRecord
 from filemill.records import views

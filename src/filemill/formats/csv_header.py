@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from filemill.formats.csv_scan import scan
-from filemill.formats.reading import Head
+from filemill.formats.terms import Head
 from filemill.model.errors import PermanentError
-from filemill.records.batch import absent
 from filemill.records.cells import cell_value, split_cells
+from filemill.records.columns import absent
 from filemill.records.layout import Dialect, Layout
 
 _SEPARATORS = (",", ";", "\t", "|")

@@ -22,7 +22,8 @@ from filemill.formats.json_stream import Stream, Walker
 from filemill.formats.jsonl import JsonlReader
 from filemill.formats.opening import refuse_foreign
 from filemill.formats.placing import Placed
-from filemill.formats.reading import GROUP, SMALL, ReadRequest
+from filemill.formats.reading import GROUP, SMALL
+from filemill.formats.terms import ReadRequest
 from filemill.model.runs import RunOrder
 from filemill.records import json_text, text
 from filemill.records.batch import Batch

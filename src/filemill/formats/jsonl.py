@@ -11,7 +11,8 @@ import polars as pl
 from filemill.formats.lines import parse_lines
 from filemill.formats.opening import first_line_ends_crlf
 from filemill.formats.placing import Piece, Placed
-from filemill.formats.reading import Head, Parsed, ReadRequest, RecordReader
+from filemill.formats.reading import RecordReader
+from filemill.formats.terms import Head, Parsed, ReadRequest
 from filemill.formats.typing import Segment, segments
 from filemill.records import json_text, text, views
 from filemill.records.batch import Batch

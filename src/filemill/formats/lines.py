@@ -8,15 +8,8 @@ import polars as pl
 
 from filemill.formats.opening import first_line_ends_crlf
 from filemill.formats.placing import Piece, Placed, place_lines
-from filemill.formats.reading import (
-    Head,
-    NotText,
-    Parsed,
-    ReadRequest,
-    RecordReader,
-    Skip,
-    empty_frame,
-)
+from filemill.formats.reading import RecordReader
+from filemill.formats.terms import Head, NotText, Parsed, ReadRequest, Skip, empty_frame
 from filemill.records.batch import Batch
 from filemill.records.layout import LINE, Dialect, Layout, text_layout
 

@@ -17,11 +17,12 @@ from polars import selectors
 from polars.exceptions import PanicException, PolarsError
 
 from filemill.formats.kinds import Type, kind_of, spoken, texts
-from filemill.formats.reading import ReadRequest
+from filemill.formats.terms import ReadRequest
 from filemill.model.errors import PermanentError
 from filemill.model.runs import BadRecord, RunOrder
 from filemill.records import json_text, text
-from filemill.records.batch import PLACES, Batch, absent
+from filemill.records.batch import Batch
+from filemill.records.columns import PLACES, absent
 from filemill.records.layout import Layout
 from filemill.records.text import CELL, TAG
 

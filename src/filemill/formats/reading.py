@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
-import polars as pl
 
 from filemill.formats.ahead import Notes, ahead
 from filemill.formats.cutting import cut_lines, cut_quoted
 from filemill.formats.opening import finished, read_whole, refuse_foreign
 from filemill.formats.placing import Piece, Placed, sanitize
+from filemill.formats.terms import Entangled, Head, NotText, Parsed, ReadRequest, Skip
 from filemill.model.runs import BadRecord, ChunkRange, RunOrder
 from filemill.records.batch import Batch
 from filemill.records.layout import UNKNOWN, Drifted, Hints, Layout, Restart, widen
@@ -38,56 +38,6 @@ _HEAD = 64 << 10
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadRequest:
-    """What a step asks of a reader.
-
-    `needs` are the columns whose typed view expressions use (not those that earlier steps derive); None means all
-    of a csv file's columns, as a Python step wants them; then `named` are those that expressions use. `report_bad`
-    gets (order index, bad records), `count_blank` and `count_records` (order index, how many); records count
-    whether good or bad.
-    """
-
-    step: str
-    orders: Sequence[RunOrder]
-    report_bad: Callable[[int, list[BadRecord]], None]
-    count_blank: Callable[[int, int], None]
-    count_records: Callable[[int, int], None]
-    note_layout: Callable[[int, Layout], None] = lambda _order, _layout: None
-    """Told once a file, before its records and also if it has none: how it is laid out."""
-    note_range: Callable[[int, int, Mapping[str, str]], None] = lambda _order, _lines, _types: None
-    """Told at the end of a chunk: how many lines it had, and the types its columns have."""
-    needs: frozenset[str] | None = frozenset()
-    named: frozenset[str] = frozenset()
-    required: frozenset[str] | None = None
-    """Of these the ones without which the file cannot be read; all of them, if None."""
-    types: Mapping[str, str] = field(default_factory=dict)
-    """Declared: a value that does not fit makes a bad record of class `Type`."""
-    lenient: frozenset[str] = frozenset()
-    """Those of `types` whose misfits are left to a later step: no value in the view, the record's text as it is."""
-    hints: Hints = field(default_factory=Hints)
-    chunk_size: int = 16 << 20
-    max_record: int = 4 << 20
-
-    def wanted(self, needs: frozenset[str]) -> frozenset[str]:
-        """The columns whose views are made: those needed, and those whose misfits are told here."""
-        return needs | (frozenset(self.types) - self.lenient)
-
-
-class Skip(msgspec.Struct):
-    """A bad record whose end is still to be found: its bytes are let go as they are read."""
-
-    start: int
-    line: int
-    record: int
-    error: str
-    message: str
-    lines: int = 1
-    """How many line endings it has, the last included."""
-    last: int = 0
-    """Its last byte so far."""
-
-
 class _Cursor(msgspec.Struct):
     """Where reading a file in chunks stands: at byte `position`, `carry` bytes of which the last chunk held already."""
 
@@ -95,14 +45,6 @@ class _Cursor(msgspec.Struct):
     line: int = 1
     record: int = 1
     carry: int = 0
-    skip: Skip | None = None
-
-
-class Parsed(msgspec.Struct):
-    """What one block held. Bytes behind `consumed` belong to the next block."""
-
-    placed: Placed
-    consumed: int
     skip: Skip | None = None
 
 
@@ -414,33 +356,3 @@ class RecordReader(ABC):
         if wider:
             raise Restart(Hints({order: wider}))
         return settled
-
-
-class Head(msgspec.Struct):
-    """What the start of a file said: `used` bytes of header and blank lines, over `lines` lines."""
-
-    layout: Layout
-    used: int = 0
-    lines: int = 0
-    blank: int = 0
-
-
-class NotText(Exception):
-    """The block is not UTF-8."""
-
-
-class Entangled(Exception):
-    """One file's quoting reaches into the next one of its group."""
-
-
-def empty_frame() -> pl.DataFrame:
-    """A frame of no records."""
-    return pl.DataFrame(
-        schema={
-            "_raw": pl.String,
-            "_file": pl.UInt32,
-            "_record": pl.Int64,
-            "_line": pl.Int64,
-            "_start": pl.Int64,
-        }
-    )

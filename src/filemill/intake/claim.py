@@ -172,16 +172,7 @@ class Claimer:
 
     def file_ref(self, claim: Claim) -> FileRef:
         """An acknowledged claim as workers see it."""
-        return FileRef(
-            file=claim.file,
-            path=self._content.path(claim.content),
-            relative=claim.relative,
-            size=claim.identity.size,
-            source=claim.source,
-            arrived_ns=claim.claimed_ns,
-            tags=claim.tags,
-            depth=claim.depth,
-        )
+        return claim.taken(self._content.path(claim.content))
 
     async def insist(self, commit: Callable[[], Awaitable[T]]) -> T:
         """Make a commit that has to be made: again and again while the ledger is full or unreachable.

@@ -31,16 +31,7 @@ class Reporter:
 
     def ingested(self, claim: Claim) -> None:
         """Acknowledged."""
-        self._emit(
-            FileIngested(
-                at_ns=self._clock.wall_ns(),
-                file=claim.file,
-                source=claim.source,
-                relative=claim.relative,
-                size=claim.identity.size,
-                parent=claim.parent or "",
-            )
-        )
+        self._emit(FileIngested.of(claim, self._clock.wall_ns()))
 
     def rejected(self, file: str, relative: bytes, reason: str) -> None:
         """Acknowledged, and refused by its source's limits."""

@@ -242,7 +242,7 @@ async def would_go(
 def look_for(
     versions: Sequence[KeptVersion],
 ) -> tuple[list[KeptVersion], set[tuple[str, int, int]]]:
-    """Versions that lie no longer where they were, and (source, device before, device now) of renumbered file systems."""
+    """Versions that lie no longer where they were; (source, device before, device now) of renumbered disks."""
     gone: list[KeptVersion] = []
     moved: set[tuple[str, int, int]] = set()
     for version in versions:

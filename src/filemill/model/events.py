@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from filemill.model.files import Claim
+
 
 class Event(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Base of all events; the class name is the event's name."""
@@ -52,6 +54,18 @@ class FileIngested(Event, frozen=True):
     size: int
     parent: str = ""
     """The file that it was emitted from, if it was."""
+
+    @staticmethod
+    def of(claim: Claim, at_ns: int) -> FileIngested:
+        """The event of this claim's file."""
+        return FileIngested(
+            at_ns=at_ns,
+            file=claim.file,
+            source=claim.source,
+            relative=claim.relative,
+            size=claim.identity.size,
+            parent=claim.parent or "",
+        )
 
 
 class FileVanished(Event, frozen=True):

@@ -50,6 +50,19 @@ class Claim(msgspec.Struct, frozen=True):
     again: bool = False
     """Taken even when this version of this path is known already (`--again`)."""
 
+    def taken(self, path: bytes) -> FileRef:
+        """The acknowledged file as workers see it; its content is at `path`, absolute."""
+        return FileRef(
+            file=self.file,
+            path=path,
+            relative=self.relative,
+            size=self.identity.size,
+            source=self.source,
+            arrived_ns=self.claimed_ns,
+            tags=self.tags,
+            depth=self.depth,
+        )
+
 
 class FileRef(msgspec.Struct, frozen=True):
     """What a worker needs to know of an acknowledged file; no handle, no payload."""

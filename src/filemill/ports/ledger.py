@@ -268,7 +268,7 @@ class Ledger(Protocol):
         ...
 
     async def cancel(self, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
-        """QUEUED, RETRYING or RUNNING -> CANCELLED under a new fence: what a worker still does for it counts no more."""
+        """QUEUED, RETRYING or RUNNING -> CANCELLED under a new fence: what a worker does for it counts no more."""
         ...
 
     async def replay(self, replays: Sequence[Replay], deed: Deed) -> list[bool]:
@@ -288,7 +288,7 @@ class Ledger(Protocol):
         ...
 
     async def uninspected(self, files: Sequence[str]) -> list[FileRef]:
-        """Those of `files` that are INGESTED, with their content reference as path."""
+        """Those of `files` that are INGESTED, in the order asked, with their content reference as path."""
         ...
 
     async def pause(self, pipelines: Sequence[str], deed: Deed) -> list[bool]:
@@ -300,7 +300,7 @@ class Ledger(Protocol):
         ...
 
     async def resolve(self, fingerprints: Sequence[str], revision: int, deed: Deed) -> None:
-        """Remember that the causes of these groups of dead letters are mended; one that dies of it later is a regression."""
+        """Remember that the causes of these groups of dead letters are mended: a death of one later is a regression."""
         ...
 
     async def note(self, action: str, objects: Sequence[str], detail: str, deed: Deed) -> None:
@@ -308,7 +308,7 @@ class Ledger(Protocol):
         ...
 
     async def live(self) -> int:
-        """Files and runs that are not at an end: 0 means a one-shot run may stop."""
+        """Files and runs on their way to an end (what is paused is not): 0 means a one-shot run may stop."""
         ...
 
     async def close(self) -> None:

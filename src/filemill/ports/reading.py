@@ -69,6 +69,33 @@ class RunRow(msgspec.Struct, frozen=True):
     error: str
     message: str
     input: str | None
+    fence: int = 0
+    from_step: str | None = None
+    """The step it begins at, with `input`; None: with the file."""
+    pinned: int = 0
+    """It stays with its revision."""
+    replays: str | None = None
+    """The run that it does again."""
+
+
+class AuditRow(msgspec.Struct, frozen=True):
+    """One thing that a person did: who, when, what, to which run, file, pipeline or group."""
+
+    at_ns: int
+    principal: str
+    action: str
+    object: str
+    detail: dict[str, str | int | bool | None]
+    """What else is known of it; `reason` is in their own words."""
+
+
+class PauseRow(msgspec.Struct, frozen=True):
+    """One paused pipeline."""
+
+    pipeline: str
+    at_ns: int
+    principal: str
+    reason: str
 
 
 class AttemptRow(msgspec.Struct, frozen=True):
@@ -185,6 +212,18 @@ class Reading(Protocol):
         self, state: str, pipeline: str, fingerprint: str, before: int | None, limit: int
     ) -> list[RunRow]:
         """Runs in one side state (`dead`, `held`), the latest arrival first."""
+        ...
+
+    def run_states(self, runs: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """(state, fingerprint) of each of these runs, by id; the unknown are absent."""
+        ...
+
+    def audit(self, objects: Sequence[str]) -> list[AuditRow]:
+        """What people did to these runs, files, pipelines or groups, in order."""
+        ...
+
+    def pauses(self) -> list[PauseRow]:
+        """Which pipelines are paused."""
         ...
 
     def by_number(self, files: Sequence[int]) -> list[FileRow]:

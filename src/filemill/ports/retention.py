@@ -1,8 +1,8 @@
 """What retention asks of a ledger: bounded steps that find what is old, forget it, and name the bytes that may go.
 
 Every method is as atomic and durable as any of the ledger's (see `ports.ledger`), and looks at no more than `most`
-rows, so that the one writer is never held up. Bytes go in three steps: a commit puts their name on the list of garbage, then
-they are unlinked, then a commit takes them off the list. A crash between any two leaves the name on the list.
+rows, so that the one writer is never held up. Bytes go in three steps: a commit puts their name on the list of garbage,
+they are unlinked, a commit takes them off the list. A crash between any two leaves the name on the list.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Forgetting(Protocol):
     async def forget(
         self, cutoffs: Cutoffs, before: int | None, most: int, *, dry: bool = False
     ) -> Freed:
-        """Delete all rows of files that ended before `cutoffs.ledger`; if they wait for a person, before `cutoffs.dead`.
+        """Delete all rows of files that ended before `cutoffs.ledger`; of those that wait, before `cutoffs.dead`.
 
         Bytes that they still have are given up with them. A file stays as long as one that was made from it. Of one
         that was taken by copy, its version is remembered, so that it is not taken again where it still lies.

@@ -8,7 +8,7 @@ from typing import Self
 from filemill.model.errors import NotFound, UsageError
 from filemill.model.states import RunState
 from filemill.ports.clock import Clock
-from filemill.ports.reading import FileRow, Reading, RunRow, Selection
+from filemill.ports.reading import FileRow, PauseRow, Reading, RunRow, Selection
 from filemill.queries.results import (
     DeadGroup,
     DeadItem,
@@ -148,6 +148,7 @@ class Queries:
             duplicate_of=row.duplicate_of,
             duplicates=tuple(twins),
             runs=tuple(self._history(run) for run in runs),
+            deeds=tuple(self._reading.audit([file, *(run.run for run in runs)])),
         )
 
     def dead(
@@ -208,6 +209,14 @@ class Queries:
             next=following,
         )
 
+    def run_states(self, runs: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """(state, fingerprint) of each of these runs, by id; the unknown are absent."""
+        return self._reading.run_states(runs)
+
+    def paused(self) -> dict[str, PauseRow]:
+        """The pipelines that are paused, with who did it, when and why."""
+        return {row.pipeline: row for row in self._reading.pauses()}
+
     def held(self, *, reason: str = "", limit: int = 50, cursor: str | None = None) -> HeldPage:
         """Files and runs that wait for a person, the latest arrival first; `reason` as in `unrouted`.
 
@@ -250,6 +259,9 @@ class Queries:
         for pipeline, state, count in reading.run_counts():
             if count:
                 runs.setdefault(pipeline, {})[state] = count
+        paused = self.paused()
+        for pipeline in paused:
+            runs.setdefault(pipeline, {})
         waiting = dict(reading.oldest_waiting())
         arrived = size = 0
         recent: dict[str, dict[str, tuple[int, dict[int, int]]]] = {}
@@ -269,7 +281,9 @@ class Queries:
             bytes_recently=size,
             recent_ns=RECENT_NS,
             pipelines=tuple(
-                pipeline_status(name, runs[name], waiting.get(name), recent.get(name, {}))
+                pipeline_status(
+                    name, runs[name], waiting.get(name), recent.get(name, {}), paused.get(name)
+                )
                 for name in sorted(runs)
             ),
         )

@@ -10,6 +10,7 @@ import msgspec
 
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, Failure, StepCount
+from filemill.ports.reading import AuditRow
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -29,6 +30,14 @@ class RunSummary(msgspec.Struct, frozen=True):
     step: str = ""
     error: str = ""
     message: str = ""
+    fence: int = 0
+    """Its version: whoever acts on the run names the fence it had when they saw it."""
+    replays: str | None = None
+    """The run that it does again."""
+    from_step: str | None = None
+    """The step it begins at, with its kept input; None: with the file."""
+    pinned: bool = False
+    """It stays with its revision, though another is current."""
 
 
 class FileSummary(msgspec.Struct, frozen=True):
@@ -132,6 +141,8 @@ class FileHistory(msgspec.Struct, frozen=True):
     duplicate_of: str | None
     duplicates: tuple[str, ...]
     runs: tuple[RunHistory, ...]
+    deeds: tuple[AuditRow, ...] = ()
+    """What people did to the file and its runs."""
 
 
 class DeadItem(msgspec.Struct, frozen=True):
@@ -188,6 +199,14 @@ class HeldPage(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """Who paused a pipeline, when and why."""
+
+    principal: str
+    at_ns: int
+    reason: str
+
+
 class PipelineStatus(msgspec.Struct, frozen=True):
     """One pipeline's runs by state, and the hour behind: finished, failed for good, and how long it took."""
 
@@ -199,6 +218,7 @@ class PipelineStatus(msgspec.Struct, frozen=True):
     dead_recently: int
     p50_ns: int
     p95_ns: int
+    paused: Pause | None = None
 
     @property
     def live(self) -> int:

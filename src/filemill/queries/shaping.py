@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from filemill.model.histogram import quantile_ns
 from filemill.model.runs import Publication
 from filemill.model.states import FileState, RunState, file_state_of
-from filemill.ports.reading import AttemptRow, FileRow, RunRow
-from filemill.queries.results import Attempt, FileSummary, Output, PipelineStatus, RunSummary
+from filemill.ports.reading import AttemptRow, FileRow, PauseRow, RunRow
+from filemill.queries.results import Attempt, FileSummary, Output, Pause, PipelineStatus, RunSummary
 
 
 def file_summary(row: FileRow, runs: Sequence[RunRow]) -> FileSummary:
@@ -44,6 +44,10 @@ def run_summary(run: RunRow) -> RunSummary:
         step=run.step,
         error=run.error,
         message=run.message,
+        fence=run.fence,
+        replays=run.replays,
+        from_step=run.from_step,
+        pinned=bool(run.pinned),
     )
 
 
@@ -88,6 +92,7 @@ def pipeline_status(
     runs: dict[str, int],
     waiting_since_ns: int | None,
     recent: dict[str, tuple[int, dict[int, int]]],
+    paused: PauseRow | None,
 ) -> PipelineStatus:
     """One pipeline at a glance: runs by state, and (count, latency histogram) of recent ends by state."""
     done, latency = recent.get(RunState.DONE, (0, {}))
@@ -99,6 +104,7 @@ def pipeline_status(
         dead_recently=recent.get(RunState.DEAD, (0, {}))[0],
         p50_ns=quantile_ns(latency, 0.5),
         p95_ns=quantile_ns(latency, 0.95),
+        paused=Pause(paused.principal, paused.at_ns, paused.reason) if paused else None,
     )
 
 

@@ -24,20 +24,17 @@ changes a column that the text holds, or selects, rewrites the text at once (`_t
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from filemill.model.errors import PermanentError
 from filemill.model.tags import TagExpression, has_tag
 from filemill.records import json_text, text, views
+from filemill.records.columns import PLACES, absent, exactly, is_place, plain, where
 from filemill.records.layout import LINE, Layout, text_layout
 from filemill.records.masks import evaluate
 from filemill.records.text import CELL, TAG
-
-PLACES = ("_raw", "_text", "_file", "_record", "_line", "_start")
 
 
 class Batch:
@@ -91,10 +88,10 @@ class Batch:
         have = set(self.frame.columns)
         missing = [name for name in names if name not in have or is_place(name)]
         if not missing:
-            return _exactly(self.frame, names)
+            return exactly(self.frame, names)
         jsonl = self.layout.format == "jsonl"
         views_ = self._json_views(missing) if jsonl else self._text_views(missing)
-        return _exactly(self.frame.with_columns(views_), names)
+        return exactly(self.frame.with_columns(views_), names)
 
     def mask(self, expression: TagExpression) -> pl.Series:
         """Which records satisfy a tag expression over their own and their file's tags."""
@@ -122,7 +119,7 @@ class Batch:
         Raises:
             PermanentError: a value has no text: inf or NaN (steps report those as bad records before).
         """
-        values = _plain(values).alias(name)
+        values = plain(values).alias(name)
         if mask is not None:
             mask = mask.fill_null(value=False)
             if mask.all():
@@ -134,7 +131,7 @@ class Batch:
         old = name in layout.added
         if mask is not None:
             before = self.frame.get_column(CELL + name) if old else None
-            cells = _where(mask, cells, before)
+            cells = where(mask, cells, before)
             values = self._seen(name, values, mask)
         frame = self.frame.with_columns(values, cells)
         if not old:
@@ -166,9 +163,9 @@ class Batch:
                 if name in self.frame.columns and not is_place(name):
                     seen.append(self.frame.get_column(name))
             else:
-                plain = _plain(values).alias(name)
-                cells[name] = text.value_cells(plain, layout)
-                seen.append(plain)
+                given = plain(values).alias(name)
+                cells[name] = text.value_cells(given, layout)
+                seen.append(given)
         ends = text.line_ends(text.standing(self.frame), layout)
         made = text.from_cells(cells, layout, ends).alias("_text")
         frame = self._places().with_columns(made, *seen)
@@ -303,7 +300,7 @@ class Batch:
                 values = values.cast(before.dtype)
             elif before.dtype != pl.Null:
                 before, values = before.cast(pl.String), values.cast(pl.String)
-        return _where(mask, values, before)
+        return where(mask, values, before)
 
     def _replace(self, name: str, values: pl.Series, mask: pl.Series | None) -> Batch:
         """Rewrite the records whose text holds the column."""
@@ -326,11 +323,11 @@ class Batch:
             layout = settled.layout
             cells = text.cell_texts(settled.frame, layout, layout.base)
             new = text.value_cells(values, layout)
-            cells[name] = new if mask is None else _where(mask, new, cells[name])
+            cells[name] = new if mask is None else where(mask, new, cells[name])
             before = text.standing(settled.frame)
             made = text.from_cells(cells, layout, text.line_ends(before, layout)).alias("_text")
             if mask is not None:
-                made = _where(mask, made, before.alias("_text"))
+                made = where(mask, made, before.alias("_text"))
             return self._with(settled.frame.with_columns(made, seen.alias(name)), layout)
         return self._with(self.frame.with_columns(made, seen.alias(name)), layout)
 
@@ -351,29 +348,14 @@ class Batch:
                     pl.when(ends).then(pl.lit("\r")).otherwise(pl.lit("")).alias("r")
                 ).to_series()
             )
-        return made if mask is None else _where(mask, made, before)
+        return made if mask is None else where(mask, made, before)
 
     def _select_line(self, values: pl.Series | None) -> Batch:
         if values is None:
             drop = [CELL + n for n in self.layout.added] + list(self.layout.added)
             layout = text_layout(self.layout, {"columns": (LINE,), "added": ()})
             return self._with(self.frame.drop(drop), layout)
-        return self._select_line(None)._replace(LINE, _plain(values), None)
-
-
-def _exactly(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """These columns, whatever they are called: `select` takes names such as `^a$` and `*` for patterns."""
-    return frame.select([frame.get_column(name) for name in names])
-
-
-def absent(name: str, columns: Sequence[str], what: str = "header") -> PermanentError:
-    """The error for a column that is named and not there."""
-    near = difflib.get_close_matches(name, columns, n=1)
-    return PermanentError(
-        f"column `{name}` is missing; the {what} has "
-        + (f"`{near[0]}`" if near else ", ".join(f"`{c}`" for c in columns[:20])),
-        help=f"did you mean `{near[0]}`?" if near else "name a column that the file has",
-    )
+        return self._select_line(None)._replace(LINE, plain(values), None)
 
 
 def _set_members(
@@ -387,29 +369,3 @@ def _set_members(
         for record, cell, changes in zip(texts, cells, chosen, strict=True)
     ]
     return pl.Series("_text", made, dtype=pl.String)
-
-
-def is_place(name: str) -> bool:
-    """Say whether a frame's column of that name is none of the records' own."""
-    return name in PLACES or name.startswith((TAG, CELL))
-
-
-def _plain(values: pl.Series) -> pl.Series:
-    """Values that have a text: decimals (which literals become) as floats, nothing infinite."""
-    if values.dtype.is_decimal():
-        values = values.cast(pl.Float64)
-    if values.dtype.is_float() and not values.is_finite().fill_null(value=True).all():
-        raise PermanentError(
-            f"column `{values.name}` has inf or NaN, which no format can write",
-            help="guard the division or the logarithm that makes it",
-        )
-    return values
-
-
-def _where(mask: pl.Series, new: pl.Series, old: pl.Series | None) -> pl.Series:
-    frame = pl.DataFrame({"m": mask, "n": new})
-    rest: pl.Expr = pl.lit(None)
-    if old is not None:
-        frame = frame.with_columns(old.alias("o"))
-        rest = pl.col("o")
-    return frame.select(pl.when("m").then("n").otherwise(rest)).to_series().alias(new.name)

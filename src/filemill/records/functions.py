@@ -7,14 +7,10 @@ configuration error with help, because at run time nobody can say what it means.
 
 from __future__ import annotations
 
-import asyncio
 import collections.abc
 import difflib
-import importlib
 import inspect
-import os
 import sys
-import traceback as tracebacks
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -22,11 +18,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
 
-from filemill.model.errors import PermanentError
 from filemill.ports.step import Form, Grain, Scope, StepSpec
+from filemill.records.finding import FunctionError, find
 from filemill.step_api import MARKS, File, StepMarks
 
-PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _STREAMS = (
     collections.abc.Iterable,
     collections.abc.Iterator,
@@ -37,14 +32,6 @@ _ANNOTATE = (
     "annotate its first argument: `row: dict` for one record, `rows: Iterable[dict]` for all records of the "
     "file, `frame: polars.DataFrame` for a batch, `file: File` for the whole file"
 )
-
-
-class FunctionError(PermanentError):
-    """A function that cannot be a step; `option` names a wrong option."""
-
-    def __init__(self, message: str, *, help: str = "", option: tuple[str, ...] = ()) -> None:  # noqa: A002
-        super().__init__(message, help=help)
-        self.option = option
 
 
 class Function:
@@ -154,96 +141,6 @@ def _known(names: list[str]) -> str:
             "it takes no options: those are keyword-only arguments, behind a `*` in the signature"
         )
     return "its options: " + ", ".join(f"`{name}`" for name in names)
-
-
-def find(path: str) -> Callable[..., Any]:
-    """The function at a dotted path.
-
-    Raises:
-        FunctionError: it cannot be imported or is not there, with a did-you-mean.
-    """
-    found = find_object(path, "step")
-    if not callable(found) or inspect.isclass(found):
-        raise FunctionError(
-            f"`{path}` is {_article(found)}, not a function", help="a step is a `def`"
-        )
-    return typing.cast("Callable[..., Any]", found)
-
-
-def find_object(path: str, what: str) -> Any:
-    """What stands at a dotted path; `what` (`step`, `pipeline`) is for the messages.
-
-    Raises:
-        FunctionError: it cannot be imported or is not there, with a did-you-mean.
-    """
-    module_name, _, attribute = path.rpartition(".")
-    if not module_name:
-        raise FunctionError(f"`{path}` is no dotted path", help="write module.function")
-    owner = _import(module_name, path, what)
-    found = getattr(owner, attribute, None)
-    if found is None:
-        function = what == "step"
-        known = _callables(owner) if function else [n for n in vars(owner) if n[:1] != "_"]
-        near = difflib.get_close_matches(attribute, known, 1)
-        raise FunctionError(
-            f"`{module_name}` has no {'function' if function else what} `{attribute}`",
-            help=f"did you mean `{module_name}.{near[0]}`?"
-            if near
-            else _offers(owner, module_name)
-            if function
-            else f"is it made at the top of `{module_name}`?",
-        )
-    return found
-
-
-def _article(thing: Any) -> str:
-    return "a class" if inspect.isclass(thing) else f"a {type(thing).__name__}"
-
-
-def _callables(module: types.ModuleType) -> list[str]:
-    return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and inspect.isroutine(value)
-    ]
-
-
-def _offers(module: types.ModuleType, name: str) -> str:
-    own = [
-        each
-        for each in _callables(module)
-        if getattr(vars(module)[each], "__module__", "") == module.__name__
-    ]
-    return f"functions of `{name}`: {', '.join(own)}" if own else f"`{name}` defines no functions"
-
-
-ON_IMPORT: list[Callable[[], None]] = []
-"""Called when a module of users was imported for the first time: what it set then is there to stay."""
-
-
-def _import(module: str, path: str, what: str) -> types.ModuleType:
-    known = module in sys.modules
-    try:
-        imported = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and (module == error.name or module.startswith(error.name + ".")):
-            raise FunctionError(
-                f"no {what} `{path}`: there is no module `{error.name}`",
-                help=f"a dotted path is looked up beside the main config file first: is {error.name}.py there?",
-            ) from error
-        raise FunctionError(
-            f"`{module}` cannot be imported: {error} ({user_line(error)})",
-            help=f"install `{error.name}` where filemill runs",
-        ) from error
-    except (Exception, SystemExit) as error:
-        raise FunctionError(
-            f"`{module}` cannot be imported: {type(error).__name__}: {error} ({user_line(error)})",
-            help="run it by itself to see the whole error: python -c 'import " + module + "'",
-        ) from error
-    if not known:
-        for note in ON_IMPORT:
-            note()
-    return imported
 
 
 def _signature(function: Callable[..., Any], path: str) -> inspect.Signature:
@@ -356,44 +253,6 @@ def _origin(function: Callable[..., Any]) -> str:
         return inspect.getsourcefile(inspect.unwrap(function)) or "built-in"
     except TypeError:
         return "built-in"
-
-
-def user_frames(error: BaseException) -> list[tracebacks.FrameSummary]:
-    """The traceback's frames outside filemill, the standard library and installed packages, outermost first."""
-    return [
-        frame
-        for frame in tracebacks.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((PACKAGE, "<frozen"))
-        and "site-packages" not in frame.filename
-        and not frame.filename.startswith(_STANDARD)
-    ]
-
-
-_STANDARD = os.path.dirname(os.path.abspath(asyncio.__file__)).rsplit(os.sep, 1)[0] + os.sep
-
-
-def user_line(error: BaseException) -> str:
-    """Where in the user's code an error came from: `steps.py:31 in add_vat`; `?` when nowhere in it."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{os.path.basename(error.filename)}:{error.lineno}"
-    frames = user_frames(error)
-    if not frames:
-        return "?"
-    return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}"
-
-
-def user_traceback(error: BaseException) -> str:
-    """The traceback's text, limited to the user's frames; the whole of it when there are none."""
-    frames = user_frames(error)
-    if not frames:
-        return "".join(tracebacks.format_exception(error))
-    return "".join(
-        (
-            "Traceback (most recent call last):\n",
-            *tracebacks.format_list(frames),
-            *tracebacks.format_exception_only(error),
-        )
-    )
 
 
 _LOADED: dict[str, tuple[types.ModuleType | None, Function]] = {}

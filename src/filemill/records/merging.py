@@ -8,7 +8,8 @@ import polars as pl
 
 from filemill.model.errors import PermanentError
 from filemill.records import text
-from filemill.records.batch import PLACES, Batch
+from filemill.records.batch import Batch
+from filemill.records.columns import PLACES
 from filemill.records.layout import Layout, text_layout
 from filemill.records.text import CELL, TAG
 

@@ -16,8 +16,9 @@ import msgspec
 import polars as pl
 
 from filemill.records import json_text, text, views
-from filemill.records.batch import PLACES, Batch, absent
+from filemill.records.batch import Batch
 from filemill.records.cells import quote_cells
+from filemill.records.columns import PLACES, absent
 from filemill.records.layout import text_layout
 from filemill.records.text import CELL, TAG
 

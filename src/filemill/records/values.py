@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from filemill.records import json_text, text
-from filemill.records.batch import Batch, absent
+from filemill.records.batch import Batch
+from filemill.records.columns import absent
 
 
 def texts(batch: Batch, names: Sequence[str]) -> list[pl.Series]:

@@ -91,7 +91,7 @@ def load_tagger(path: str) -> Tagger:
     Raises:
         UsageError: there is no such module or function, or importing it fails.
     """
-    from filemill.records.functions import FunctionError, find  # noqa: PLC0415 -- workers only
+    from filemill.records.finding import FunctionError, find  # noqa: PLC0415 -- workers only
 
     try:
         return find(path)

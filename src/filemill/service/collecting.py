@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Callable
+
+import msgspec
 
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
@@ -12,25 +15,49 @@ from filemill.intake.retention import Retention, Swept, cutoffs_of, would_go
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
 from filemill.ledgers.sqlite.compacting import compact, sizes
 from filemill.ledgers.sqlite.retaining import SqliteDryRetaining
+from filemill.model.deeds import Deed
 from filemill.model.errors import SystemFault, UsageError
 from filemill.model.plan import Plan
 from filemill.ports.clock import SystemClock
+from filemill.service import acts
+from filemill.service.acting import principal_of
+from filemill.service.asking import ask_server, read_answer
 
 
-async def collect(
+def collect(
     plan: Plan,
     *,
     older_than: float | None = None,
     told: Callable[[Swept], None] = lambda _: None,
 ) -> Swept:
-    """One pass over the data directory of `plan`, under its instance lock.
+    """One pass over the data directory of `plan`: by the server that runs there, or under the instance lock.
 
     Raises:
-        Busy: a server runs there.
+        Busy: another command holds the data directory, or a server that starts or stops.
         UsageError: nothing has run there yet.
         SystemFault: the ledger cannot be opened or written.
     """
     must_exist(plan.data)
+    act = acts.ApplyRetention(older_than=older_than)
+    while (line := ask_server(plan.data, msgspec.json.encode(act) + b"\n")) is not None:
+        answer = read_answer(line)
+        if not isinstance(answer, acts.Collected):
+            raise SystemFault("the server answered something else than what it was asked")
+        swept = Swept(
+            files=answer.files,
+            bytes=answer.bytes,
+            forgotten=answer.forgotten,
+            rows=answer.rows,
+            looked=answer.looked,
+        )
+        told(swept)
+        if answer.over:
+            return swept
+        act = acts.ApplyRetention(older_than=older_than, begin=False)
+    return asyncio.run(_alone(plan, older_than, told))
+
+
+async def _alone(plan: Plan, older_than: float | None, told: Callable[[Swept], None]) -> Swept:
     durable = Durable(Failpoints.from_environment("gc"), sync=plan.durability == "power")
     clock = SystemClock()
     with InstanceLock(plan.data):
@@ -39,8 +66,10 @@ async def collect(
             retention = Retention(
                 ledger=ledger, content=_content(plan.data, durable), durable=durable, clock=clock
             )
-            cutoffs = cutoffs_of(plan.retention, clock.wall_ns(), older_than)
-            return await retention.sweep(cutoffs, told=told)
+            now = clock.wall_ns()
+            span = "" if older_than is None else f"older than {older_than:g}s"
+            await ledger.note("gc", ["retention"], span, Deed(principal_of(os.geteuid()), now))
+            return await retention.sweep(cutoffs_of(plan.retention, now, older_than), told=told)
         except OSError as error:
             raise SystemFault(
                 f"what the ledger gave up cannot be removed: {error}",
@@ -50,7 +79,7 @@ async def collect(
             await ledger.close()
 
 
-async def would_collect(
+def would_collect(
     plan: Plan,
     *,
     older_than: float | None = None,
@@ -61,7 +90,7 @@ async def would_collect(
     now = SystemClock().wall_ns()
     ledger = SqliteDryRetaining.open(ledger_of(plan.data))
     try:
-        return await would_go(ledger, cutoffs_of(plan.retention, now, older_than), now, told)
+        return asyncio.run(would_go(ledger, cutoffs_of(plan.retention, now, older_than), now, told))
     finally:
         ledger.close()
 

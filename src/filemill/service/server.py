@@ -24,7 +24,6 @@ from filemill.engine.garbage import collect_seldom
 from filemill.engine.inspecting import InspectionDesk
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.publishing import Publisher
-from filemill.engine.revealing import Staged
 from filemill.engine.states import sweep as sweep_states
 from filemill.engine.supervisor import Limits, WorkerPool
 from filemill.engine.trouble import Trouble
@@ -47,8 +46,11 @@ from filemill.ports.clock import RandomIds, SystemClock
 from filemill.ports.ledger import Recovered
 from filemill.ports.registry import Registry
 from filemill.ports.source import Sighting
+from filemill.service import acts
+from filemill.service.acting import Actions, LiveParts, as_staged
 from filemill.service.building import build_sinks, build_sources, settings_of
 from filemill.service.calming import Calm
+from filemill.service.control import ControlSocket
 from filemill.service.tidying import Tidier
 
 MAX_PENDING = 4_096
@@ -128,12 +130,12 @@ class Server:
         left = await self._start_pool()
         recovered = await self._recover(left)
         await self._start_roles()
+        await self._start_control()
         if watch:
             for source in self.sources.values():
                 await source.start()
                 self._watching.push_async_callback(source.stop)
             self.tidier.start()
-            self._watching.push_async_callback(self.tidier.stop)
         self._emit(
             ServerStarted(
                 at_ns=self._clock.wall_ns(),
@@ -279,6 +281,7 @@ class Server:
 
         self.tidier = Tidier(
             plan=lambda: self.plan,
+            ledger=self.ledger,
             retention=Retention(
                 ledger=self.ledger, content=self.content, durable=self._durable, clock=clock
             ),
@@ -310,24 +313,33 @@ class Server:
         self._closing.push_async_callback(self.desk.stop)
         await self.dispatcher.start()
         self._closing.push_async_callback(self.dispatcher.stop)
+        self._closing.push_async_callback(self.tidier.stop)
         await self.intake.start()
         self._closing.push_async_callback(self.intake.stop)
 
+    async def _start_control(self) -> None:
+        live = LiveParts(self.dispatcher, self.publisher, self.desk, self._placed)
+        actions = Actions(self.ledger, self._clock, live)
+
+        async def perform(act: acts.Request, principal: str) -> acts.Answer:
+            if isinstance(act, acts.ApplyRetention):
+                return await self.tidier.apply(act, principal)
+            return await actions.perform(act, principal)
+
+        control = ControlSocket(self.plan.data, perform)
+        await control.start()
+        self._closing.push_async_callback(control.stop)
+
     async def _recover(self, left: Recovered) -> int:
         """Take over what a former server left: claims, files to route, runs to publish, contents to dispose of."""
-        staged = {
-            order.run: Staged(order.run, order.fence, order.pipeline, order.file, [])
-            for order in left.publishing_runs
-        }
-        for publication in left.publishing:
-            staged[publication.run].publications.append(publication)
+        staged = as_staged(left.publishing_runs, left.publishing)
         unclaimed = {claim.path for claim in left.claiming if claim.parent is not None}
         await asyncio.to_thread(sweep_children, self.plan.data, unclaimed, self._durable)
         known = frozenset((*(p.staged for p in left.publishing), *left.kept_staged))
         for sink in self.sinks.values():
             await asyncio.to_thread(sink.sweep, known)
         await asyncio.to_thread(sweep_states, self.plan.data, known)
-        self.publisher.put(staged.values())
+        self.publisher.put(staged)
         placed = [self._placed(file) for file in left.uninspected]
         refs = await self.intake.recover(msgspec.structs.replace(left, uninspected=tuple(placed)))
         self._on_ingested(refs)

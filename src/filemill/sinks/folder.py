@@ -22,24 +22,16 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import BaseModel
 
 from filemill.model.errors import UsageError
 from filemill.model.runs import Mark, Publication, RunOrder, StagedOutput
 from filemill.ports.sink import Published, SinkContext, SinkSpec
 from filemill.sinks import naming
+from filemill.sinks.folder_options import FolderOptions
 
 if TYPE_CHECKING:
     from filemill.ports.sink import Joining, Stager
@@ -48,87 +40,6 @@ _STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.(?:[0-9]+|spool))?\Z")
 """Outputs, parts of outputs, and what waits to become one."""
 _HELD = b"/proc/self/fd/"
 _PROBES = (b"probe-1", b"probe-2")
-
-
-def _mode(value: Any) -> Any:
-    """`0640` and `640` are octal, as chmod reads them; a number (a dumped model's) passes."""
-    if isinstance(value, str):
-        if not re.fullmatch(r"0?o?[0-7]{3}", value):
-            raise ValueError(f"`{value}` is no file mode: write three octal digits, such as 0640")
-        return int(value.replace("o", ""), 8)
-    return value
-
-
-def _not_yet(value: Any) -> Any:
-    if value is not None:
-        raise ValueError("not available in this version")
-    return value
-
-
-_NotYet = SkipJsonSchema[Annotated[None, BeforeValidator(_not_yet)]]
-
-
-class FolderOptions(BaseModel):
-    """Options of a folder sink."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-    )
-    folder: str = Field(min_length=1, description="Where outputs appear; made if it is missing.")
-    name: str = Field(
-        "{path}",
-        description="Name below the folder, of {path} {stem} {name} {ext} {date} {time} {digest8} {id} "
-        "{pipeline} {tag:X} and text. {date} is the file's arrival.",
-    )
-    format: Literal["csv", "jsonl", "json", "lines", "parquet", "raw"] | None = Field(
-        None,
-        description="How records are written; if not set, as they were read (`read_json` and `read_parquet`: jsonl). "
-        "json: one array. parquet: each column has the one type (integer, float, boolean, else text) that all the "
-        "file's records fit; those read from Parquet keep theirs; nested values are JSON texts. raw: whole files only.",
-    )
-    compress: Literal["gz", "zst"] | None = Field(
-        None,
-        description="Compress each output, whose name gets `.gz` or `.zst`. In parquet the columns are compressed, "
-        "with zst unless set.",
-    )
-    collision: Literal["suffix", "replace", "fail"] = Field(
-        "suffix", description="What a taken name does: a-2.csv, replace the file, or a dead letter."
-    )
-    empty: Literal["none", "write"] = Field(
-        "none", description="What a run without records for this sink leaves: nothing, or a header."
-    )
-    as_: Literal["received"] | None = Field(
-        None,
-        alias="as",
-        description="received: the records' original bytes under the original header.",
-    )
-    mode: Annotated[
-        int | None,
-        BeforeValidator(_mode),
-        WithJsonSchema({"type": "string", "pattern": "^0?o?[0-7]{3}$"}),
-    ] = Field(
-        None, ge=0, le=0o777, description="Permissions of outputs; 0666 less the umask if not set."
-    )
-    manifest: _NotYet = Field(None, exclude=True)
-    rate: _NotYet = Field(None, exclude=True)
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, name: str) -> str:
-        naming.check_template(name)
-        return name
-
-    @model_validator(mode="after")
-    def _check_format(self) -> FolderOptions:
-        if self.as_ is not None and self.format is not None:
-            raise ValueError("`as: received` keeps the input's format: remove `format`")
-        if self.compress is not None and self.format == "raw":
-            raise ValueError("`format: raw` copies files as they are: remove `compress`")
-        return self
 
 
 class FolderSink:

@@ -29,6 +29,7 @@ from filemill.records.batch import Batch
 from filemill.records.layout import Hints, Layout, Restart
 from filemill.records.text import standing
 from filemill.sinks.compressing import Coder, Compression
+from filemill.sinks.cutting import cut
 from filemill.sinks.faults import staging_faults
 from filemill.sinks.framing import (
     CSV,
@@ -49,9 +50,6 @@ SPILL = 4 << 20
 """Bytes of one file's records held back for its header; beyond, they stream to the staged file."""
 HELD = 64 << 20
 """Bytes of all files' records held back."""
-_END = memoryview(b"\n")
-_NEXT = memoryview(b",\n")
-"""Between two elements of a JSON array."""
 
 
 class Staging(msgspec.Struct, frozen=True):
@@ -146,7 +144,7 @@ class FolderStager:
         for index, _, _ in stretches:
             output = self._output(index, layout)
             output.header, output.footer = header, footer
-        self._cut(texts, stretches, in_array=footer != b"")
+        cut(texts, stretches, self._outputs, in_array=footer != b"")
         self._spill()
 
     def write_file(self, order: RunOrder) -> None:
@@ -306,7 +304,7 @@ class FolderStager:
         for index, _, _ in stretches:
             output = self._output(index, batch.layout)
             output.header = output.header or header_text(self._sheets[index].layout, columns)
-        self._cut(encode(batch, CSV, columns), stretches)
+        cut(encode(batch, CSV, columns), stretches, self._outputs)
 
     def _hold(self, index: int, sheet: Sheet, batch: Batch, stretch: Stretch) -> None:
         """Keep one file's records until its header is known, or as long as memory allows."""
@@ -390,30 +388,3 @@ class FolderStager:
             names = (*table.columns, *said) if more else (*said, *table.columns)
             codec = self._staging.compress or "zst"
             table.fill(self._outputs[index], tuple(dict.fromkeys(names)), codec, self._durable)
-
-    # -- bytes ------------------------------------------------------------------------------------
-
-    def _cut(
-        self, texts: pl.Series, stretches: Sequence[Stretch], *, in_array: bool = False
-    ) -> None:
-        """Give each file its stretch of the encoded records: one buffer for all, cut by byte offsets."""
-        between = _NEXT if in_array else _END
-        joined = memoryview(texts.str.join(str(between, "ascii")).cast(pl.Binary).item())
-        if len(stretches) == 1 and stretches[0][1:] == (0, len(texts)):
-            ends = {0: 0, len(texts): len(joined) + len(between)}
-        else:
-            edges = sorted({edge for _, start, end in stretches for edge in (start, end) if edge})
-            sizes = texts.str.len_bytes().cast(pl.Int64) + len(between)
-            at = sizes.cum_sum().gather([edge - 1 for edge in edges])
-            ends = dict(zip(edges, at.to_list(), strict=True)) | {0: 0}
-        for index, start, end in stretches:
-            output = self._outputs[index]
-            if in_array:
-                if output.records:
-                    output.add(_NEXT, 0)
-                output.add(joined[ends[start] : ends[end] - len(_NEXT)], end - start)
-                continue
-            output.add(joined[ends[start] : ends[end]], end - start)
-            if end == len(texts):
-                # A piece of its own: joining it would copy all the others once more.
-                output.add(_END, 0)

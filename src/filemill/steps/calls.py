@@ -147,7 +147,7 @@ class RecordCalls:
 
     @staticmethod
     def _bad(error: Exception) -> Bad:
-        from filemill.records.functions import user_line, user_traceback  # noqa: PLC0415 -- keeps Polars out of `check`
+        from filemill.records.tracebacks import user_line, user_traceback  # noqa: PLC0415 -- keeps Polars out of `check`
 
         if isinstance(error, Reject):
             return Bad("Reject", error.message)

@@ -13,12 +13,11 @@ from pydantic import (
     Field,
     ValidationInfo,
     WithJsonSchema,
-    field_validator,
 )
 
 from filemill.model.errors import PermanentError
-from filemill.model.tags import TagSyntaxError, check_tag
 from filemill.ports.step import SchemaUse, StepContext, StepSpec, Uses
+from filemill.steps.tagging import ElseTag
 
 if TYPE_CHECKING:
     from filemill.records.batch import Batch
@@ -69,21 +68,11 @@ class CheckOptions(BaseModel):
             "enforced or refused, none is ignored; a `$ref` leads into the schema itself.",
         )
     )
-    else_tag: str | None = Field(
+    else_tag: ElseTag = Field(
         default=None,
         description="Give records that do not fit this tag and let them go on; without it they are bad records of "
         "class `Schema`.",
     )
-
-    @field_validator("else_tag")
-    @classmethod
-    def _is_tag(cls, tag: str | None) -> str | None:
-        if tag is not None:
-            try:
-                check_tag(tag)
-            except TagSyntaxError as error:
-                raise ValueError(error.message) from error
-        return tag
 
 
 class Check:

@@ -6,20 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
-from filemill.model.tags import TagSyntaxError, check_tag
+from filemill.steps.tagging import a_tag
 
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _checked(tag: str) -> str:
-    try:
-        return check_tag(tag)
-    except TagSyntaxError as error:
-        raise ValueError(error.message) from None
-
-
-ChildTags = Annotated[list[Annotated[str, AfterValidator(_checked)]], BeforeValidator(_as_list)]
+ChildTags = Annotated[list[Annotated[str, AfterValidator(a_tag)]], BeforeValidator(_as_list)]
 """One tag, or a list of them."""
 TAGS_HELP = "Tags of the children, beside those their source gives; a pipeline's `when:` sees them."

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from filemill.model.errors import PermanentError
-from filemill.model.tags import TagSyntaxError, check_tag
 from filemill.ports.step import Scope, StepContext, StepSpec, Uses
 from filemill.steps.seen import WIDTH, Seen
+from filemill.steps.tagging import ElseTag
 
 if TYPE_CHECKING:
     from filemill.records.batch import Batch
@@ -29,7 +29,7 @@ class DedupeOptions(BaseModel):
         "one of them is empty, null or missing is never a repeat.",
     )
     keep: Literal["first"] = Field(default="first", description="Which of several records stays.")
-    else_tag: str | None = Field(
+    else_tag: ElseTag = Field(
         default=None,
         description="Give repeats this tag and let them go on; without it they are dropped, and counted as filtered.",
     )
@@ -46,16 +46,6 @@ class DedupeOptions(BaseModel):
         if len(set(keys)) < len(keys):
             raise ValueError("a column is there twice")
         return keys
-
-    @field_validator("else_tag")
-    @classmethod
-    def _is_tag(cls, tag: str | None) -> str | None:
-        if tag is not None:
-            try:
-                check_tag(tag)
-            except TagSyntaxError as error:
-                raise ValueError(error.message) from error
-        return tag
 
 
 class Dedupe:

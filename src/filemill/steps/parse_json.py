@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from filemill.model.tags import TagSyntaxError, check_tag
 from filemill.ports.step import StepContext, StepSpec, Uses
 from filemill.steps.reading import ColumnType
+from filemill.steps.tagging import ElseTag
 
 if TYPE_CHECKING:
     from filemill.records.batch import Batch
@@ -34,20 +34,10 @@ class ParseJsonOptions(BaseModel):
         description="New column to type (`integer`, `float`, `boolean`, `text`). A value that does not fit makes its "
         "record bad. In csv other new columns are text.",
     )
-    else_tag: str | None = Field(
+    else_tag: ElseTag = Field(
         default=None,
         description="A record whose JSON is bad gets this tag and stays as it is, instead of being a bad record.",
     )
-
-    @field_validator("else_tag")
-    @classmethod
-    def _is_tag(cls, tag: str | None) -> str | None:
-        if tag is not None:
-            try:
-                check_tag(tag)
-            except TagSyntaxError as error:
-                raise ValueError(error.message) from error
-        return tag
 
     @model_validator(mode="after")
     def _fits(self) -> ParseJsonOptions:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from filemill.formats.reading import ReadRequest
+    from filemill.formats.terms import ReadRequest
     from filemill.ports.step import StepContext
 
 ColumnType = Literal["integer", "float", "boolean", "text"]
@@ -19,7 +19,7 @@ TYPES_HELP = (
 
 def request_of(context: StepContext, types: Mapping[str, str] | None = None) -> ReadRequest:
     """What this step asks of its format's reader."""
-    from filemill.formats.reading import ReadRequest  # noqa: PLC0415 -- keeps Polars out of `check`
+    from filemill.formats.terms import ReadRequest  # noqa: PLC0415 -- keeps Polars out of `check`
 
     own = types or {}
     return ReadRequest(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from filemill.model.tags import TagSyntaxError, check_tag
 from filemill.ports.step import ExpressionUse, StepContext, StepSpec, Uses
+from filemill.steps.tagging import a_tag
 
 if TYPE_CHECKING:
     from filemill.records.batch import Batch
@@ -26,10 +26,7 @@ class TagRecordsOptions(BaseModel):
     @classmethod
     def _are_tags(cls, tags: dict[str, str]) -> dict[str, str]:
         for tag in tags:
-            try:
-                check_tag(tag)
-            except TagSyntaxError as error:
-                raise ValueError(error.message) from error
+            a_tag(tag)
         return tags
 
 

@@ -223,6 +223,22 @@ class Journey:
             retry_at_ns=self.clock.wall_ns() + round(after_s * 10**9) if after_s else 0,
         )
 
+    def refused(self, order: RunOrder, sink: str, published: Sequence[str] = ()) -> Fail:
+        """A staged run that this sink refused for good, when `published` was out already."""
+        failure = msgspec.structs.replace(
+            self.failure(FailureKind.PERMANENT, "name taken"), step=f"publish:{sink}"
+        )
+        result = RunResult(order.run, order.fence)
+        return Fail(
+            order.run,
+            order.fence,
+            self.clock.wall_ns(),
+            "dead",
+            result,
+            failure,
+            published=tuple(published),
+        )
+
     async def failed(
         self, state: str, *, after_s: float = 0, message: str = "no answer"
     ) -> RunOrder:

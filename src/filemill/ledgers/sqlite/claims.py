@@ -205,30 +205,45 @@ def find_claims(tx: Transaction, files: Sequence[str]) -> list[Claim]:
     """The claims of those of these files that are in CLAIMING, in the order asked."""
     if not files:
         return []
-    rows = {row.id: row for row in tx.read(SQL["find_claims"], _LEFT, texts(dict.fromkeys(files)))}
+    rows = _left(tx, files, FileState.CLAIMING)
     return [_claim(rows[file]) for file in dict.fromkeys(files) if file in rows]
+
+
+def find_uninspected(tx: Transaction, files: Sequence[str]) -> list[FileRef]:
+    """Those of these files that are acknowledged and not routed, in the order asked."""
+    if not files:
+        return []
+    rows = _left(tx, files, FileState.INGESTED)
+    return [_uninspected(rows[file]) for file in dict.fromkeys(files) if file in rows]
 
 
 def left_uninspected(tx: Transaction) -> tuple[FileRef, ...]:
     """Every file acknowledged and not routed, oldest first; its path is its content reference."""
-    return tuple(
-        FileRef(
-            file=row.id,
-            path=row.content.encode(),
-            relative=bytes.fromhex(row.relative),
-            size=row.size,
-            source=row.source,
-            arrived_ns=row.claimed_ns,
-            tags=tuple(row.given.split()),
-            depth=row.depth,
-        )
-        for row in tx.read(SQL["left_files"], _LEFT, str(FileState.INGESTED))
-    )
+    return tuple(map(_uninspected, tx.read(SQL["left_files"], _LEFT, str(FileState.INGESTED))))
 
 
 def left_undisposed(tx: Transaction) -> tuple[str, ...]:
     """Files whose runs are done and whose `after:` is not applied."""
     return tuple(tx.read(SQL["undisposed"], _TEXTS))
+
+
+def _left(tx: Transaction, files: Sequence[str], state: FileState) -> dict[str, _LeftRow]:
+    """Those of these files that are in one state, by id."""
+    wanted = texts(dict.fromkeys(files))
+    return {row.id: row for row in tx.read(SQL["find_left"], _LEFT, wanted, str(state))}
+
+
+def _uninspected(row: _LeftRow) -> FileRef:
+    return FileRef(
+        file=row.id,
+        path=row.content.encode(),
+        relative=bytes.fromhex(row.relative),
+        size=row.size,
+        source=row.source,
+        arrived_ns=row.claimed_ns,
+        tags=tuple(row.given.split()),
+        depth=row.depth,
+    )
 
 
 def _known(tx: Transaction, claims: Sequence[Claim]) -> list[int]:

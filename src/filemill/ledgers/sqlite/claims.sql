@@ -113,8 +113,8 @@ SELECT json_group_array(json_array(id, source, hex(path), hex(relative), device,
                                     ) SELECT max(depth) FROM above)))
 FROM (SELECT * FROM file WHERE disposed_ns IS NULL AND state = ?1 ORDER BY no) AS mine;
 
--- name: find_claims
--- The rows in CLAIMING of the files with these ids.
+-- name: find_left
+-- The rows in one state of the files with these ids.
 SELECT json_group_array(json_array(file.id, source, hex(path), hex(relative), device, inode, size, mtime_ns,
                                    content, claimed_ns, given, how, priority, parent, after,
                                    (WITH RECURSIVE above (parent, depth) AS (
@@ -123,7 +123,7 @@ SELECT json_group_array(json_array(file.id, source, hex(path), hex(relative), de
                                       FROM above JOIN file AS up ON up.id = above.parent
                                     ) SELECT max(depth) FROM above)))
 FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value
-WHERE file.state = 'claiming';
+WHERE file.state = ?2;
 
 -- name: forebears
 -- Of the files of these runs: what their children inherit, and the tags that the source gave the first of their forebears.
@@ -152,9 +152,10 @@ SELECT json_group_array(id) FROM (
 );
 
 -- name: live
--- How many files and runs are not at an end.
+-- How many files and runs are on their way to an end; what a person paused waits for a person.
 SELECT (SELECT count(*) FROM file WHERE disposed_ns IS NULL AND state IN ('claiming', 'ingested'))
-     + (SELECT count(*) FROM run WHERE state IN ('queued', 'running', 'publishing', 'retrying'));
+     + (SELECT count(*) FROM run WHERE state IN ('queued', 'running', 'publishing', 'retrying')
+          AND NOT (state IN ('queued', 'retrying') AND pipeline IN (SELECT pipeline FROM pause)));
 
 -- name: find_revision
 -- The number of the configuration with this digest.

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import chunks, claims, recovering, runs
+from filemill.ledgers.sqlite import chunks, claims, deeds, recovering, runs
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.retaining import SqliteRetaining
 from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.ledgers.sqlite.writer import Writer
-from filemill.model.files import Claim
-from filemill.model.runs import RunOrder
+from filemill.model.deeds import Chosen, Deed, Redrive, Release, Replay
+from filemill.model.files import Claim, FileRef
+from filemill.model.runs import Publication, RunOrder
 from filemill.ports.clock import Clock, SystemClock
 from filemill.ports.ledger import Checkpoint, Disposal, Fail, Finish, Recovered, Routing, Stage
 
@@ -138,6 +139,58 @@ class SqliteLedger(SqliteRetaining):
     async def disposed(self, files: Sequence[str], at_ns: int) -> list[bool]:
         """Note that `after:` was applied."""
         return await self._writer.ask(lambda tx: claims.disposed(tx, files, at_ns))
+
+    async def redrive(self, redrives: Sequence[Redrive], deed: Deed) -> list[bool]:
+        """DEAD -> QUEUED, or PUBLISHING where it died when it published."""
+        return await self._writer.ask(lambda tx: deeds.redrive(tx, redrives, deed))
+
+    async def release(self, releases: Sequence[Release], deed: Deed) -> list[bool]:
+        """HELD -> QUEUED."""
+        return await self._writer.ask(lambda tx: deeds.release(tx, releases, deed))
+
+    async def discard(self, runs_: Sequence[Chosen], deed: Deed) -> list[bool]:
+        """DEAD or HELD -> DISCARDED."""
+        return await self._writer.ask(lambda tx: deeds.discard(tx, runs_, deed))
+
+    async def cancel(self, runs_: Sequence[Chosen], deed: Deed) -> list[bool]:
+        """QUEUED, RETRYING or RUNNING -> CANCELLED."""
+        return await self._writer.ask(lambda tx: deeds.cancel(tx, runs_, deed))
+
+    async def replay(self, replays: Sequence[Replay], deed: Deed) -> list[bool]:
+        """A new QUEUED run for each ended run."""
+        return await self._writer.ask(lambda tx: deeds.replay(tx, replays, deed))
+
+    async def readmit(self, files: Sequence[str], deed: Deed) -> list[bool]:
+        """HELD or QUARANTINED -> INGESTED."""
+        return await self._writer.ask(lambda tx: deeds.readmit(tx, files, deed))
+
+    async def discard_files(self, files: Sequence[str], deed: Deed) -> list[bool]:
+        """HELD, REJECTED or QUARANTINED -> DISCARDED."""
+        return await self._writer.ask(lambda tx: deeds.discard_files(tx, files, deed))
+
+    async def publishing(self, runs_: Sequence[str]) -> tuple[list[RunOrder], list[Publication]]:
+        """Those of these runs that are PUBLISHING, and what of them is not published."""
+        return await self._writer.ask(lambda tx: deeds.publishing(tx, runs_))
+
+    async def uninspected(self, files: Sequence[str]) -> list[FileRef]:
+        """Those of these files that are INGESTED."""
+        return await self._writer.ask(lambda tx: claims.find_uninspected(tx, files))
+
+    async def pause(self, pipelines: Sequence[str], deed: Deed) -> list[bool]:
+        """Lease no runs of these pipelines."""
+        return await self._writer.ask(lambda tx: deeds.pause(tx, pipelines, deed))
+
+    async def resume(self, pipelines: Sequence[str], deed: Deed) -> list[bool]:
+        """Lease runs of these pipelines again."""
+        return await self._writer.ask(lambda tx: deeds.resume(tx, pipelines, deed))
+
+    async def resolve(self, fingerprints: Sequence[str], revision: int, deed: Deed) -> None:
+        """Remember that the causes of these groups are mended."""
+        await self._writer.ask(lambda tx: deeds.resolve(tx, fingerprints, revision, deed))
+
+    async def note(self, action: str, objects: Sequence[str], detail: str, deed: Deed) -> None:
+        """Write into the audit."""
+        await self._writer.ask(lambda tx: deeds.note(tx, action, objects, detail, deed))
 
     async def live(self) -> int:
         """How many files and runs are not at an end."""

@@ -24,8 +24,10 @@ from filemill.model.errors import SystemFault
 from filemill.model.runs import BadRecord, Publication
 from filemill.ports.reading import (
     AttemptRow,
+    AuditRow,
     FileRow,
     GroupRow,
+    PauseRow,
     RevisionRow,
     RunRow,
     Selection,
@@ -45,9 +47,11 @@ _FILE = (
 _RUN = (
     "run.no, run.id, run.file, run.pipeline, run.revision, run.state, run.state_ns, run.queued_ns, run.began_ns, "
     "run.attempt, run.interruptions, run.due_ns, run.records, run.bad, coalesce(run.fingerprint, ''), "
-    "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input"
+    "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input, "
+    "run.fence, run.from_step, run.pinned, run.replays"
 )
 _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
+_DETAIL = msgspec.json.Decoder(dict[str, str | int | bool | None])
 
 
 class SqliteReading:
@@ -174,6 +178,22 @@ class SqliteReading:
             query = "ended_of_group"
             bindings.append(fingerprint)
         return [RunRow(*row) for row in self._rows(query, *bindings)]
+
+    def run_states(self, runs: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """State and fingerprint of each of these runs."""
+        rows = self._rows("run_states", texts(runs))
+        return {run: (state, fingerprint) for run, state, fingerprint in rows}
+
+    def pauses(self) -> list[PauseRow]:
+        """Which pipelines are paused."""
+        return [PauseRow(*row) for row in self._rows("pauses")]
+
+    def audit(self, objects: Sequence[str]) -> list[AuditRow]:
+        """What people did to these objects."""
+        return [
+            AuditRow(at_ns, principal, action, named, _DETAIL.decode(detail))
+            for at_ns, principal, action, named, detail in self._rows("audit", texts(objects))
+        ]
 
     def file_counts(self) -> dict[str, int]:
         """How many files count under each word."""

@@ -67,6 +67,20 @@ SELECT {run} FROM run
 WHERE state = 'dead' AND ?1 = 'dead' AND fingerprint = ?5 AND (?2 = '' OR pipeline = ?2) AND file < ?3
 ORDER BY file DESC LIMIT ?4;
 
+-- name: run_states
+-- Where these runs are, and what they died of.
+SELECT run.id, run.state, coalesce(run.fingerprint, '')
+FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value;
+
+-- name: pauses
+-- Which pipelines are paused, since when, by whom and why.
+SELECT pipeline, at_ns, principal, reason FROM pause ORDER BY pipeline;
+
+-- name: audit
+-- What people did to these objects, in order.
+SELECT at_ns, principal, action, object, detail FROM carray(?1) AS wanted
+CROSS JOIN audit ON audit.object = wanted.value ORDER BY audit.number;
+
 -- name: file_total
 -- How many files there are.
 SELECT count(*) FROM file;

@@ -8,7 +8,8 @@ import msgspec
 
 from filemill.ledgers.sqlite import chunks, claims
 from filemill.ledgers.sqlite.attempts import SQL, note_attempt
-from filemill.ledgers.sqlite.packing import pack_attempt, pack_failure, unsigned
+from filemill.ledgers.sqlite.outputs import STAGED, publication
+from filemill.ledgers.sqlite.packing import pack_attempt, pack_failure
 from filemill.ledgers.sqlite.runs import orders
 from filemill.ledgers.sqlite.transaction import Transaction, numbers
 from filemill.model.errors import FailureKind
@@ -28,24 +29,7 @@ class _Running(msgspec.Struct, array_like=True, gc=False):
     began_ns: int
 
 
-class _Staged(msgspec.Struct, array_like=True, gc=False):
-    publication: str
-    run: str
-    fence: int
-    sink: str
-    name: str
-    staged: str
-    device: int
-    inode: int
-    size: int
-    digest: str
-    records: int
-    mode: str
-    state: str
-
-
 _RUNNING = msgspec.json.Decoder(list[_Running])
-_STAGED = msgspec.json.Decoder(list[_Staged])
 _NUMBERS = msgspec.json.Decoder(list[int])
 
 
@@ -130,21 +114,4 @@ def _give_up(tx: Transaction, run: _Running, at_ns: int) -> None:
 
 
 def _staged(tx: Transaction, state: RunState) -> tuple[Publication, ...]:
-    return tuple(
-        Publication(
-            publication=row.publication,
-            run=row.run,
-            fence=row.fence,
-            sink=row.sink,
-            name=bytes.fromhex(row.name),
-            staged=bytes.fromhex(row.staged),
-            device=unsigned(row.device),
-            inode=unsigned(row.inode),
-            size=row.size,
-            digest=row.digest,
-            records=row.records,
-            mode=row.mode,
-            state=row.state,
-        )
-        for row in tx.read(SQL["left_staged"], _STAGED, str(state))
-    )
+    return tuple(map(publication, tx.read(SQL["left_staged"], STAGED, str(state))))

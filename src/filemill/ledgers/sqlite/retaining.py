@@ -250,7 +250,7 @@ def roll_up(tx: Transaction, since: int, before_ns: int) -> int | None:
 
 
 class SqliteDryRetaining:
-    """What would be freed and forgotten: the same steps over a connection that only reads, beside a server or without one.
+    """What would be freed and forgotten: the same steps over a connection that only reads, beside a server or not.
 
     Only what a dry pass asks is answered; whatever would change something raises.
     """

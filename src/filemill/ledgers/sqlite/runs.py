@@ -95,7 +95,7 @@ def orders(tx: Transaction, chosen: Sequence[int]) -> list[RunOrder]:
 def next_due(tx: Transaction) -> int | None:
     """When the earliest retry is due."""
     due = [tx.one(SQL["next_due"], priority) for priority in _retrying_priorities(tx)]
-    return min(due, default=None)
+    return min((each for each in due if each is not None), default=None)
 
 
 def stage(tx: Transaction, stages: Sequence[Stage]) -> list[bool]:

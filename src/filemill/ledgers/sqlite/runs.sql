@@ -3,6 +3,7 @@
 SELECT json_group_array(json_array(no, priority, file, pipeline)) FROM (
   SELECT no, priority, file, pipeline FROM run
   WHERE state = 'queued' AND state IN ('queued', 'running', 'publishing', 'retrying')
+    AND pipeline NOT IN (SELECT pipeline FROM pause)
   ORDER BY priority DESC, file, pipeline LIMIT ?1
 );
 
@@ -14,12 +15,14 @@ SELECT max(priority) FROM run WHERE state = 'retrying' AND priority < ?1;
 -- Runs of one priority whose retry is due, the longest due first.
 SELECT json_group_array(json_array(no, priority, file, pipeline)) FROM (
   SELECT no, priority, file, pipeline FROM run
-  WHERE state = 'retrying' AND priority = ?1 AND due_ns <= ?2 ORDER BY due_ns LIMIT ?3
+  WHERE state = 'retrying' AND priority = ?1 AND due_ns <= ?2
+    AND pipeline NOT IN (SELECT pipeline FROM pause) ORDER BY due_ns LIMIT ?3
 );
 
 -- name: next_due
 -- When the earliest retry of one priority is due.
-SELECT min(due_ns) FROM run WHERE state = 'retrying' AND priority = ?1;
+SELECT due_ns FROM run WHERE state = 'retrying' AND priority = ?1
+  AND pipeline NOT IN (SELECT pipeline FROM pause) ORDER BY due_ns LIMIT 1;
 
 -- name: lease
 -- Count the attempt and raise the fence, before anything runs; moves run: queued, retrying -> running.

@@ -1,4 +1,4 @@
-"""The contract of `ports.retention.Retaining`: derive a test class from `RetentionContract`, give it a `ledger` fixture.
+"""The contract of `ports.retention.Retaining`: derive a class from `RetentionContract`, give it a `ledger` fixture.
 
 The ledger is opened inside `runner`, as for `contracts.ledger`; it is empty, and a `Ledger` besides.
 """
@@ -57,7 +57,7 @@ class RetentionContract:
     async def test_the_bytes_go_first_and_the_rows_later(self, j: Journey, ledger: Any) -> None:
         (done,) = await _done(j, ledger, 1)
         assert await ledger.known_content([done.content]) == [True]
-        j.clock.advance(2 * 86_400)
+        _pass(j, 2 * 86_400)
         freed = await _free(j, ledger, content=_DAY)
         assert (freed.files, freed.stored, freed.size) == (1, 1, 100)
         assert await ledger.known_content([done.content]) == [False]
@@ -74,7 +74,7 @@ class RetentionContract:
     @_in_loop
     async def test_what_is_too_young_stays(self, j: Journey, ledger: Any) -> None:
         await _done(j, ledger, 2)
-        j.clock.advance(0.5 * 86_400)
+        _pass(j, 0.5 * 86_400)
         assert (await _free(j, ledger, content=_DAY)).files == 0
         assert (await _forget(j, ledger, ledger_=_DAY)).files == 0
 
@@ -88,7 +88,7 @@ class RetentionContract:
         assert await ledger.stage([j.stage(order) for order in publishing]) == [True]
         await j.queued()
         (ended,) = await _finished(j, ledger, 1)  # its `after:` is not applied
-        j.clock.advance(1000 * 86_400)
+        _pass(j, 1000 * 86_400)
         assert (await _free(j, ledger, content=_DAY)).files == 0
         assert (await _forget(j, ledger, ledger_=_DAY, dead=_DAY)).files == 0
         assert await ledger.known_content([claimed.content]) == [True]
@@ -105,7 +105,7 @@ class RetentionContract:
         assert await ledger.fail([failed]) == [True]
         (held,) = await j.ingested()
         assert await ledger.route([j.routing(held, held="unrouted")]) == [True]
-        j.clock.advance(1000 * 86_400)
+        _pass(j, 1000 * 86_400)
         assert (await _free(j, ledger, content=_DAY)).files == 0
         assert (await _forget(j, ledger, ledger_=_DAY)).files == 0
         assert await ledger.known_content(["c/input"]) == [True]
@@ -125,13 +125,13 @@ class RetentionContract:
         first, second = await j.lease()
         assert await ledger.fail([j.fail(first, "dead")]) == [True]
         await _finish(j, ledger, second)
-        j.clock.advance(1000 * 86_400)
+        _pass(j, 1000 * 86_400)
         assert (await _free(j, ledger, content=_DAY)).files == 0
 
     @_in_loop
     async def test_a_dry_step_changes_nothing(self, j: Journey, ledger: Any) -> None:
         (done,) = await _done(j, ledger, 1)
-        j.clock.advance(2 * 86_400)
+        _pass(j, 2 * 86_400)
         cutoffs = _cutoffs(j, content=_DAY, ledger=_DAY)
         now = j.clock.wall_ns()
         assert (await ledger.free(cutoffs, now, None, 10, dry=True)).files == 1
@@ -145,7 +145,7 @@ class RetentionContract:
         self, j: Journey, ledger: Any
     ) -> None:
         await _done(j, ledger, 7)
-        j.clock.advance(2 * 86_400)
+        _pass(j, 2 * 86_400)
         cutoffs = _cutoffs(j, content=_DAY, ledger=_DAY)
         seen: list[int] = []
         before: int | None = None
@@ -165,11 +165,11 @@ class RetentionContract:
         await ledger.ingest([child.file], j.clock.wall_ns())
         assert await ledger.route([j.routing(child.file, "orders")]) == [True]
         (order,) = await j.lease()
-        j.clock.advance(10 * 86_400)
+        _pass(j, 10 * 86_400)
         assert (await _forget(j, ledger, ledger_=_DAY)).files == 0
         await _finish(j, ledger, order)
         await ledger.disposed([child.file], j.clock.wall_ns())
-        j.clock.advance(10 * 86_400)
+        _pass(j, 10 * 86_400)
         assert (await _forget(j, ledger, ledger_=_DAY)).files == 1
         assert (await _forget(j, ledger, ledger_=_DAY)).files == 1
 
@@ -185,7 +185,7 @@ class RetentionContract:
         (order,) = await j.lease()
         await _finish(j, ledger, order)
         assert await ledger.disposed([claim.file], j.clock.wall_ns()) == [True]
-        j.clock.advance(10 * 86_400)
+        _pass(j, 10 * 86_400)
         assert (await _forget(j, ledger, ledger_=_DAY)).files == 1
         again = j.claim(b"\xff.csv", how="copy", after="keep", identity=version)
         assert await ledger.begin_claims([again]) == [False]
@@ -205,8 +205,8 @@ class RetentionContract:
     async def test_counts_are_added_up_by_the_hour_and_go(self, j: Journey, ledger: Any) -> None:
         for _ in range(5):
             await _done(j, ledger, 1)
-            j.clock.advance(600)
-        j.clock.advance(3 * 86_400)
+            _pass(j, 600)
+        _pass(j, 3 * 86_400)
         hours = 0
         since: int | None = 0
         while since is not None:
@@ -223,7 +223,7 @@ class RetentionContract:
         for digest in ("aa", "bb", "cc"):
             await ledger.add_revision(digest, digest, at)
         await _done(j, ledger, 1)  # with revision 1
-        j.clock.advance(10 * 86_400)
+        _pass(j, 10 * 86_400)
         unused = await ledger.unused_revisions(j.clock.wall_ns())
         assert unused == [2]
         assert await ledger.unused_revisions(at) == []
@@ -273,3 +273,8 @@ async def _forget(j: Journey, ledger: Any, **ages: int) -> Freed:
     named = {name.rstrip("_"): age for name, age in ages.items()}
     freed: Freed = await ledger.forget(_cutoffs(j, **named), None, _EVERYTHING)
     return freed
+
+
+def _pass(j: Journey, seconds: float) -> None:
+    assert isinstance(j.clock, FakeClock)
+    j.clock.advance(seconds)

@@ -1,0 +1,174 @@
+"""Which runs a command is about: by id, by name, by group of dead letters, or by what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from filemill.cli.files import find, must_be
+from filemill.model.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from filemill.queries import DeadItem, FileHistory, HeldItem, Queries, RunSummary
+
+_PAGE = 1_000
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One run as the person saw it, or a file without runs (`run` is empty)."""
+
+    file: str
+    name: str
+    run: str = ""
+    fence: int = 0
+    state: str = ""
+    pipeline: str = ""
+    step: str = ""
+    revision: int = 0
+    fingerprint: str = ""
+
+
+def dead_targets(
+    queries: Queries, words: Sequence[str], *, pipeline: str = "", since_ns: int = 0
+) -> list[Target]:
+    """The dead runs that these ids and groups name; without words, all of the pipeline and time.
+
+    Raises:
+        NotFound: a word names nothing dead.
+    """
+    found: dict[str, Target] = {}
+    for word in words or [""]:
+        if word and not is_group(word):
+            history = find(queries, word)
+            must_be("dead", history)
+            chosen = _of_history(history, {"dead"}, word)
+        else:
+            chosen = list(_dead(queries, word[2:], pipeline, since_ns))
+            if word and not chosen:
+                raise NotFound(
+                    f"no dead run is in group {word}", help="filemill dead ls shows the groups"
+                )
+        found |= {target.run: target for target in chosen}
+    return list(found.values())
+
+
+def held_targets(
+    queries: Queries, words: Sequence[str], *, reason: str = "", pipeline: str = ""
+) -> list[Target]:
+    """What these ids name of what is held; without words, all of the reason and pipeline.
+
+    Raises:
+        NotFound: a word names nothing held.
+    """
+    if not words:
+        items = [
+            item
+            for item in _held(queries, reason)
+            if not pipeline or (item.run is not None and item.run.pipeline == pipeline)
+        ]
+        return [_of_item(item) for item in items]
+    found: dict[str, Target] = {}
+    for word in words:
+        history = find(queries, word)
+        if history.summary.state == "quarantined":
+            chosen: list[Target] = []
+        else:
+            must_be("held", history)
+            chosen = _of_history(history, {"held"}, word)
+        chosen = chosen or [
+            Target(history.summary.file, history.summary.name, state=history.summary.state)
+        ]
+        found |= {target.run or target.file: target for target in chosen}
+    return list(found.values())
+
+
+def run_targets(queries: Queries, words: Sequence[str], states: set[str]) -> list[Target]:
+    """The runs in one of these states of the files or runs that these ids name.
+
+    Raises:
+        NotFound: a word names no such run.
+    """
+    found: dict[str, Target] = {}
+    for word in words:
+        history = find(queries, word)
+        chosen = _of_history(history, states, word)
+        if not chosen:
+            now = ", ".join(
+                sorted({f"{r.summary.pipeline} is {r.summary.state}" for r in history.runs})
+            )
+            raise NotFound(
+                f"no run of {word} is {' or '.join(sorted(states))}: {now or 'it has no runs'}",
+                help=f"filemill files show {word}",
+            )
+        found |= {target.run: target for target in chosen}
+    return list(found.values())
+
+
+def is_group(word: str) -> bool:
+    """Say whether a word is a group of dead letters, `D-3fa2c1`."""
+    return word[:2].lower() == "d-"
+
+
+def one_of_both(words: Sequence[str], everything: bool, narrowed: bool) -> None:
+    """Refuse a bulk command that names nothing, or both some and all.
+
+    Raises:
+        UsageError: with what to write.
+    """
+    if words and everything:
+        raise UsageError("ids or --all, not both")
+    if not words and not everything and not narrowed:
+        raise UsageError("nothing is named", help="give ids or groups, or --all for everything")
+
+
+def _of_history(history: FileHistory, states: set[str], word: str) -> list[Target]:
+    """Its runs in these states; if the word is a run's id, only that one."""
+    file, name = history.summary.file, history.summary.name
+    runs = [run.summary for run in history.runs if run.summary.state in states]
+    if not file.startswith(word):
+        runs = [run for run in runs if run.run.startswith(word)] or runs
+    return [_target(file, name, run) for run in runs]
+
+
+def _target(file: str, name: str, run: RunSummary) -> Target:
+    return Target(
+        file,
+        name,
+        run.run,
+        run.fence,
+        run.state,
+        run.pipeline,
+        run.step,
+        run.revision,
+        run.fingerprint,
+    )
+
+
+def _of_item(item: DeadItem | HeldItem) -> Target:
+    if item.run is None:
+        return Target(item.file, item.name, state="held")
+    return _target(item.file, item.name, item.run)
+
+
+def _dead(queries: Queries, group: str, pipeline: str, since_ns: int) -> Iterator[Target]:
+    cursor = None
+    while True:
+        page = queries.dead(
+            pipeline=pipeline, fingerprint=group, since_ns=since_ns, limit=_PAGE, cursor=cursor
+        )
+        yield from map(_of_item, page.items)
+        if page.next is None:
+            return
+        cursor = page.next
+
+
+def _held(queries: Queries, reason: str) -> Iterator[HeldItem]:
+    cursor = None
+    while True:
+        page = queries.held(reason=reason, limit=_PAGE, cursor=cursor)
+        yield from page.items
+        if page.next is None:
+            return
+        cursor = page.next

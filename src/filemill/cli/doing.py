@@ -1,0 +1,182 @@
+"""What commands that change something share: the question before, pieces at a rate, the wait, and the last line.
+
+A bulk command keeps nothing in the server: it asks for a piece at a time. Ctrl-C stops it between two pieces, and the
+same command again goes on with what is left, because what moved is no longer where it looks.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from filemill.cli.choosing import Target
+from filemill.cli.failing import FAILED, OK
+from filemill.cli.reading import open_ledger, short
+from filemill.cli.session import Session
+from filemill.model.errors import UsageError
+from filemill.telemetry.wording import plural, printable
+
+if TYPE_CHECKING:
+    from filemill.service.acts import Request
+
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why; it is kept in the audit.", show_default=False)
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+RateOption = Annotated[
+    str | None,
+    typer.Option("--rate", metavar="N/s", help="No more than so many in a second (10/s, 30/m)."),
+]
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|h)\Z")
+_EACH = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_SHOWN = 10
+_LOOK_EVERY = 0.2
+
+
+class Result:
+    """What became of each target."""
+
+    def __init__(self) -> None:
+        self.moved: list[Target] = []
+        self.skipped: list[Target] = []
+        self.live = True
+
+
+def per_second(rate: str | None) -> float | None:
+    """A rate as a number per second; None for None.
+
+    Raises:
+        UsageError: it is no rate.
+    """
+    if rate is None:
+        return None
+    match = _RATE.match(rate.strip())
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"`{rate}` is not a rate", help="such as 10/s, 30/m or 500/h")
+    return float(match[1]) / _EACH[match[2]]
+
+
+def agreed(
+    session: Session, verb: str, targets: Sequence[Target], *, yes: bool, dry_run: bool, named: bool
+) -> bool:
+    """Say what a command is about to do, and ask; False when it must not go on.
+
+    Single runs that were named by their ids are not asked about.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+    """
+    output = session.output
+    if not targets:
+        if not output.json:
+            output.say(f"nothing to {verb}")
+        return False
+    if dry_run:
+        _tell(session, f"would {verb}", targets)
+        return False
+    if yes or (named and len(targets) == 1):
+        return True
+    _tell(session, f"{verb}:", targets)
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{plural(len(targets), 'run')} to {verb}, and nobody to ask", help="add --yes"
+        )
+    return typer.confirm(f"{verb} {plural(len(targets), 'run')}?", err=True)
+
+
+def perform(
+    session: Session,
+    targets: Sequence[Target],
+    act: Callable[[Sequence[Target]], Request],
+    *,
+    rate: float | None = None,
+) -> Result:
+    """Have it done, piece by piece, no faster than `rate` a second.
+
+    Raises:
+        FilemillError: as the server says; what was done before stays done.
+    """
+    from filemill.service.acts import MOST
+    from filemill.service.asking import ask
+
+    data = session.data()
+    result = Result()
+    piece = MOST if rate is None else max(1, min(MOST, int(rate)))
+    for first in range(0, len(targets), piece):
+        began = time.monotonic()
+        group = targets[first : first + piece]
+        done = ask(data, act(group))
+        result.live = done.live
+        for target, moved in zip(group, done.moved, strict=True):
+            (result.moved if moved else result.skipped).append(target)
+        if rate is not None and first + piece < len(targets):
+            time.sleep(max(0.0, len(group) / rate - (time.monotonic() - began)))
+    return result
+
+
+def ended(session: Session, runs: Sequence[str]) -> dict[str, str]:
+    """Wait until these runs are at an end; answers with the state of each. Ctrl-C ends the waiting."""
+    live = {"queued", "running", "publishing", "retrying"}
+    while True:
+        with open_ledger(session) as queries:
+            states = {run: state for run, (state, _) in queries.run_states(runs).items()}
+        if not live & set(states.values()):
+            return states
+        time.sleep(_LOOK_EVERY)
+
+
+def close(session: Session, schema: str, verb: str, result: Result, **more: object) -> int:
+    """The last words: JSON, or a line; the exit code says whether everything moved."""
+    output = session.output
+    if output.json:
+        output.document(
+            schema,
+            live=result.live,
+            items=[_item(target, moved=True) for target in result.moved]
+            + [_item(target, moved=False) for target in result.skipped],
+            **more,
+        )
+        return FAILED if result.skipped else OK
+    for target in result.skipped[:_SHOWN]:
+        output.say(
+            f"{short(target.file)} {printable(target.name)} has moved on meanwhile: "
+            f"filemill files show {short(target.file)}"
+        )
+    when = "" if result.live or not result.moved else "; no server runs: at the next start"
+    if not session.quiet:
+        skipped = f", {len(result.skipped):,} had moved on" if result.skipped else ""
+        output.print(f"{verb} {plural(len(result.moved), 'run')}{skipped}{when}")
+    return FAILED if result.skipped else OK
+
+
+def _item(target: Target, *, moved: bool) -> dict[str, object]:
+    return {
+        "file": target.file,
+        "name": target.name,
+        "run": target.run or None,
+        "pipeline": target.pipeline or None,
+        "moved": moved,
+    }
+
+
+def _tell(session: Session, what: str, targets: Sequence[Target]) -> None:
+    output = session.output
+    if output.json:
+        output.document(
+            "filemill.plan/1", what=what, items=[_item(target, moved=False) for target in targets]
+        )
+        return
+    output.say(f"{what} {plural(len(targets), 'run')}")
+    for target in targets[:_SHOWN]:
+        where = f"  {target.pipeline} > {target.step}" if target.pipeline else ""
+        output.say(f"  {short(target.file)}  {printable(target.name)}{where}")
+    if len(targets) > _SHOWN:
+        output.say(f"  ... and {len(targets) - _SHOWN:,} more")

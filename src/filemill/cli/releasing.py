@@ -1,0 +1,151 @@
+"""`filemill held release|discard`: what waits for a person goes on, or is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from filemill.cli.application import command
+from filemill.cli.choosing import Target, held_targets, one_of_both
+from filemill.cli.doing import (
+    DryRunOption,
+    ReasonOption,
+    Result,
+    YesOption,
+    agreed,
+    close,
+    perform,
+)
+from filemill.cli.failing import OK
+from filemill.cli.held import held
+from filemill.cli.reading import open_ledger, short
+from filemill.cli.session import Session
+from filemill.model.deeds import Chosen, Release
+from filemill.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from filemill.queries import FileHistory
+    from filemill.service.acts import Request
+
+WhichArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID]...", help="Held files or runs.", show_default=False),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="Everything that is held.")]
+HeldReasonOption = Annotated[
+    str, typer.Option("--held-for", metavar="REASON", help="All that is held so, such as unrouted.")
+]
+PipelineOption = Annotated[str, typer.Option("--pipeline", "-p", help="Runs of this pipeline.")]
+
+
+@command(
+    "release",
+    held,
+    epilog="Examples: filemill held release 3fk2 --choice approve · filemill held release --held-for unrouted",
+)
+def release(
+    session: Session,
+    *,
+    which: WhichArgument = None,
+    everything: AllOption = False,
+    held_for: HeldReasonOption = "",
+    pipeline: PipelineOption = "",
+    choice: Annotated[
+        str, typer.Option("--choice", help="The answer, where the step asks for one.")
+    ] = "",
+    reason: ReasonOption = "",
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> int:
+    """Let held runs go on behind the step that held them; files without a pipeline are tagged and routed again."""
+    one_of_both(which or [], everything, bool(held_for or pipeline))
+    with open_ledger(session) as queries:
+        targets = held_targets(queries, which or [], reason=held_for, pipeline=pipeline)
+        for target in targets:
+            if target.run:
+                _fits(choice, target, queries.file(target.run))
+    if not agreed(session, "release", targets, yes=yes, dry_run=dry_run, named=bool(which)):
+        return OK
+
+    def runs(group: Sequence[Target]) -> Request:
+        from filemill.service.acts import ReleaseRuns
+
+        chosen = tuple(Release(t.run, t.fence, choice) for t in group)
+        return ReleaseRuns(runs=chosen, reason=reason)
+
+    def files(group: Sequence[Target]) -> Request:
+        from filemill.service.acts import ReadmitFiles
+
+        return ReadmitFiles(files=tuple(t.file for t in group), reason=reason)
+
+    return close(session, "filemill.release/1", "released", _both(session, targets, runs, files))
+
+
+@command("discard", held, epilog="Example: filemill held discard 3fk2 --reason 'sent by mistake'")
+def discard(
+    session: Session,
+    *,
+    which: WhichArgument = None,
+    everything: AllOption = False,
+    held_for: HeldReasonOption = "",
+    pipeline: PipelineOption = "",
+    reason: ReasonOption = "",
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> int:
+    """Give held runs and files up. Their originals stay until retention takes them."""
+    one_of_both(which or [], everything, bool(held_for or pipeline))
+    with open_ledger(session) as queries:
+        targets = held_targets(queries, which or [], reason=held_for, pipeline=pipeline)
+    if not agreed(session, "discard", targets, yes=yes, dry_run=dry_run, named=bool(which)):
+        return OK
+
+    def runs(group: Sequence[Target]) -> Request:
+        from filemill.service.acts import DiscardRuns
+
+        return DiscardRuns(runs=tuple(Chosen(t.run, t.fence) for t in group), reason=reason)
+
+    def files(group: Sequence[Target]) -> Request:
+        from filemill.service.acts import DiscardFiles
+
+        return DiscardFiles(files=tuple(t.file for t in group), reason=reason)
+
+    return close(session, "filemill.discard/1", "discarded", _both(session, targets, runs, files))
+
+
+def _both(
+    session: Session,
+    targets: Sequence[Target],
+    runs: Callable[[Sequence[Target]], Request],
+    files: Callable[[Sequence[Target]], Request],
+) -> Result:
+    """Held runs and held files without runs, each by its own act."""
+    result = perform(session, [target for target in targets if target.run], runs)
+    others = perform(session, [target for target in targets if not target.run], files)
+    result.moved += others.moved
+    result.skipped += others.skipped
+    result.live = result.live and others.live
+    return result
+
+
+def _fits(choice: str, target: Target, history: FileHistory) -> None:
+    """Refuse an answer that the step does not know.
+
+    Raises:
+        UsageError: with the answers there are.
+    """
+    run = next(run for run in history.runs if run.summary.run == target.run)
+    choices = next((a.choices for a in reversed(run.attempts) if a.hold), ())
+    if choices and choice not in choices:
+        said = f"`{choice}` is no answer" if choice else "the step asks for an answer"
+        raise UsageError(
+            f"{said}: {short(target.file)} waits at {target.step}",
+            help=" or ".join(f"--choice {each}" for each in choices),
+        )
+    if choice and not choices:
+        raise UsageError(
+            f"{short(target.file)} waits at {target.step}, which asks for no answer",
+            help="leave --choice out",
+        )

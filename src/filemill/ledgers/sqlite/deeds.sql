@@ -1,0 +1,92 @@
+-- name: find
+-- What a person's move needs to know of these runs.
+SELECT json_group_array(json_array(
+  run.no, run.id, run.state, run.fence, run.step, run.input, json(run.released), run.file, run.pipeline, run.revision,
+  file.freed_ns IS NULL))
+FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value CROSS JOIN file ON file.no = run.file;
+
+-- name: redrive
+-- Try dead runs again with all their attempts; moves run: dead -> queued.
+WITH given (no, at_ns, from_step, revision) AS (VALUES (?, ?, ?, ?))
+UPDATE run SET state = 'queued', state_ns = given.at_ns, fence = fence + 1, attempt = 0, interruptions = 0,
+  due_ns = NULL, from_step = given.from_step, pinned = given.revision > 0,
+  revision = CASE WHEN given.revision > 0 THEN given.revision ELSE run.revision END
+FROM given WHERE run.no = given.no AND run.state = 'dead';
+
+-- name: redeliver
+-- Publish what is missing of runs that died when they published; moves run: dead -> publishing.
+UPDATE run SET state = 'publishing', state_ns = ?2 WHERE no IN (SELECT value FROM carray(?1)) AND state = 'dead';
+
+-- name: release
+-- Let held runs go on, with the answers that a person gave; moves run: held -> queued.
+WITH given (no, at_ns, from_step, released) AS (VALUES (?, ?, ?, ?))
+UPDATE run SET state = 'queued', state_ns = given.at_ns, fence = fence + 1, attempt = 0, interruptions = 0,
+  due_ns = NULL, from_step = given.from_step, released = given.released
+FROM given WHERE run.no = given.no AND run.state = 'held';
+
+-- name: discard
+-- Give dead and held runs up; moves run: dead, held -> discarded.
+UPDATE run SET state = 'discarded', state_ns = ?2
+WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('dead', 'held');
+
+-- name: cancel
+-- Call runs back, and what a worker does for them counts no more; moves run: queued, retrying, running -> cancelled.
+UPDATE run SET state = 'cancelled', state_ns = ?2, fence = fence + 1, due_ns = NULL
+WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('queued', 'retrying', 'running');
+
+-- name: replay
+-- Queue new runs that do ended ones again.
+INSERT INTO run (id, file, pipeline, revision, pinned, priority, state, state_ns, queued_ns, replays, supersede)
+VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?);
+
+-- name: readmit
+-- Have files inspected and routed again; moves file: held, quarantined -> ingested.
+UPDATE file SET state = 'ingested', state_ns = ?2, reason = '', tags = given
+WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('held', 'quarantined');
+
+-- name: tags_of
+-- What these files are found by.
+SELECT json_group_array(json_array(no, tags)) FROM file WHERE no IN (SELECT value FROM carray(?1));
+
+-- name: forget_tags
+-- Forget by which tags files are found.
+WITH given (tag, file) AS (VALUES (?, ?))
+DELETE FROM file_tag WHERE (tag, file) IN (SELECT tag, file FROM given);
+
+-- name: discard_files
+-- Give files without runs up; moves file: held, rejected, quarantined -> discarded.
+UPDATE file SET state = 'discarded', state_ns = ?2
+WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('held', 'rejected', 'quarantined');
+
+-- name: staged_of
+-- What these runs staged and nobody published.
+SELECT json_group_array(json_array(
+  publication.id, run.id, publication.fence, publication.sink, hex(publication.name),
+  hex(publication.staged), publication.device, publication.inode, publication.size, publication.digest,
+  publication.records, publication.mode, publication.state))
+FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value
+CROSS JOIN publication ON publication.run = run.no WHERE publication.state = 'staged';
+
+-- name: pause
+-- Lease no runs of these pipelines.
+INSERT INTO pause (pipeline, at_ns, principal, reason) VALUES (?, ?, ?, ?);
+
+-- name: resume
+-- Lease runs of these pipelines again.
+DELETE FROM pause WHERE pipeline IN (SELECT value FROM carray(?1));
+
+-- name: paused
+-- Which pipelines are paused.
+SELECT json_group_array(pipeline) FROM pause;
+
+-- name: resolve
+-- Remember that the causes of these groups are mended.
+INSERT OR REPLACE INTO cause (fingerprint, resolved_ns, revision, principal, reason) VALUES (?, ?, ?, ?, ?);
+
+-- name: latest_revision
+-- The number of the configuration stored last; 0 without one.
+SELECT coalesce(max(number), 0) FROM revision;
+
+-- name: add_audit
+-- Write into the audit who did what to what.
+INSERT INTO audit (at_ns, principal, action, object, detail) VALUES (?, ?, ?, ?, ?);

@@ -1,0 +1,133 @@
+"""What a command that changes something asks of the mill, and the answer: values that go through the control socket.
+
+One request is one `Act`; its answer says of each item whether it moved. `False` is no error: the run was not, or no
+longer, where the person saw it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from filemill.model.deeds import Chosen, Redrive, Release, Replay
+
+MOST = 500
+"""Items of one act: bounds a request, and how long one transaction may hold up the mill."""
+
+
+class Act(msgspec.Struct, frozen=True, tag_field="act", tag=True, kw_only=True):
+    """Base of all acts. `reason` is what the person says about it; it goes into the audit."""
+
+    reason: str = ""
+
+
+class RedriveRuns(Act, frozen=True):
+    """Try dead runs again."""
+
+    runs: tuple[Redrive, ...]
+
+
+class ReleaseRuns(Act, frozen=True):
+    """Let held runs go on."""
+
+    runs: tuple[Release, ...]
+
+
+class ReadmitFiles(Act, frozen=True):
+    """Inspect and route held or quarantined files again."""
+
+    files: tuple[str, ...]
+
+
+class DiscardRuns(Act, frozen=True):
+    """Give dead or held runs up."""
+
+    runs: tuple[Chosen, ...]
+
+
+class DiscardFiles(Act, frozen=True):
+    """Give held, rejected or quarantined files up."""
+
+    files: tuple[str, ...]
+
+
+class CancelRuns(Act, frozen=True):
+    """Call runs back that are not at an end."""
+
+    runs: tuple[Chosen, ...]
+
+
+class ReplayRuns(Act, frozen=True):
+    """Do ended runs once more, by new runs."""
+
+    runs: tuple[Replay, ...]
+
+
+class PausePipelines(Act, frozen=True):
+    """Begin no runs of these pipelines any more."""
+
+    pipelines: tuple[str, ...]
+
+
+class ResumePipelines(Act, frozen=True):
+    """Begin runs of these pipelines again."""
+
+    pipelines: tuple[str, ...]
+
+
+class ResolveCauses(Act, frozen=True):
+    """Remember that what these groups of dead letters died of is mended."""
+
+    fingerprints: tuple[str, ...]
+
+
+class ApplyRetention(Act, frozen=True):
+    """Apply `retention:` now. The first request begins a pass, those with `begin` False ask how far it is."""
+
+    older_than: float | None = None
+    """Seconds; takes the place of `content` and `ledger`."""
+    begin: bool = True
+
+
+Request = (
+    RedriveRuns
+    | ReleaseRuns
+    | ReadmitFiles
+    | DiscardRuns
+    | DiscardFiles
+    | CancelRuns
+    | ReplayRuns
+    | PausePipelines
+    | ResumePipelines
+    | ResolveCauses
+    | ApplyRetention
+)
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """What became of an act: of each of its items, whether it moved."""
+
+    moved: tuple[bool, ...]
+    live: bool = True
+    """A server runs and goes on with them now; else at the next start."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The act was not done, none of it: an error of the one tree, by its class."""
+
+    error: str
+    message: str
+    help: str = ""
+
+
+class Collected(msgspec.Struct, frozen=True, tag="collected"):
+    """How far a pass of retention is: see `intake.retention.Swept`."""
+
+    files: int
+    bytes: int
+    forgotten: int
+    rows: int
+    looked: int
+    over: bool
+
+
+Answer = Done | Refused | Collected

@@ -1,0 +1,105 @@
+"""How a command has something done: by the running server over its socket, or by itself where none runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import msgspec
+
+from filemill.durable import Durable, Failpoints
+from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
+from filemill.model import errors
+from filemill.model.errors import Busy, FilemillError, SystemFault, UsageError
+from filemill.ports.clock import SystemClock
+from filemill.service import acts
+from filemill.service.acting import Actions, principal_of
+from filemill.service.control import MOST_BYTES, reachable
+
+PATIENCE = 120.0
+"""Seconds in which the server must have answered."""
+_answer: msgspec.json.Decoder[acts.Answer] = msgspec.json.Decoder(acts.Answer)
+
+
+def ask(data: str, act: acts.Request) -> acts.Done:
+    """Have an act done on this data directory.
+
+    Raises:
+        UsageError: nothing has run there yet.
+        Busy: another command holds the data directory, or a server that starts or stops.
+        FilemillError: as the server says.
+    """
+    if not os.path.exists(os.path.join(data, "ledger.db")):
+        raise UsageError(
+            f"nothing has run here yet: no ledger in {data}",
+            help="filemill run, or filemill run --once FILE; FILEMILL_DATA_DIR names another place",
+        )
+    line = ask_server(data, msgspec.json.encode(act) + b"\n")
+    if line is None:
+        return asyncio.run(_alone(data, act))
+    answer = read_answer(line)
+    if not isinstance(answer, acts.Done):
+        raise SystemFault("the server answered something else than what it was asked")
+    return answer
+
+
+def read_answer(line: bytes) -> acts.Done | acts.Collected:
+    """The server's answer.
+
+    Raises:
+        FilemillError: as the server says.
+    """
+    answer = _answer.decode(line)
+    if isinstance(answer, acts.Refused):
+        kind = getattr(errors, answer.error, FilemillError)
+        known = isinstance(kind, type) and issubclass(kind, FilemillError)
+        raise (kind if known else FilemillError)(answer.message, help=answer.help)
+    return answer
+
+
+def ask_server(data: str, line: bytes) -> bytes | None:
+    """The server's answer; None when no server listens.
+
+    Raises:
+        Busy: it went away before it answered: what was asked may be done.
+        SystemFault: it does not answer.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PATIENCE)
+        try:
+            with reachable(data) as path:
+                connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except OSError as error:
+            raise SystemFault(f"the server cannot be asked: {error}") from error
+        try:
+            connection.sendall(line)
+            answer = b""
+            while not answer.endswith(b"\n") and len(answer) <= MOST_BYTES:
+                piece = connection.recv(65_536)
+                if not piece:
+                    raise Busy(
+                        "the server ended before it answered",
+                        help="look whether it was done, then ask again",
+                    )
+                answer += piece
+        except OSError as error:
+            raise SystemFault(
+                f"the server does not answer: {error}", help="filemill status shows what it does"
+            ) from error
+    return answer
+
+
+async def _alone(data: str, act: acts.Request) -> acts.Done:
+    """Under the instance lock, so that no server starts meanwhile."""
+    with InstanceLock(data):
+        clock = SystemClock()
+        ledger = await SqliteLedger.open(
+            os.path.join(data, "ledger.db"), durable=Durable(Failpoints("command")), clock=clock
+        )
+        try:
+            return await Actions(ledger, clock).perform(act, principal_of(os.geteuid()))
+        finally:
+            await ledger.close()
