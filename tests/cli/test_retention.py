@@ -75,10 +75,7 @@ def test_bytes_and_rows_go_and_what_waits_for_a_person_stays(mill):
     for table in ("run", "attempt"):
         assert ask(mill, f"SELECT count(*) FROM {table}") == [(1,)], table
     assert mill("gc").stdout == "nothing is old enough to go\n"
-    assert ask(mill, "SELECT principal, action, detail FROM audit ORDER BY number")[0][1:] == (
-        "gc",
-        "older than 0s",
-    )
+    assert ("gc", "retention") in ask(mill, "SELECT action, object FROM audit")
 
 
 def test_a_dead_letter_that_is_discarded_goes_with_its_kept_input(mill):
@@ -106,9 +103,7 @@ def test_a_file_that_is_kept_in_its_source_is_not_taken_again_when_its_row_is_go
     mill("run", "--once")
     mill("gc", "--older-than", "0s", "--yes")
     mill("run", "--once")
-    assert os.listdir(mill.folder / "out") == [".filemill", "a.log"] or sorted(
-        name for name in os.listdir(mill.folder / "out") if name != ".filemill"
-    ) == ["a.log"]
+    assert [name for name in os.listdir(mill.folder / "out") if name != ".filemill"] == ["a.log"]
     assert ask(mill, "SELECT count(*) FROM file") == [(0,)]
     assert ask(mill, "SELECT count(*) FROM kept") == [(1,)]
     # Another version of it is taken, and the first is remembered no longer.
@@ -147,12 +142,20 @@ def test_a_folder_that_is_not_mounted_is_no_reason_to_forget_what_was_taken_from
 def test_a_duplicate_of_what_is_gone_says_so(mill):
     drop(mill, a_log="same\n")
     mill("run", "--once")
-    time.sleep(1.1)
+    db = apsw.Connection(str(mill.folder / ".filemill/ledger.db"))
+    db.execute("UPDATE file SET state_ns = 1, disposed_ns = 1; UPDATE run SET state_ns = 1")
+    db.close()
     drop(mill, b_log="same\n")
     mill("run", "--once")
-    assert gc(mill, "--older-than", "1s", "--yes")["forgotten"] == 1
-    (file,) = json.loads(mill("files", "ls", "--json").stdout)["items"]
-    assert "removed by retention" in mill("files", "show", file["file"]).stdout
+    (second,) = (f for f in files(mill) if f["name"] == "b.log")
+    assert gc(mill, "--older-than", "1h", "--yes")["forgotten"] == 1
+    assert "(removed by retention)" in mill("files", "show", second["file"]).stdout
+    shown = json.loads(mill("files", "show", "--json", second["file"]).stdout)
+    assert shown["forgotten"] == [shown["duplicate_of"]]
+
+
+def files(mill):
+    return json.loads(mill("files", "ls", "--json").stdout)["items"]
 
 
 def test_beside_a_server_the_server_does_it(mill):

@@ -19,6 +19,9 @@ COMMANDS = {
     "resume": "begin runs of a paused pipeline again",
     "status": "counts and trouble at a glance",
     "gc": "remove now what `retention:` says may go",
+    "backup": "copy ledger and content as they are at one moment, beside a running server",
+    "restore": "make a data directory of a backup",
+    "verify": "whether the ledger is sound and all content is there",
     "steps": "the steps that are installed, with their options",
     "config": "show the effective configuration, print its JSON Schema",
 }

@@ -35,6 +35,11 @@ class Progress:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
+    def of(self, what: str, done: int, total: int) -> None:
+        """The same, of another thing."""
+        self._what = what
+        self(done, total)
+
     def __call__(self, done: int, total: int = 0) -> None:
         """So many of so many are done; 0: nobody knows how many there are."""
         now = self._clock.monotonic()
