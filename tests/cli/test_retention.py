@@ -124,19 +124,12 @@ def test_a_folder_that_is_not_mounted_is_no_reason_to_forget_what_was_taken_from
     try:
         (stay / "a.log").write_text("one\n")
         mill("run", "--once")
-        gc(mill, "--older-than", "0s", "--yes")
-        subprocess.run(["mount", "--move", stay, mill.folder / "inbox"], check=False)
-        hidden = mill.folder / "hidden"
-        hidden.mkdir()
-        subprocess.run(["mount", "--bind", hidden, stay], check=True)
+        assert gc(mill, "--older-than", "0s", "--yes")["forgotten"] == 1
         mill("gc")
-        assert ask(mill, "SELECT count(*) FROM kept") == [(1,)]
     finally:
-        while (
-            subprocess.run(["umount", "-l", stay], capture_output=True, check=False).returncode == 0
-        ):
-            pass
-    (mill.folder / "stay").mkdir(exist_ok=True)
+        subprocess.run(["umount", "-l", stay], check=True)
+    mill("gc")
+    assert ask(mill, "SELECT count(*) FROM kept") == [(1,)]
 
 
 def test_a_duplicate_of_what_is_gone_says_so(mill):
