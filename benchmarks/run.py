@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contestants import ALL, Contestant
-from disk import Disk, measuring_disk
+from disk import measuring_disk
 from measuring import Measuring, Result
 from table import table, write_section
 
@@ -43,7 +43,7 @@ def main() -> int:
     # The big file, its copy, the outputs, and as much again that is deleted but not yet freed.
     size = (5 * events if "W2" in workloads else 0) + files * 50_000 + GB // 2
     with measuring_disk(size, arguments.folder) as disk:
-        machine = _machine(disk)
+        machine = machine_words(disk.words)
         print(f"{machine}\nmedians of {rounds}", flush=True)
         measuring = Measuring(disk.root, files=files, events=events, drops=drops)
         for workload in workloads:
@@ -107,11 +107,11 @@ def _line(result: Result) -> str:
     return f"{result.workload}  {result.contestant:<50} {number}  ({spent})  {told}".rstrip()
 
 
-def _machine(disk: Disk) -> str:
+def machine_words(disk: str = "") -> str:
     """What was measured on, in one sentence."""
     return (
         f"{os.cpu_count()} cores ({_processor()}), Linux {platform.release().partition('-')[0]}, "
-        f"Python {platform.python_version()}, {disk.words}."
+        f"Python {platform.python_version()}{', ' if disk else ''}{disk}."
     )
 
 

@@ -354,15 +354,32 @@ CASES = {
         help: for a condition write "country = 'DE'", for a column DE without quotes
         """,
     ),
+    "a misspelt key that is needed": (
+        "    when: orders and",
+        "    wen: orders and",
+        """
+        error[unknown-key]: no key `wen` (pipeline orders)
+          --> filemill.yaml:8:5
+        8 |     wen: orders and not partner:test
+          |     ^^^
+        help: did you mean `when`?
+        """,
+    ),
+    "a key that is needed is not there": (
+        "    when: orders and not partner:test\n",
+        "",
+        """
+        error[missing-key]: pipeline orders needs `when`
+          --> filemill.yaml:7:3
+        7 |   orders:
+          |   ^^^^^^
+        help: write `when: ...`, which files: a tag expression
+        """,
+    ),
     "a bad expression of tags": (
         "when: orders and not partner:test",
         "when: orders && !bad",
         """
-        warning[unused-tag]: nothing uses the tag `orders`
-          --> filemill.yaml:5:3
-        5 |   orders: {name: "*.csv"}
-          |   ^^^^^^
-        help: use it in `when:`, `if:` or `route`, or remove it
         error[tag-expression]: `and` or `or` is expected before `&&` (`when` of pipeline orders)
           --> filemill.yaml:8:18
         8 |     when: orders && !bad

@@ -29,15 +29,15 @@ def action():
 
 
 class File(apsw.VFSFile):
-    def xWrite(self, data, offset):
+    def xWrite(self, data, offset):  # noqa: N802
         action()
         super().xWrite(data, offset)
 
-    def xSync(self, flags):
+    def xSync(self, flags):  # noqa: N802
         action()
         super().xSync(flags)
 
-    def xTruncate(self, size):
+    def xTruncate(self, size):  # noqa: N802
         action()
         super().xTruncate(size)
 
@@ -46,7 +46,7 @@ class Killing(apsw.VFS):
     def __init__(self):
         super().__init__("killing", "unix", makedefault=True)
 
-    def xOpen(self, name, flags):
+    def xOpen(self, name, flags):  # noqa: N802
         return File("unix", name, flags)
 
 

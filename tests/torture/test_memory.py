@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from program import children
+from measuring import MEGABYTE, run
 
-MEGABYTE = 1 << 20
 BIG = 300 * MEGABYTE
 BOUND = 700 * MEGABYTE
 """Server, its interpreter and one worker with Polars take some 150 MB; the rest is what a big file may cost."""
@@ -36,36 +31,6 @@ pipelines:
     steps: [read_lines, write: out]
 sinks: {out: {folder: out}}
 """
-
-
-def resident(pid: int) -> int:
-    """Bytes that a process tree holds now."""
-    total = 0
-    for each in (pid, *children(pid)):
-        try:
-            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf(
-                "SC_PAGE_SIZE"
-            )
-        except OSError:
-            continue
-    return total
-
-
-def run(root: Path) -> tuple[int, str, int]:
-    """A one-shot run: exit code, what it said, peak memory."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "filemill", "run", "--once"],
-        cwd=root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, resident(process.pid))
-        time.sleep(0.02)
-    said, _ = process.communicate()
-    return process.returncode, said, peak
 
 
 def project(root: Path) -> Path:

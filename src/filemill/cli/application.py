@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -11,7 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from filemill.cli.failing import BUSY, FAILED, INTERRUPTED, OK, USAGE, report, unexpected
+from filemill.cli.failing import (
+    BUSY,
+    FAILED,
+    INTERRUPTED,
+    OK,
+    USAGE,
+    dispose_of_stdout,
+    lost_output,
+    report,
+    stdout_is_lost,
+    tell,
+    unexpected,
+)
 from filemill.cli.main import COMMANDS, GLOBALS, load
 from filemill.cli.output import Output
 from filemill.cli.session import Session
@@ -167,20 +178,31 @@ _CODES: tuple[tuple[type[FilemillError], int], ...] = (
 def run(words: Sequence[str], commands: Sequence[str]) -> int:
     """Load these commands, run `words`, and answer with the exit code. Raises nothing."""
     try:
+        code = _run(words, commands)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader had enough (`filemill files ls | head`)
+        dispose_of_stdout()
+        code = OK
+    except Exception as error:  # noqa: BLE001 -- the last door: said in one line, kept in full
+        if isinstance(error, OSError) and stdout_is_lost():
+            return lost_output(error)
+        code = unexpected(error, verbose="-v" in words or "--verbose" in words)
+    return code
+
+
+def _run(words: Sequence[str], commands: Sequence[str]) -> int:
+    try:
         for name in commands:
             load(name)
         code = app(list(words), prog_name="filemill", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader had enough (`filemill files ls | head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = OK
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except FilemillError as error:
         code = report(error, next(code for kind, code in _CODES if isinstance(error, kind)))
-    except Exception as error:  # noqa: BLE001 -- the last door: said in one line, kept in full
-        verbose = "-v" in words or "--verbose" in words
-        code = _misused(error) if _is_misuse(error) else unexpected(error, verbose=verbose)
+    except Exception as error:
+        if not _is_misuse(error):
+            raise
+        code = _misused(error)
     return int(code or OK)
 
 
@@ -197,7 +219,7 @@ def _misused(error: Any) -> int:
         return OK
     message = str(error.format_message()).strip().replace("Value error, ", "")
     where = context.command_path if context is not None else "filemill"
-    sys.stderr.write(f"error: {message[:1].lower()}{message[1:]}\nhelp: {where} --help\n")
+    tell(f"error: {message[:1].lower()}{message[1:]}\nhelp: {where} --help\n")
     return int(error.exit_code)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
 
 from filemill.cli.application import FAILED, OK, command
-from filemill.cli.progress import Progress
 from filemill.cli.session import Session
+from filemill.cli.stages import Stages
 from filemill.cli.version import version
 from filemill.telemetry.wording import plural, printable, size
 
@@ -36,7 +35,7 @@ def backup(
 
     durable = Durable(Failpoints.from_environment("backup"))
     target = os.path.abspath(folder)
-    with Progress(sys.stderr, "files", quiet=session.quiet) as progress:
+    with Stages(session) as stages:
         manifest = make(
             session.data(),
             target,
@@ -44,9 +43,9 @@ def backup(
             clock=SystemClock(),
             version=version(),
             copies=copy,
-            told=progress.of,
+            told=stages,
         )
-        wrong = problems_of(target, manifest, progress.of) if verify else []
+        wrong = problems_of(target, manifest, stages) if verify else []
     output = session.output
     if output.json:
         import msgspec

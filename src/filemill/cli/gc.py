@@ -9,9 +9,9 @@ import typer
 
 from filemill.cli.application import command
 from filemill.cli.configuring import load_config
-from filemill.cli.progress import Progress
 from filemill.cli.reading import span
 from filemill.cli.session import Session
+from filemill.cli.stages import Stages
 from filemill.model.errors import UsageError
 from filemill.telemetry.wording import plural, size
 
@@ -57,9 +57,11 @@ def gc(
     plan = load_config(session, trusting=True).plan
     if seconds is not None and not dry_run and not yes:
         _ask(f"remove bytes and history of all files that ended more than {older_than} ago?")
-    with Progress(sys.stderr, "files looked at", quiet=session.quiet) as progress:
+    with Stages(session) as stages:
         work = would_collect if dry_run else collect
-        swept = work(plan, older_than=seconds, told=lambda done: progress(done.looked))
+        swept = work(
+            plan, older_than=seconds, told=lambda done: stages("looking", "file", done.looked)
+        )
     sizes = compact_ledger(plan.data) if compact and not dry_run else None
     if session.output.json:
         session.output.document(

@@ -45,6 +45,15 @@ def init(
     ] = Template.CSV,
 ) -> None:
     """Make a project: configuration, a step with its test, an inbox. Overwrites nothing."""
+    _tell(session, folder, make(folder, template))
+
+
+def make(folder: str, template: Template) -> list[str]:
+    """Write a project; answers with the names of its files.
+
+    Raises:
+        UsageError: one of them is there already, or it cannot be written.
+    """
     root = os.path.abspath(folder)
     contents = _read(files("filemill.cli").joinpath("templates", template.value))
     taken = [name for name in contents if os.path.lexists(os.path.join(root, name))]
@@ -63,7 +72,7 @@ def init(
                 file.write(text)
     except OSError as error:
         raise UsageError(f"cannot write {printable(folder)}: {error.strerror}") from error
-    _tell(session, folder, list(contents))
+    return list(contents)
 
 
 def _read(root: Traversable) -> dict[str, str]:

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "init": "make a project: configuration, a step with its test, an inbox",
+    "demo": "six files through a fresh project, and what becomes of each",
     "run": "watch the sources and process what arrives; --once for what is there",
+    "graph": "what is wired to what: ascii, mermaid, dot or json",
     "check": "judge the configuration; every problem at once, nothing started",
+    "doctor": "what is guaranteed on this machine and these folders, what is missing",
     "explain": "how a file would be tagged and routed, and why; nothing written",
     "try": "what a file would become, step by step; nothing written",
     "files": "list files, show the whole history of one, replay or cancel it",
@@ -17,12 +20,14 @@ COMMANDS = {
     "held": "what waits for a person, and why; release or discard it",
     "pause": "begin no runs of a pipeline any more, until it is resumed",
     "resume": "begin runs of a paused pipeline again",
+    "tail": "read along with what becomes of files",
     "status": "counts and trouble at a glance",
     "gc": "remove now what `retention:` says may go",
     "backup": "copy ledger and content as they are at one moment, beside a running server",
     "restore": "make a data directory of a backup",
     "verify": "whether the ledger is sound and all content is there",
     "steps": "the steps that are installed, with their options",
+    "completion": "completion of commands, ids, tags for bash, zsh, fish, powershell",
     "config": "show the effective configuration, print its JSON Schema",
 }
 """Every command and its line in the help. `filemill/cli/<name>.py` adds it to the application."""
@@ -75,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from filemill.cli.version import version
 
         _end(f"filemill {version()}\n")
+    if words[0] == "__complete":  # a shell asks what could come next; see cli/completing.py
+        from filemill.cli.completing import answer
+
+        sys.exit(answer(words[1:]))
     from filemill.cli.application import run
 
     sys.exit(run(words, _wanted(words)))
@@ -92,9 +101,15 @@ def load(name: str) -> None:
 
 
 def _end(text: str) -> None:
+    code = 0
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        pass
-    sys.exit(0)
+    except OSError as error:
+        from filemill.cli.failing import dispose_of_stdout, lost_output
+
+        if isinstance(error, BrokenPipeError):
+            dispose_of_stdout()
+        else:
+            code = lost_output(error)
+    sys.exit(code)

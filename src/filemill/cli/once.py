@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from filemill.cli.failing import FAILED, OK
@@ -55,23 +56,57 @@ def run_once(
         log.close()
     with open_ledger(session) as queries:
         known = [file for path in outcome.known if (file := _known(queries, path))]
-        files = _summaries(queries, outcome.files) + known
-        _tell(session, queries, files, known)
-    return FAILED if any(file.state in _FAILED for file in files) else OK
+        ended = _Ended(known, whole=session.output.json)
+        for file in _latest(queries, outcome.files):
+            ended.note(file)
+        _tell(session, queries, ended)
+    return FAILED if _FAILED & set(ended.counts) else OK
 
 
-def _summaries(queries: Queries, wanted: Collection[str]) -> list[FileSummary]:
-    """The files of these ids in the order they arrived; they are among the latest, so few pages are read."""
-    left, found, cursor = set(wanted), [], None
+class _Ended:
+    """What became of files. Of a million no more is held than is told: all of them only if `whole`."""
+
+    def __init__(self, known: list[FileSummary], *, whole: bool) -> None:
+        self.known = known
+        """Those that came before, unchanged."""
+        self.counts = Counter(file.state for file in known)
+        """How many are in each state."""
+        self._latest: deque[FileSummary] = deque(maxlen=None if whole else 0)
+        self._mended: deque[FileSummary] = deque(maxlen=_BAD_SHOWN)
+
+    def note(self, file: FileSummary) -> None:
+        """Count one more, which arrived before those that were noted."""
+        self.counts[file.state] += 1
+        self._latest.append(file)
+        if _is_mended(file):
+            self._mended.append(file)
+
+    def files(self) -> list[FileSummary]:
+        """All of them in the order they arrived, then those known before; only if `whole`."""
+        return [*reversed(self._latest), *self.known]
+
+    def mended(self) -> list[FileSummary]:
+        """The first of those that are done in spite of bad records."""
+        mended = [*reversed(self._mended), *filter(_is_mended, self.known)]
+        return mended[:_BAD_SHOWN]
+
+
+def _is_mended(file: FileSummary) -> bool:
+    return file.state == "done" and any(run.bad for run in file.runs)
+
+
+def _latest(queries: Queries, wanted: Collection[str]) -> Iterator[FileSummary]:
+    """The files of these ids, the latest first; they are among the latest of all, so few pages are read."""
+    left, cursor = set(wanted), None
     while left:
         page = queries.files(limit=_PAGE, cursor=cursor)
-        mine = [file for file in page.items if file.file in left]
-        left.difference_update(file.file for file in mine)
-        found += mine
+        for file in page.items:
+            if file.file in left:
+                left.discard(file.file)
+                yield file
         cursor = page.next
         if cursor is None:
             break
-    return found[::-1]
 
 
 def _known(queries: Queries, path: bytes) -> FileSummary | None:
@@ -84,16 +119,13 @@ def _known(queries: Queries, path: bytes) -> FileSummary | None:
     return None
 
 
-def _tell(
-    session: Session, queries: Queries, files: list[FileSummary], known: list[FileSummary]
-) -> None:
-    output = session.output
-    counts = {state: sum(file.state == state for file in files) for state in _ORDER}
-    counts = {state: count for state, count in counts.items() if count}
+def _tell(session: Session, queries: Queries, ended: _Ended) -> None:
+    output, known = session.output, ended.known
+    counts = {state: ended.counts[state] for state in _ORDER if ended.counts[state]}
     if output.json:
         from filemill.cli.shapes import file_row
 
-        items = [file_row(file) for file in files]
+        items = [file_row(file) for file in ended.files()]
         already = [file.file for file in known]
         output.document("filemill.run/1", items=items, counts=counts, already=already, next=None)
         return
@@ -104,19 +136,19 @@ def _tell(
         output.print(f"{printable(file.name)}  {state}  (--again processes it once more)")
     if len(known) > _BAD_SHOWN:
         output.print(f"... {len(known) - _BAD_SHOWN:,} more already known, unchanged")
-    _list_bad(session, queries, files)
+    _list_bad(session, queries, ended.mended())
     shown = ", ".join(
         f"{count:,} {output.paint(STYLES.get(state, 'dim'), state)}"
         for state, count in counts.items()
     )
-    output.print(f"{plural(len(files), 'file')}: {shown}" if files else "nothing to do")
+    total = ended.counts.total()
+    output.print(f"{plural(total, 'file')}: {shown}" if total else "nothing to do")
 
 
-def _list_bad(session: Session, queries: Queries, files: list[FileSummary]) -> None:
+def _list_bad(session: Session, queries: Queries, mended: list[FileSummary]) -> None:
     """Bad records of files that are done all the same, because they are within tolerance."""
     output = session.output
-    mended = [f for f in files if f.state == "done" and any(run.bad for run in f.runs)]
-    for file in mended[:_BAD_SHOWN]:
+    for file in mended:
         total = sum(run.bad for run in file.runs)
         output.print(f"{printable(file.name)}: {plural(total, 'bad record')}, within tolerance")
         bad = [each for run in queries.file(file.file).runs for each in run.bad]

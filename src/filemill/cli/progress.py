@@ -1,58 +1,139 @@
-"""How far a long command is: a bar on a terminal after a second, else a line every ten seconds; always on stderr."""
+"""How far long work has come, on stderr: a bar for a person at a terminal, a line now and then for a log.
+
+    with progress(session, "redriving", total=len(runs), unit="run") as step:
+        for run in runs:
+            redrive(run)
+            step()          # or step(500) after a batch of 500
+
+Nothing is shown in the first second. On a terminal a bar with rate and time left follows, and is wiped away at the
+end; anywhere else (a pipe, a log, TERM=dumb) one line every ten seconds. stdout is never touched, `--quiet` shows
+nothing. Rich is loaded only when a bar is due, so quick work does not pay for it.
+"""
 
 from __future__ import annotations
 
-from typing import Self, TextIO
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
+from filemill.cli.output import wants_color
 from filemill.ports.clock import Clock, SystemClock
-from filemill.telemetry.wording import number
+from filemill.telemetry.wording import duration, number, plural
 
-_FIRST = 1.0
-_BAR_EVERY = 0.1
-_LINE_EVERY = 10.0
-_WIDTH = 24
+if TYPE_CHECKING:
+    from filemill.cli.session import Session
+
+PATIENCE = 1.0
+"""Seconds of work before anything is shown."""
+EVERY = 10.0
+"""Seconds between two lines where there is no terminal."""
 
 
-class Progress:
-    """Counts one kind of thing. Use as a context, so that the bar goes when the command ends."""
+@contextmanager
+def progress(
+    session: Session, what: str, *, total: int | None = None, unit: str = "file"
+) -> Iterator[Callable[..., None]]:
+    """Show how far `what` (a verb: `redriving`) has come; yields what to call with each unit done.
+
+    `total` is the number of units (None: not known, then rate and count are all there is to show). Raises nothing of
+    its own: a terminal that is gone shows nothing.
+    """
+    meter = Meter(session.output.stderr, what, total=total, unit=unit, quiet=session.quiet)
+    meter.color = wants_color(session.color, session.output.stderr)
+    try:
+        yield meter.step
+    finally:
+        meter.close()
+
+
+class Meter:
+    """Counts units of work and shows them on a stream as it is due. For one thread."""
 
     def __init__(
-        self, stream: TextIO, what: str, *, quiet: bool = False, clock: Clock | None = None
+        self,
+        stream: TextIO,
+        what: str,
+        *,
+        total: int | None,
+        unit: str,
+        quiet: bool = False,
+        clock: Clock | None = None,
     ) -> None:
+        self.color = False
         self._stream = stream
         self._what = what
+        self._total = total
+        self._unit = unit
         self._quiet = quiet
         self._clock = clock or SystemClock()
-        self._bar = stream.isatty()
-        self._next = self._clock.monotonic() + (_FIRST if self._bar else _LINE_EVERY)
-        self._drawn = False
+        self._bar: _Bar | None = None
+        self._drawn = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._began = self._clock.monotonic()
+        self._due = self._began + (PATIENCE if self._drawn else EVERY)
+        self.done = 0
 
-    def __enter__(self) -> Self:
-        return self
+    def step(self, count: int = 1) -> None:
+        """So many units more are done. Costs a look at the clock."""
+        self.done += count
+        if self._bar is not None:
+            self._bar.show(self.done, self.line())
+        elif not self._quiet and self._clock.monotonic() >= self._due:
+            self._show()
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Wipe the bar away. Idempotent."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _show(self) -> None:
         if self._drawn:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-
-    def of(self, what: str, done: int, total: int) -> None:
-        """The same, of another thing."""
-        self._what = what
-        self(done, total)
-
-    def __call__(self, done: int, total: int = 0) -> None:
-        """So many of so many are done; 0: nobody knows how many there are."""
-        now = self._clock.monotonic()
-        if self._quiet or now < self._next:
+            self._bar = _Bar(self._stream, self._total, color=self.color)
+            self._bar.show(self.done, self.line())
             return
-        of = f" of {number(total)}" if total else ""
-        text = f"{self._what}: {number(done)}{of}"
-        if self._bar:
-            filled = min(_WIDTH, _WIDTH * done // total) if total else 0
-            drawn = f" [{'#' * filled}{'.' * (_WIDTH - filled)}]" if total else ""
-            self._stream.write(f"\r\x1b[K{text}{drawn}")
-            self._drawn = True
-        else:
-            self._stream.write(f"{text}\n")
-        self._stream.flush()
-        self._next = now + (_BAR_EVERY if self._bar else _LINE_EVERY)
+        self._due = self._clock.monotonic() + EVERY
+        try:
+            self._stream.write(f"{self.line()}\n")
+            self._stream.flush()
+        except OSError:
+            self._quiet = True  # nobody reads it any more; the work goes on
+
+    def line(self) -> str:
+        """Such as `redriving: 1,204 of 2,800 runs (43%), 120/s, 13s left`."""
+        elapsed = max(self._clock.monotonic() - self._began, 1e-9)
+        rate = self.done / elapsed
+        if not self._total:
+            return f"{self._what}: {plural(self.done, self._unit)}, {rate:,.0f}/s"
+        share = f"{100 * self.done // self._total}%"
+        told = f"{self._what}: {number(self.done)} of {plural(self._total, self._unit)} ({share})"
+        if not rate:
+            return told
+        left = duration(int((self._total - self.done) / rate * 1e9))
+        return f"{told}, {rate:,.0f}/s, {left} left"
+
+
+class _Bar:
+    """The drawn form: Rich's bar beside the same words as a line has, taken away at the end."""
+
+    def __init__(self, stream: TextIO, total: int | None, *, color: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        console = Console(file=stream, no_color=not color, highlight=False, markup=False)
+        self._progress = Progress(
+            SpinnerColumn("line") if total is None else BarColumn(bar_width=24),
+            TextColumn("{task.description}", style="none", markup=False),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task("", total=total)
+        self._progress.start()
+
+    def show(self, done: int, line: str) -> None:
+        self._progress.update(self._task, completed=done, description=line)
+
+    def close(self) -> None:
+        self._progress.stop()

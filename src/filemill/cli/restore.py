@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from filemill.cli.application import command
-from filemill.cli.progress import Progress
 from filemill.cli.session import Session
+from filemill.cli.stages import Stages
 from filemill.ports.clock import SystemClock
 from filemill.telemetry.wording import age, plural, printable
 
@@ -42,9 +41,9 @@ def restore(
     from filemill.service import restoring
 
     output = session.output
-    with Progress(sys.stderr, "files", quiet=session.quiet) as progress:
+    with Stages(session) as stages:
         if dry_run:
-            manifest = restoring.verified(os.path.abspath(backup), progress.of)
+            manifest = restoring.verified(os.path.abspath(backup), stages)
             aside = target = None
         else:
             target = os.path.abspath(data) if data else session.data()
@@ -53,7 +52,7 @@ def restore(
                 target,
                 durable=Durable(Failpoints.from_environment("restore")),
                 clock=SystemClock(),
-                told=progress.of,
+                told=stages,
                 force=force,
             )
             manifest, aside = done.manifest, done.aside

@@ -56,7 +56,7 @@ class Session:
             return data_directory(os.path.dirname(config), None, self.environ)
         from filemill.cli.configuring import load_config
 
-        return load_config(self).plan.data
+        return load_config(self, deep=False).plan.data
 
 
 def _names_data(config: str) -> bool:

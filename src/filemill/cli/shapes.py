@@ -6,7 +6,7 @@ A name that is no UTF-8 has its odd bytes as `\xff` and its exact bytes beside i
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,6 +24,9 @@ from filemill.queries import (
     balance_of,
 )
 from filemill.telemetry.wording import utc
+
+if TYPE_CHECKING:
+    from filemill.service.acts import Seen
 
 
 def file_row(file: FileSummary) -> dict[str, Any]:
@@ -157,7 +160,21 @@ def status(now: Status) -> dict[str, Any]:
             }
             for each in now.pipelines
         ],
+        "retries": [
+            {"file": each.file, "name": each.name, "run": run_row(each.run)} for each in now.retries
+        ],
     }
+
+
+def server(seen: Seen | None) -> dict[str, Any] | None:
+    """What a running server says of itself; null where none answers."""
+    if seen is None:
+        return None
+    troubles = [
+        {"what": t.what, "since": utc(t.since_ns), "message": t.message, "help": t.help}
+        for t in seen.troubles
+    ]
+    return {"pid": seen.pid, "running": seen.running, "troubles": troubles}
 
 
 def group_name(fingerprint: str) -> str:

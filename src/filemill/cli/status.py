@@ -5,26 +5,70 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filemill.cli.application import command
-from filemill.cli.reading import STYLES, open_ledger
+from filemill.cli.reading import STYLES, open_ledger, short
 from filemill.cli.session import Session
-from filemill.telemetry.wording import age, duration, number, plural, printable, size
+from filemill.telemetry.wording import age, clock, duration, number, plural, printable, size
 
 if TYPE_CHECKING:
     from filemill.cli.output import Output
     from filemill.queries import PipelineStatus, Status
+    from filemill.service.acts import Seen
 
 
 @command("status")
 def status(session: Session) -> None:
     """Counts of files and runs, what waits longest, and the last hour."""
+    from filemill.service.asking import look
+
     with open_ledger(session) as queries:
         now = queries.status()
+    seen = look(session.data())
     if session.output.json:
+        from filemill.cli.shapes import server
         from filemill.cli.shapes import status as shape
 
-        session.output.document("filemill.status/1", **shape(now))
+        session.output.document("filemill.status/1", **shape(now), server=server(seen))
         return
+    _print_server(session.output, seen, now)
     _print(session.output, now)
+
+
+def _print_server(output: Output, seen: Seen | None, now: Status) -> None:
+    """Whether one runs, and what it waits for: troubles are its own to tell, the ledger may be on that disk."""
+    if seen is None:
+        output.print("server  none runs, or none that answers this user  (filemill run)")
+        return
+    output.print(f"server  runs, pid {seen.pid}, {plural(seen.running, 'run')} with workers")
+    for each in seen.troubles:
+        sign = output.paint("bad", output.marks.note)
+        waits = f"work waits since {age(now.at_ns - each.since_ns)}"
+        output.print(f"{sign} {each.what}: {printable(each.message)}  {waits}, nothing is lost")
+        if each.help:
+            output.print(f"  {output.paint('help', 'help:')} {printable(each.help)}")
+
+
+def _print_retries(output: Output, now: Status) -> None:
+    waiting = sum(each.runs.get("retrying", 0) for each in now.pipelines)
+    if not now.retries:
+        return
+    output.print()
+    output.print(f"{plural(waiting, 'run')} waiting to be tried again, the first of them:")
+    output.table(
+        ("ID", "NAME", "PIPELINE", "TRIES", "AGAIN AT", "WHY"),
+        [
+            (
+                short(each.file),
+                printable(each.name),
+                each.run.pipeline,
+                str(each.run.attempt),
+                clock(each.run.due_ns or 0),
+                printable(f"{each.run.step}: {each.run.error}: {each.run.message}"),
+            )
+            for each in now.retries
+        ],
+        right=(3,),
+        indent="  ",
+    )
 
 
 def _print(output: Output, now: Status) -> None:
@@ -65,6 +109,7 @@ def _print(output: Output, now: Status) -> None:
             [_row(each, now.at_ns) for each in now.pipelines],
             right=(1, 2, 3, 4, 5, 6, 7, 8),
         )
+    _print_retries(output, now)
 
 
 def _row(each: PipelineStatus, now_ns: int) -> tuple[str, ...]:

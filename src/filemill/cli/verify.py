@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from filemill.cli.application import FAILED, OK, command
-from filemill.cli.progress import Progress
 from filemill.cli.session import Session
+from filemill.cli.stages import Stages
 from filemill.telemetry.wording import number, plural, printable
 
 _SHOWN = 20
@@ -30,8 +29,8 @@ def verify(
     from filemill.service.verifying import verify as look
 
     data = session.data()
-    with Progress(sys.stderr, "files looked at", quiet=session.quiet) as progress:
-        verdict = look(data, progress.of, deep=deep)
+    with Stages(session) as stages:
+        verdict = look(data, stages, deep=deep)
     output = session.output
     if output.json:
         output.document(

@@ -109,7 +109,7 @@ class _Judge:
     def report(self, issues: Iterable[Any]) -> None:
         """Issues at one value are branches of a union: they become one problem."""
         groups: dict[int, list[Any]] = {}
-        for issue in issues:
+        for issue in self.without_echoes(list(issues)):
             node, _, rest = follow(self.node, issue["loc"])
             alone = issue["type"] in ("missing", "extra_forbidden")
             groups.setdefault(id(issue) if alone else id(node), []).append((issue, node, rest))
@@ -118,6 +118,28 @@ class _Judge:
                 self.one(*group[0])
             else:
                 self.several(group)
+
+    def without_echoes(self, issues: list[Any]) -> list[Any]:
+        """Without the missing keys that are there, misspelt: the unknown key is told, with its right name."""
+        misspelt = {
+            (
+                *issue["loc"][:-1],
+                closest(str(issue["loc"][-1]), _keys_at(self.model, issue["loc"][:-1])),
+            )
+            for issue in issues
+            if issue["type"] == "extra_forbidden"
+        }
+        return [
+            i
+            for i in issues
+            if i["type"] != "missing" or (*i["loc"][:-1], self.written(i)) not in misspelt
+        ]
+
+    def written(self, issue: Any) -> str:
+        """The key of an issue as people write it."""
+        key = str(issue["loc"][-1])
+        fields = self.model.model_fields
+        return next((f.alias or n for n, f in fields.items() if key in (n, f.alias)), key)
 
     def several(self, group: list[Any]) -> None:
         node = group[0][1]
@@ -132,7 +154,7 @@ class _Judge:
     def one(self, issue: Any, node: Node, rest: tuple[str | int, ...]) -> None:
         kind, context = issue["type"], issue.get("ctx", {})
         if kind == "missing":
-            self.missing(str(issue["loc"][-1]), node)
+            self.missing(self.written(issue), node)
         elif kind == "extra_forbidden":
             self.unknown_key(issue["loc"])
         elif kind in _WANTED:
@@ -187,12 +209,19 @@ class _Judge:
             return
         self.wrong(f"`{shown}` is not {_either(choices)}", node, advice)
 
-    def missing(self, key: str, node: Node) -> None:
+    def missing(self, name: str, node: Node) -> None:
         place = self.place if node is self.node or isinstance(node, Text) else node.place
-        fields = self.model.model_fields
-        name = next((f.alias or n for n, f in fields.items() if key in (n, f.alias)), key)
         message = f"{self.what} needs `{name}`"
-        self.problems.error("missing-key", message, place, self.example)
+        self.problems.error("missing-key", message, place, self.example or self.about(name))
+
+    def about(self, name: str) -> str:
+        """What to write where a key is missing, in the words of its description."""
+        fields = self.model.model_fields
+        field = next((f for n, f in fields.items() if name in (n, f.alias)), None)
+        said = (field.description or "") if field else ""
+        return f"write `{name}: ...`" + (
+            f", {said[:1].lower()}{said[1:].rstrip('.')}" if said else ""
+        )
 
     def unknown_key(self, loc: tuple[str | int, ...]) -> None:
         parent, _, _ = follow(self.node, loc[:-1])

@@ -7,12 +7,14 @@ goes at once. One job per worker is leased ahead, so that no worker waits for a 
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from filemill.engine import frames
+from filemill.engine.breaking import Breakers
 from filemill.engine.chunking import Chunked, ChunkedRuns
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
@@ -53,6 +55,7 @@ class Dispatcher:
         clock: Clock,
         emit: Emit,
         trouble: Trouble,
+        breakers: Breakers,
         chance: random.Random,
     ) -> None:
         self._plan = plan
@@ -64,6 +67,8 @@ class Dispatcher:
         self._clock = clock
         self._emit = emit
         self._trouble = trouble
+        self._breakers = breakers
+        self._sinks = sinks
         self._steady = Steady(clock)
         self._verdicts = Verdicts(
             ledger=ledger,
@@ -143,14 +148,12 @@ class Dispatcher:
             and not self._pausing
             and self._publisher.waiting < MAX_UNPUBLISHED
         ):
-            leased = await self._trouble.insist(
-                "ledger",
-                lambda: self._ledger.lease(
-                    GROUP, self._clock.wall_ns(), self._plan.revision, self._steady.ns()
-                ),
-            )
+            parked = self._breakers.parked()
+            leased = await self._trouble.insist("ledger", functools.partial(self._lease, parked))
             if not leased:
-                due = await self._trouble.insist("ledger", self._ledger.next_due)
+                due = await self._trouble.insist(
+                    "ledger", functools.partial(self._ledger.next_due, parked)
+                )
                 if due is None:
                     return SLOWEST_POLL
                 return min(SLOWEST_POLL, max(0.0, (due - self._steady.ns()) / 1e9))
@@ -160,6 +163,11 @@ class Dispatcher:
                 self._jobs.add(job)
                 job.add_done_callback(self._job_done)
         return SLOWEST_POLL
+
+    async def _lease(self, parked: frozenset[str]) -> list[RunOrder]:
+        return await self._ledger.lease(
+            GROUP, self._clock.wall_ns(), self._plan.revision, self._steady.ns(), parked
+        )
 
     def _with_path(self, order: RunOrder) -> RunOrder:
         path = self._content.path(order.file.path.decode("ascii"))
@@ -196,7 +204,10 @@ class Dispatcher:
 
     async def _give_back(self, batch: Sequence[RunOrder], fault: SystemFault) -> None:
         await self._verdicts.record([self._verdicts.unstarted(order, fault) for order in batch])
-        await self._pause("workers", fault)
+        if self._breakers.knows(fault.sink):
+            self._breakers.trip(fault.sink, fault, {order.pipeline for order in batch})
+        else:
+            await self._pause("workers", fault)
 
     async def _settle_chunked(
         self, order: RunOrder, chunked: Chunked, pipeline: PipelinePlan
@@ -234,19 +245,28 @@ class Dispatcher:
         failed: list[Verdict] = []
         held: list[tuple[RunOrder, RunResult]] = []
         fault: Failure | None = None
+        broken: dict[str, Failure] = {}
         for order, result in zip(batch, results, strict=True):
-            if result.failure is not None:
-                failure = msgspec.structs.replace(
-                    result.failure, output=result.failure.output or output
-                )
+            failure = result.failure or self._misplaced(result)
+            if failure is not None:
+                failure = msgspec.structs.replace(failure, output=failure.output or output)
                 failed.append(self._verdicts.judge(order, result, failure, pipeline))
-                if failure.kind is FailureKind.SYSTEM:
+                if failure.kind is not FailureKind.SYSTEM:
+                    continue
+                if self._breakers.knows(failure.sink):
+                    broken[failure.sink] = failure
+                else:
                     fault = failure
             elif result.hold:
                 held.append((order, result))
             else:
                 staged.append(as_staged(order, result))
         self._publisher.put(staged)
+        for sink, failure in broken.items():
+            # Before its runs are queued again: nobody may lease them meanwhile.
+            self._breakers.trip(
+                sink, SystemFault(failure.message, help=failure.help), {pipeline.name}
+            )
         await self._verdicts.record(failed)
         await self._verdicts.hold(held)
         if fault is not None:
@@ -254,6 +274,26 @@ class Dispatcher:
         elif staged:
             self._trouble.over("stage")
         return failed
+
+    def _misplaced(self, result: RunResult) -> Failure | None:
+        """The failure of a run whose outputs lie where its sink's file system was unmounted."""
+        by_sink: dict[str, list[StagedOutput]] = {}
+        for output in result.outputs:
+            by_sink.setdefault(output.sink, []).append(output)
+        for name, outputs in by_sink.items():
+            sink = self._sinks.get(name)
+            error = sink.misplaced(outputs) if sink is not None else None
+            if error is not None:
+                message = f"staging for sink `{name}` failed: {error}"
+                return Failure(
+                    FailureKind.SYSTEM,
+                    f"stage:{name}",
+                    type(error).__name__,
+                    message,
+                    "mount it again; work goes on by itself, and no attempt is spent meanwhile",
+                    sink=name,
+                )
+        return None
 
     async def _pause(self, what: str, fault: SystemFault) -> None:
         """Lease nothing for a while; what failed is queued again and spent no attempt."""

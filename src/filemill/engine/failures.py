@@ -57,6 +57,7 @@ def failure_of(error: BaseException, pipeline: str, step: str) -> Failure:
         traceback=traceback,
         retry_after=error.retry_after if isinstance(error, TransientError) else None,
         fingerprint=group or fingerprint(pipeline, step, name, message, traceback),
+        sink=error.sink if isinstance(error, SystemFault) else "",
     )
 
 
@@ -104,4 +105,5 @@ def disk_fault(error: OSError, sink: str) -> SystemFault | None:
     return SystemFault(
         f"sink `{sink}`: {error.strerror or error}",
         help="make room on the disk, or look at its health; work goes on by itself then",
+        sink=sink,
     )

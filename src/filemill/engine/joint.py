@@ -6,12 +6,15 @@ as they are joined.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from filemill.engine.states import Carried, discard, holds
 from filemill.engine.tolerating import DETAILED, RunBook, over_tolerance
+from filemill.engine.trouble import advice
+from filemill.model.errors import SystemFault
 from filemill.model.plan import Tolerance
 from filemill.model.runs import (
     BadRecord,
@@ -132,7 +135,8 @@ class Joint:
         """Join a chunk's parts.
 
         Raises:
-            OSError: the machine's own; the run has to be taken up again from its last checkpoint.
+            SystemFault: the sink's place or the machine failed; the run has to be taken up again from its last
+                checkpoint.
         """
         for part in result.parts:
             joining = self._joinings.get(part.sink)
@@ -140,7 +144,8 @@ class Joint:
                 made = self._sinks[part.sink].joining(self.order.fence)
                 assert made is not None, "without a mark there is nothing to miss"  # noqa: S101
                 joining = self._joinings[part.sink] = made
-            joining.append(part)
+            with _fault_of(part.sink):
+                joining.append(part)
         self.books.add(chunk, result)
 
     def marks(self) -> tuple[Mark, ...]:
@@ -163,8 +168,10 @@ class Joint:
         failure = over_tolerance(book, books.records, self.order.pipeline, tolerance)
         outputs: list[StagedOutput] = []
         if failure is None and books.hold is None:
-            made = (joining.finish() for joining in self._joinings.values())
-            outputs = [output for output in made if output is not None]
+            for sink, joining in self._joinings.items():
+                with _fault_of(sink):
+                    output = joining.finish()
+                outputs += [output] if output is not None else []
             self._drop_carried()  # a crash before these outputs are known begins the file anew
         else:
             self.abort()
@@ -203,6 +210,16 @@ class Joint:
         carried, self.carried = self.carried, None
         if carried is not None:
             discard(carried)
+
+
+@contextlib.contextmanager
+def _fault_of(sink: str) -> Iterator[None]:
+    """What goes wrong while its output is joined is a sink's trouble."""
+    try:
+        yield
+    except OSError as error:
+        message = f"joining the chunks of a big file for sink `{sink}` failed: {error}"
+        raise SystemFault(message, help=advice(error), sink=sink) from error
 
 
 def _sum(one: StepCount, other: StepCount) -> StepCount:

@@ -13,7 +13,7 @@ The order never changes, and each line is one step for a whole group of runs:
 After a crash the same steps run again: a target with the staged inode is published; a staged file still
 there is renamed; neither means a consumer took it or it is lost: *published unverified*, said aloud, never
 written again blindly. All sinks of a run are staged before the first one publishes; transactional sinks
-publish first. A run waiting for a sink stays `publishing` and holds no worker.
+publish first. A run waiting for a sink stays `publishing`, holds no worker and stops no other: see `breaking`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from filemill.engine.adopting import Adoption
+from filemill.engine.breaking import Breakers
 from filemill.engine.policy import with_fingerprint
 from filemill.engine.revealing import Revealer, Staged
 from filemill.engine.trouble import Trouble
@@ -47,17 +48,22 @@ class Publisher:
         emit: Emit,
         trouble: Trouble,
         adoption: Adoption,
+        breakers: Breakers,
         finished: Callable[[list[str]], None],
     ) -> None:
         self._ledger = ledger
         self._adoption = adoption
-        self._revealer = Revealer(ledger, sinks, clock, emit, trouble)
+        self._revealer = Revealer(
+            ledger=ledger, sinks=sinks, clock=clock, emit=emit, trouble=trouble, breakers=breakers
+        )
         self._clock = clock
         self._emit = emit
         self._trouble = trouble
         self._finished = finished
         """Told the files whose run came to an end, for `after:`."""
         self._queue: list[Staged] = []
+        self._parked: dict[str, list[Staged]] = {}
+        """By sink: runs that wait until it is mended."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -65,7 +71,7 @@ class Publisher:
 
     @property
     def waiting(self) -> int:
-        """Runs taken over and not yet done."""
+        """Runs taken over and not yet done, without those that wait for a sink to be mended."""
         return len(self._queue) + (0 if self._idle.is_set() else 1)
 
     def put(self, staged: Iterable[Staged]) -> None:
@@ -75,12 +81,21 @@ class Publisher:
             self._idle.clear()
             self._wake.set()
 
+    @property
+    def parked(self) -> dict[str, int]:
+        """By sink: how many staged runs wait until it is mended."""
+        return {sink: len(runs) for sink, runs in self._parked.items()}
+
+    def retry(self, sink: str) -> None:
+        """Go on with the runs that wait for this sink."""
+        self.put(self._parked.pop(sink, []))
+
     async def start(self) -> None:
         """Begin publishing."""
         self._task = asyncio.create_task(self._publish_all(), name="publisher")
 
     async def idle(self) -> None:
-        """Return when everything taken over is done or failed."""
+        """Return when everything taken over is done or failed, or waits for a sink to be mended."""
         idle = asyncio.create_task(self._idle.wait())
         assert self._task is not None, "start comes first"  # noqa: S101
         await asyncio.wait({idle, self._task}, return_when=asyncio.FIRST_COMPLETED)
@@ -117,22 +132,26 @@ class Publisher:
                 await self._revealer.reveal(current)
                 break
             except OSError as error:
-                # Whatever is wrong with a sink's place (full, unmounted, no folder any more) ends when a person
-                # mends it; what is wrong with one output alone is that run's failure and does not come here.
+                # What is wrong with a sink's place, or with one output alone, does not come here.
                 await self._trouble.wait("publish", error)
         self._trouble.over("publish")
-        await self._finish([s for s in current if s.failure is None])
+        for staged in current:
+            if staged.waits and staged.failure is None:
+                self._parked.setdefault(staged.waits, []).append(staged)
+        await self._finish([s for s in current if s.failure is None and not s.waits])
         await self._fail([s for s in current if s.failure is not None])
 
     async def _stage(self, group: list[Staged]) -> list[Staged]:
         """STAGED commit; only those whose fence still holds go on."""
-        fresh = [s for s in group if s.result is not None]
+        fresh = [s for s in group if s.result is not None and not s.noted]
         at = self._clock.wall_ns()
         results = [s.result for s in fresh if s.result is not None]
         stages = await self._adoption.stages(results, at)
         kept = await self._trouble.insist("ledger", lambda: self._ledger.stage(stages))
         stale = {id(s) for s, ok in zip(fresh, kept, strict=True) if not ok}
         await self._adoption.take(results)
+        for staged in fresh:
+            staged.noted = True
         return [s for s in group if id(s) not in stale]
 
     async def _finish(self, group: list[Staged]) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from filemill.engine.breaking import SINK_ERRNOS, Breakers
 from filemill.engine.trouble import SYSTEM_ERRNOS, Trouble
-from filemill.model.errors import FailureKind
+from filemill.model.errors import FailureKind, FilemillError
 from filemill.model.events import Emit, OutputUnverified
 from filemill.model.files import FileRef
 from filemill.model.runs import Failure, Publication, RunResult
@@ -33,6 +34,10 @@ class Staged(msgspec.Struct):
     file: FileRef
     publications: list[Publication]
     result: RunResult | None = None
+    noted: bool = False
+    """Its STAGED commit is made."""
+    waits: str = ""
+    """The sink that has to be mended before it goes on."""
     published: list[str] = msgspec.field(default_factory=list)
     unverified: list[str] = msgspec.field(default_factory=list)
     failure: Failure | None = None
@@ -41,19 +46,33 @@ class Staged(msgspec.Struct):
 _Each = tuple[Staged, Publication]
 
 
+class _PlaceFailed(Exception):
+    """A sink's place is in trouble, not one output."""
+
+    def __init__(self, error: OSError | FilemillError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Revealer:
-    """Publishes what is staged. What a sink refuses for good becomes that run's `failure`."""
+    """Publishes what is staged. What a sink refuses for good becomes that run's `failure`.
+
+    Where a sink's place fails, its breaker opens, and the runs that need it have it as what they wait for.
+    """
 
     def __init__(
         self,
+        *,
         ledger: Ledger,
         sinks: Mapping[str, Sink],
         clock: Clock,
         emit: Emit,
         trouble: Trouble,
+        breakers: Breakers,
     ) -> None:
         self._ledger = ledger
         self._sinks = sinks
+        self._breakers = breakers
         self._clock = clock
         self._emit = emit
         self._trouble = trouble
@@ -62,13 +81,21 @@ class Revealer:
         """Publish and sync every publication of the group, transactional sinks first.
 
         Raises:
-            OSError: the machine's own (full, read-only, failing): ask again later.
+            OSError: the server's own (no descriptor is free): ask again later.
         """
+        for staged in group:
+            staged.waits = ""
         order = sorted(self._sinks, key=lambda name: not self._sinks[name].spec.transactional)
         for name in order:
-            mine = [(s, p) for s in group for p in s.publications if p.sink == name]
+            mine = [
+                (s, p)
+                for s in group
+                for p in s.publications
+                # What is visible is not looked for again: its consumer may have taken it.
+                if p.sink == name and p.publication not in (*s.published, *s.unverified)
+            ]
             if mine:
-                await self._reveal_in(self._sinks[name], mine)
+                await self._reveal_or_wait(name, mine)
         for staged in group:
             for publication in staged.publications:
                 if publication.sink not in self._sinks:
@@ -80,22 +107,47 @@ class Revealer:
                         "put the sink back and start again; the staged output is kept",
                     )
 
-    async def _reveal_in(self, sink: Sink, mine: Sequence[_Each]) -> None:
+    async def _reveal_or_wait(self, name: str, mine: Sequence[_Each]) -> None:
+        if not self._breakers.is_open(name):
+            try:
+                await self._reveal_in(name, self._sinks[name], mine)
+            except _PlaceFailed as failed:
+                pipelines = {staged.pipeline for staged, _ in mine}
+                self._breakers.trip(name, failed.error, pipelines)
+            else:
+                return
+        for staged, publication in mine:
+            if publication.publication not in (*staged.published, *staged.unverified):
+                staged.waits = name
+
+    async def _reveal_in(self, name: str, sink: Sink, mine: Sequence[_Each]) -> None:
         visible: list[_Each] = []
-        taken = await self._try(sink, mine, visible)
+        taken = await self._try(name, sink, mine, visible)
         for _ in range(MOST_ROUNDS):
             if not taken:
                 break
-            taken = await self._try(sink, await self._renamed(sink, taken), visible)
+            taken = await self._try(name, sink, await self._renamed(sink, taken), visible)
         for staged, publication in taken:
             _refuse(staged, publication, "NameTaken", "no free name was found", "redrive it")
-        await asyncio.to_thread(sink.sync, [publication for _, publication in visible])
+        try:
+            await asyncio.to_thread(sink.sync, [publication for _, publication in visible])
+        except OSError as error:
+            if error.errno in SYSTEM_ERRNOS - SINK_ERRNOS:
+                raise
+            raise _PlaceFailed(error) from error
         for staged, publication in visible:
             if publication.publication not in staged.published:
                 staged.published.append(publication.publication)
 
-    async def _try(self, sink: Sink, mine: Sequence[_Each], visible: list[_Each]) -> list[_Each]:
-        """Publish these; adds what is visible now to `visible`, answers with those whose name is taken."""
+    async def _try(
+        self, name: str, sink: Sink, mine: Sequence[_Each], visible: list[_Each]
+    ) -> list[_Each]:
+        """Publish these; adds what is visible now to `visible`, answers with those whose name is taken.
+
+        Raises:
+            _PlaceFailed: it is not about any one of them.
+            OSError: the server's own.
+        """
         answers = await asyncio.to_thread(_publish_each, sink, [p for _, p in mine])
         taken: list[_Each] = []
         for (staged, publication), answer in zip(mine, answers, strict=True):
@@ -114,11 +166,16 @@ class Revealer:
                     )
                 case Published.TAKEN:
                     taken.append((staged, publication))
+                case OSError() if answer.errno in SINK_ERRNOS:
+                    raise _PlaceFailed(answer)
                 case OSError() if answer.errno in SYSTEM_ERRNOS:
                     raise answer
                 case OSError():
-                    name = type(answer).__name__
-                    _refuse(staged, publication, name, str(answer), "mend it, then redrive")
+                    # This target's own, unless nothing can be published there at all (unmounted, no access).
+                    if (fault := await self._breakers.fails(name)) is not None:
+                        raise _PlaceFailed(fault)
+                    error = type(answer).__name__
+                    _refuse(staged, publication, error, str(answer), "mend it, then redrive")
         return taken
 
     async def _renamed(self, sink: Sink, taken: Sequence[_Each]) -> list[_Each]:

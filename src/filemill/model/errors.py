@@ -5,7 +5,7 @@
 | Transient   | tries again after a jittered delay                     | yes               |
 | Permanent   | makes it a dead letter at once                         | yes               |
 | Crash       | tries again at most twice, alone, then a dead letter   | yes               |
-| System      | stops leasing until the cause is gone                  | no                |
+| System      | stops leasing (of a sink: what writes there) until the cause is gone | no  |
 | Interrupted | queues it again (its own, higher limit)                | no                |
 """
 
@@ -60,9 +60,16 @@ class CrashError(FilemillError):
 
 
 class SystemFault(FilemillError):
-    """The machine, not the file: disk full, ledger unreachable. Nothing is charged for it."""
+    """The machine, not the file: disk full, ledger unreachable. Nothing is charged for it.
+
+    `sink` names the one whose place it is, if it is one's.
+    """
 
     kind = FailureKind.SYSTEM
+
+    def __init__(self, message: str, *, help: str = "", sink: str = "") -> None:  # noqa: A002
+        super().__init__(message, help=help)
+        self.sink = sink
 
 
 class LedgerSyncError(SystemFault):

@@ -251,5 +251,21 @@ class SystemRecovered(Event, frozen=True):
     what: str
 
 
+class SinkBroken(Event, frozen=True):
+    """A sink's place failed (full, unmounted, no access): what writes there waits, uncharged; the rest goes on."""
+
+    sink: str
+    message: str
+    help: str = ""
+    pipelines: tuple[str, ...] = ()
+    """Those whose runs wait."""
+
+
+class SinkMended(Event, frozen=True):
+    """The sink takes outputs again."""
+
+    sink: str
+
+
 Emit = Callable[[Event], None]
 """How parts of the path say what happened. Never blocks, never raises."""

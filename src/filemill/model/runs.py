@@ -121,6 +121,8 @@ class Failure(msgspec.Struct, frozen=True):
     retry_after: float | None = None
     fingerprint: str = ""
     """Groups dead letters: `v1:` and a hash; empty until fingerprinted."""
+    sink: str = ""
+    """With `system`: the sink whose place is in trouble, if it is one's."""
 
 
 class Hold(msgspec.Struct, frozen=True):

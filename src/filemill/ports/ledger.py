@@ -44,6 +44,7 @@ class NewRun(msgspec.Struct, frozen=True):
     pipeline: str
     revision: int
     priority: int = 0
+    """The pipeline's; the run's is the sum of this and its file's."""
 
 
 class Finish(msgspec.Struct, frozen=True):
@@ -190,18 +191,28 @@ class Ledger(Protocol):
         ...
 
     async def lease(
-        self, limit: int, at_ns: int, revision: int, due_ns: int | None = None
+        self,
+        limit: int,
+        at_ns: int,
+        revision: int,
+        due_ns: int | None = None,
+        excluding: Collection[str] = (),
     ) -> list[RunOrder]:
-        """QUEUED, or RETRYING and due (at `due_ns`, else now) -> RUNNING, oldest first within the highest priority.
+        """QUEUED, or RETRYING and due (at `due_ns`, else now) -> RUNNING: the highest priority first.
 
-        Counts the attempt *before* it runs and raises the fence. Content paths in the orders are filled in by
-        the caller's content store. `revision` is that of the current plan; orders carry the run's own. Pipelines that
-        are paused get none.
+        Within a priority sources are served in turn, each with the same share of `limit` as long as it has runs, the
+        oldest first; what is answered is grouped by pipeline. Pipelines that are paused, or in `excluding`, get none.
+        Its cost does not grow with the number of runs that wait. Counts the attempt *before* it runs and raises the
+        fence. Content paths in the orders are filled in by the caller's content store. `revision` is that of the
+        current plan; orders carry the run's own.
         """
         ...
 
-    async def next_due(self) -> int | None:
-        """When the earliest RETRYING run is due (wall ns); None when none waits."""
+    async def next_due(self, excluding: Collection[str] = ()) -> int | None:
+        """When the earliest RETRYING run is due (as given in `fail`); None when none waits.
+
+        Runs of pipelines that are paused, or in `excluding`, do not count: they are not leased then either.
+        """
         ...
 
     async def stage(self, stages: Sequence[Stage]) -> list[bool]:

@@ -232,6 +232,50 @@ class Reading(Protocol):
         """The files with these numbers, in any order."""
         ...
 
+    def tags(self, prefix: str, limit: int) -> list[str]:
+        """Tags of files that begin so, in order; the cost does not depend on how many files have them."""
+        ...
+
+    def pipelines(self) -> list[str]:
+        """Every pipeline that has a run, in order; at the cost of their number, not of the runs'."""
+        ...
+
+    def fingerprints(self, limit: int) -> list[str]:
+        """Fingerprints that dead runs have, in order; at the cost of their number, not of the runs'."""
+        ...
+
+    def newest_file(self) -> int:
+        """The number of the latest file; 0 where there is none."""
+        ...
+
+    def files_after(self, file: int, limit: int) -> list[FileRow]:
+        """Files that arrived after the one of this number, in the order of arrival."""
+        ...
+
+    def runs_ended(self, since_ns: int | None, limit: int) -> list[RunRow]:
+        """Runs that came to an end at or after a time (None: the last ones), in that order. Replays are runs too."""
+        ...
+
+    def runs_retrying(self, since_ns: int | None, limit: int) -> list[RunRow]:
+        """Runs that wait for a retry since a time or later, in any order; None: the first to be due, in that order."""
+        ...
+
+    def files_ended(self, since_ns: int | None, limit: int) -> list[FileRow]:
+        """Files that came to an end without a run at or after a time (None: the last ones), in that order."""
+        ...
+
+    def last_failures(self, runs: Sequence[int]) -> dict[int, Failure]:
+        """The latest failure of each of these runs (by number) that failed."""
+        ...
+
+    def outputs_of(self, runs: Sequence[int]) -> list[tuple[int, str, int, bytes]]:
+        """(run, sink, records, name) of every output of these runs (by number), by run."""
+        ...
+
+    def children_of(self, files: Sequence[str]) -> dict[str, int]:
+        """How many files were made from each of these (by id) that have any."""
+        ...
+
     def file_counts(self) -> dict[str, int]:
         """How many files count under each word of `model.states.file_state_of`."""
         ...

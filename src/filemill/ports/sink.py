@@ -171,6 +171,19 @@ class Sink(Protocol):
         """Remove received parts, each once. Never raises: what cannot be removed now is swept at the next start."""
         ...
 
+    def probe(self) -> None:
+        """Server: look whether outputs can be staged and published here now. Leaves nothing behind.
+
+        Raises:
+            OSError: they cannot (full, no access), or what is there is not the place that was there (unmounted).
+            UsageError: they cannot, with help.
+        """
+        ...
+
+    def misplaced(self, staged: Sequence[StagedOutput]) -> OSError | None:
+        """Server: why these, staged in a worker, do not lie in the sink's place (it was unmounted); None: they do."""
+        ...
+
     def publish(self, publications: Sequence[Publication]) -> list[Published]:
         """Make staged outputs visible under `name`, never replacing what is not ours, and only once.
 

@@ -9,6 +9,7 @@ from filemill.model.errors import NotFound, UsageError
 from filemill.model.states import RunState
 from filemill.ports.clock import Clock
 from filemill.ports.reading import FileRow, PauseRow, Reading, RunRow, Selection
+from filemill.queries.following import Following
 from filemill.queries.results import (
     DeadGroup,
     DeadItem,
@@ -17,6 +18,7 @@ from filemill.queries.results import (
     FilePage,
     HeldItem,
     HeldPage,
+    Retry,
     Revision,
     RunHistory,
     Status,
@@ -33,6 +35,7 @@ from filemill.queries.shaping import (
 STATES = ("live", "done", "dead", "held", "cancelled", "discarded", "rejected", "quarantined")
 """The words under which a file can count."""
 RECENT_NS = 3600 * 10**9
+RETRIES_SHOWN = 5
 _CANDIDATES = 10
 _BAD_KEPT = 1_000
 
@@ -290,7 +293,40 @@ class Queries:
                 )
                 for name in sorted(runs)
             ),
+            retries=self._retries(),
         )
+
+    def _retries(self) -> tuple[Retry, ...]:
+        runs = self._reading.runs_retrying(None, RETRIES_SHOWN)
+        files = {file.no: file for file in self._reading.by_number([run.file_no for run in runs])}
+        return tuple(
+            Retry(files[run.file_no].file, text(files[run.file_no].relative), run_summary(run))
+            for run in runs
+        )
+
+    def tags(self, prefix: str = "", limit: int = 500) -> list[str]:
+        """Tags that files have and that begin so, in order."""
+        return self._reading.tags(prefix, limit)
+
+    def pipelines(self) -> list[str]:
+        """Pipelines that have runs, in order."""
+        return self._reading.pipelines()
+
+    def fingerprints(self, limit: int = 500) -> list[str]:
+        """Fingerprints of dead runs, in order."""
+        return self._reading.fingerprints(limit)
+
+    def known_ids(self, prefix: str, limit: int = 100) -> list[str]:
+        """Ids of files and runs that begin so."""
+        return [identity for _, identity, _ in self._reading.ids(prefix, limit)]
+
+    def follow(self, *, tag: str = "", pipeline: str = "", state: str = "") -> Following:
+        """What happens from now on, as events; see `queries.following`.
+
+        Raises:
+            UsageError: no such state.
+        """
+        return Following(self._reading, self._clock, tag=tag, pipeline=pipeline, state=state)
 
     def revisions(self) -> tuple[Revision, ...]:
         """Every stored configuration, the latest first."""

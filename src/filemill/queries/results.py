@@ -230,6 +230,14 @@ class PipelineStatus(msgspec.Struct, frozen=True):
         return sum(self.runs.get(s, 0) for s in ("queued", "running", "publishing", "retrying"))
 
 
+class Retry(msgspec.Struct, frozen=True):
+    """A run that waits for its next attempt, and its file."""
+
+    file: str
+    name: str
+    run: RunSummary
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything at a glance. `files` counts each file once, under its one word."""
 
@@ -242,6 +250,8 @@ class Status(msgspec.Struct, frozen=True):
     recent_ns: int
     """How long `recently` is."""
     pipelines: tuple[PipelineStatus, ...]
+    retries: tuple[Retry, ...] = ()
+    """The runs whose next attempt is due first, at most RETRIES_SHOWN."""
 
 
 class Revision(msgspec.Struct, frozen=True):

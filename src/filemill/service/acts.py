@@ -88,6 +88,10 @@ class ApplyRetention(Act, frozen=True):
     begin: bool = True
 
 
+class Look(msgspec.Struct, frozen=True, tag_field="act", tag=True):
+    """Say what is going on; nothing is done. Only a running server can be asked."""
+
+
 Request = (
     RedriveRuns
     | ReleaseRuns
@@ -101,6 +105,7 @@ Request = (
     | ResolveCauses
     | ApplyRetention
 )
+"""What is done, by a server or without one."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -130,4 +135,22 @@ class Collected(msgspec.Struct, frozen=True, tag="collected"):
     over: bool
 
 
-Answer = Done | Refused | Collected
+class TroubleNow(msgspec.Struct, frozen=True):
+    """Something wrong with the machine that work waits for."""
+
+    what: str
+    since_ns: int
+    message: str
+    help: str
+
+
+class Seen(msgspec.Struct, frozen=True, tag="seen"):
+    """What goes on in a running server."""
+
+    pid: int
+    running: int
+    """Runs that workers hold."""
+    troubles: tuple[TroubleNow, ...] = ()
+
+
+Answer = Done | Seen | Collected | Refused

@@ -51,6 +51,8 @@ def read_answer(line: bytes) -> acts.Done | acts.Collected:
         FilemillError: as the server says.
     """
     answer = _answer.decode(line)
+    if isinstance(answer, acts.Seen):
+        raise SystemFault("the server answered something else than it was asked")
     if isinstance(answer, acts.Refused):
         kind = getattr(errors, answer.error, FilemillError)
         known = isinstance(kind, type) and issubclass(kind, FilemillError)
@@ -58,7 +60,17 @@ def read_answer(line: bytes) -> acts.Done | acts.Collected:
     return answer
 
 
-def ask_server(data: str, line: bytes) -> bytes | None:
+def look(data: str) -> acts.Seen | None:
+    """What goes on in the server of this data directory; None when none runs, or it does not say within a second."""
+    try:
+        line = ask_server(data, msgspec.json.encode(acts.Look()) + b"\n", patience=1.0)
+        answer = _answer.decode(line) if line else None
+    except (FilemillError, msgspec.DecodeError):
+        return None
+    return answer if isinstance(answer, acts.Seen) else None
+
+
+def ask_server(data: str, line: bytes, patience: float = PATIENCE) -> bytes | None:
     """The server's answer; None when no server listens.
 
     Raises:
@@ -66,7 +78,7 @@ def ask_server(data: str, line: bytes) -> bytes | None:
         SystemFault: it does not answer.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(patience)
         try:
             with reachable(data) as path:
                 connection.connect(path)

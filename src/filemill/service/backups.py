@@ -27,8 +27,8 @@ from filemill.service.collecting import ledger_of, must_exist
 SCHEMA = "filemill.backup/1"
 _GROUP = 500
 _PIECE = 1 << 20
-Told = Callable[[str, int, int], None]
-"""Hears what is being done, and how far it is."""
+Told = Callable[[str, str, int, int], None]
+"""Hears what is being done (`copying`, `page`), how far it is, and how much there is (0: nobody knows)."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,7 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Files that were not at an end: a restored mill goes on with them."""
 
 
-def _nobody(_what: str, _done: int, _total: int) -> None:
+def _nobody(_what: str, _unit: str, _done: int, _total: int) -> None:
     pass
 
 
@@ -92,7 +92,10 @@ def make(
         ledger = ledger_of(target)
         made_ns = clock.wall_ns()
         snapshot(
-            ledger_of(data), ledger, durable, lambda done, of: told("pages of the ledger", done, of)
+            ledger_of(data),
+            ledger,
+            durable,
+            lambda done, of: told("copying the ledger", "page", done, of),
         )
         with Health.open(ledger) as health:
             return _fill(
@@ -138,7 +141,7 @@ def _fill(
             total += not entry.missing
             missing += entry.missing
             size += entry.size
-            told("files", total + missing, count)
+            told("backing up", "file", total + missing, count)
         taker.sync()
         out.flush()
         durable.sync_file(out.fileno())
@@ -260,7 +263,7 @@ def problems_of(backup: str, manifest: Manifest, told: Told = _nobody) -> list[s
     with Health.open_any(ledger_of(backup)) as health:
         found += health.problems()
     for done, entry in enumerate(entries(backup)):
-        told("files read back", done, manifest.files)
+        told("reading back", "file", done, manifest.files)
         if entry.missing:
             continue
         path = os.path.join(backup, "content", entry.reference)

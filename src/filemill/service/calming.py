@@ -19,6 +19,12 @@ class Calm:
         self._emit = emit
         self._open: Counter[str] = Counter()
         self._said: dict[str, asyncio.TimerHandle | None] = {}
+        self._events: dict[str, SystemTrouble] = {}
+
+    @property
+    def troubles(self) -> tuple[SystemTrouble, ...]:
+        """Those that were said and are not yet said to be over, the oldest first."""
+        return tuple(self._events.values())
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -26,6 +32,7 @@ class Calm:
             case SystemTrouble(what=what):
                 self._open[what] += 1
                 if what not in self._said:
+                    self._events[what] = event
                     self._emit(event)
                 elif (timer := self._said[what]) is not None:
                     timer.cancel()
@@ -42,5 +49,5 @@ class Calm:
                 self._emit(event)
 
     def _over(self, event: SystemRecovered) -> None:
-        del self._said[event.what], self._open[event.what]
+        del self._said[event.what], self._open[event.what], self._events[event.what]
         self._emit(event)

@@ -28,17 +28,20 @@ FAREWELL = 2.0
 """Seconds that those who are being answered get when the server ends."""
 _PEER = struct.Struct("3i")
 
-Perform = Callable[[acts.Request, str], Awaitable[acts.Answer]]
-_request = msgspec.json.Decoder(acts.Request)
+Perform = Callable[[acts.Request, str], Awaitable[acts.Done | acts.Collected]]
+_request: msgspec.json.Decoder[acts.Request | acts.Look] = msgspec.json.Decoder(
+    acts.Request | acts.Look
+)
 _answer = msgspec.json.Encoder()
 
 
 class ControlSocket:
     """Listens as long as the server lives. The caller holds the instance lock, so what lies there is nobody's."""
 
-    def __init__(self, data: str, perform: Perform) -> None:
+    def __init__(self, data: str, perform: Perform, look: Callable[[], acts.Seen]) -> None:
         self._data = data
         self._perform = perform
+        self._look = look
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.Task[None]] = set()
 
@@ -110,6 +113,8 @@ class ControlSocket:
                 f"the server does not know this request: {error}",
                 "the command and the server are of different versions: restart the server",
             )
+        if isinstance(act, acts.Look):
+            return self._look()
         try:
             return await self._perform(act, principal_of(uid))
         except FilemillError as error:

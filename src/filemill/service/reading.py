@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from filemill.ledgers.sqlite.lock import holder_of
 from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.ports.clock import SystemClock
 from filemill.queries import Queries
@@ -18,3 +19,8 @@ def open_queries(data: str) -> Queries:
         SystemFault: it cannot be read.
     """
     return Queries(SqliteReading.open(os.path.join(data, "ledger.db")), SystemClock())
+
+
+def server_of(data: str) -> int | None:
+    """The pid of what works on a data directory now (a server, for a moment a command); None when nothing does."""
+    return holder_of(data)

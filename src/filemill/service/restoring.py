@@ -91,7 +91,7 @@ def _build(
     contents = Taker(backup, building, durable, copies=False)
     lost: list[str] = []
     for done, entry in enumerate(entries(backup)):
-        told("files restored", done, manifest.files)
+        told("restoring", "file", done, manifest.files)
         if entry.missing or contents.take(Stored(entry.reference, digest=entry.sha256)) is None:
             lost.append(entry.reference)
     contents.sync()

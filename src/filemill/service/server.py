@@ -19,6 +19,7 @@ from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.engine.adopting import Adoption, sweep_children
 from filemill.engine.announcing import announced_before
+from filemill.engine.breaking import Breakers
 from filemill.engine.dispatching import Dispatcher
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.inspecting import InspectionDesk
@@ -74,7 +75,8 @@ class Server:
         self.plan = plan
         self._revision = revision
         self._registry = registry
-        self._emit: Emit = Calm(emit)
+        self._calm = Calm(emit)
+        self._emit: Emit = self._calm
         self._clock = SystemClock()
         self._ids = RandomIds()
         self._durable = Durable(
@@ -217,6 +219,8 @@ class Server:
             sink.prepare()
         self._pages = os.path.join(os.fsencode(plan.data), b"workers")
         self.pool = WorkerPool(plan, self._pages, Limits(plan.workers), clock, emit)
+        self.breakers = Breakers(self.sinks, plan.pipelines, clock, emit, self._sink_tries)
+        self._closing.push_async_callback(self.breakers.stop)
         self.publisher = Publisher(
             ledger=self.ledger,
             sinks=self.sinks,
@@ -232,6 +236,7 @@ class Server:
                 trouble=self.trouble,
                 ingested=self._on_ingested,
             ),
+            breakers=self.breakers,
             finished=self._finished,
         )
         self.dispatcher = Dispatcher(
@@ -244,6 +249,7 @@ class Server:
             clock=clock,
             emit=emit,
             trouble=self.trouble,
+            breakers=self.breakers,
             chance=random.Random(),  # noqa: S311 -- jitter, not secrets
         )
         self.sources = build_sources(
@@ -321,14 +327,21 @@ class Server:
         live = LiveParts(self.dispatcher, self.publisher, self.desk, self._placed)
         actions = Actions(self.ledger, self._clock, live)
 
-        async def perform(act: acts.Request, principal: str) -> acts.Answer:
+        async def perform(act: acts.Request, principal: str) -> acts.Done | acts.Collected:
             if isinstance(act, acts.ApplyRetention):
                 return await self.tidier.apply(act, principal)
             return await actions.perform(act, principal)
 
-        control = ControlSocket(self.plan.data, perform)
+        control = ControlSocket(self.plan.data, perform, self._seen)
         await control.start()
         self._closing.push_async_callback(control.stop)
+
+    def _seen(self) -> acts.Seen:
+        troubles = tuple(
+            acts.TroubleNow(each.what, each.at_ns, each.message, each.help)
+            for each in self._calm.troubles
+        )
+        return acts.Seen(os.getpid(), self.dispatcher.running, troubles)
 
     async def _recover(self, left: Recovered) -> int:
         """Take over what a former server left: claims, files to route, runs to publish, contents to dispose of."""
@@ -373,6 +386,10 @@ class Server:
     def _routed(self) -> None:
         self.dispatcher.wake()
         self.intake.poke()
+
+    def _sink_tries(self, sink: str) -> None:
+        self.publisher.retry(sink)
+        self.dispatcher.wake()
 
     def _on_fatal(self, error: BaseException) -> None:
         if self._fatal is not None and not self._fatal.done():

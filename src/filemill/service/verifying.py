@@ -54,7 +54,7 @@ def verify(data: str, told: Told, *, deep: bool = False) -> Verdict:
         suspects: list[tuple[Stored, str]] = []
         for stored in health.stored():
             looked += 1
-            told("files looked at", looked, total)
+            told("looking", "file", looked, total)
             said = _wrong(content, stored, deep=deep)
             if said is not None:
                 suspects.append((stored, said))

@@ -26,4 +26,5 @@ def staging_faults(sink: str) -> Iterator[None]:
         raise SystemFault(
             f"staging for sink `{sink}` failed: {error}",
             help=_HELP.get(error.errno or 0, "look at the sink's folder; work goes on by itself"),
+            sink=sink,
         ) from error

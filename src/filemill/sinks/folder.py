@@ -29,9 +29,11 @@ from pydantic import BaseModel
 
 from filemill.model.errors import UsageError
 from filemill.model.runs import Mark, Publication, RunOrder, StagedOutput
+from filemill.ports.examining import Finding
 from filemill.ports.sink import Published, SinkContext, SinkSpec
 from filemill.sinks import naming
 from filemill.sinks.folder_options import FolderOptions
+from filemill.sinks.mounting import Mount, nearest
 
 if TYPE_CHECKING:
     from filemill.ports.sink import Joining, Stager
@@ -40,6 +42,8 @@ _STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.(?:[0-9]+|spool))?\Z")
 """Outputs, parts of outputs, and what waits to become one."""
 _HELD = b"/proc/self/fd/"
 _PROBES = (b"probe-1", b"probe-2")
+_PROBE_PIECES = 4
+"""Of 64 KiB, that a probe writes: on a full disk a small write goes through now and then."""
 
 
 class FolderSink:
@@ -62,6 +66,7 @@ class FolderSink:
         self._root = os.path.abspath(os.fsencode(options.folder))
         self._folder = self._root + b"/" + naming.STAGING
         self._template = naming.NameTemplate(options.name, context.timezone)
+        self._mount = Mount(self._root)
 
     # -- the worker's half ------------------------------------------------------------------------
 
@@ -140,11 +145,48 @@ class FolderSink:
             if stat.S_IMODE(status.st_mode) != 0o700:
                 os.chmod(self._folder, 0o700)
             self._prove_no_replace()
+            self._mount.note()
         except OSError as error:
             raise UsageError(
                 f"sink `{name}`: {os.fsdecode(self._root)} cannot be used: {error.strerror or error}",
                 help="outputs are staged and renamed there: it needs a writable local folder",
             ) from error
+
+    def probe(self) -> None:
+        """Stage some bytes and remove them, on the file system that was there before.
+
+        Raises:
+            OSError: it cannot be done: full, no access, unmounted.
+        """
+        self._mount.check()
+        self._durable.make_directory(self._folder, 0o700)
+        probe = self._folder + b"/" + _PROBES[0]
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(probe, flags, 0o600)
+        try:
+            for _ in range(_PROBE_PIECES):
+                os.write(descriptor, bytes(1 << 16))
+            self._durable.sync_file(descriptor)
+        finally:
+            os.close(descriptor)
+            self._durable.unlink(probe)
+
+    def misplaced(self, staged: Sequence[StagedOutput]) -> OSError | None:
+        """Why these lie on the file system below, if they do: what was mounted here is gone."""
+        if all(self._mount.holds(output.device) for output in staged):
+            return None
+        try:
+            self._mount.check()
+        except OSError as error:
+            self.forget([output.staged for output in staged])
+            return error
+        return None
+
+    def examine(self) -> list[Finding]:
+        """What can be promised in this folder, found out by trying."""
+        from filemill.sinks.examining import examine_sink  # noqa: PLC0415 -- for `doctor` only
+
+        return examine_sink(self._context.name, self._root, self._folder, self._durable)
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:
         """Make staged outputs visible under `name`, never replacing what is not ours, and only once.
@@ -165,8 +207,8 @@ class FolderSink:
         if not folders:
             return
         # A consumer may have taken an output with its whole folder: then the name's going is what must last.
-        there = {_nearest(folder) for folder in folders}
-        self._durable.sync_group([], [*there, _nearest(self._folder)])
+        there = {nearest(folder) for folder in folders}
+        self._durable.sync_group([], [*there, nearest(self._folder)])
 
     def free_names(self, names: Sequence[bytes]) -> list[bytes]:
         """`a.csv` -> `a-2.csv`, or the first number after it that is free; always within a name's 255 bytes.
@@ -252,7 +294,7 @@ class FolderSink:
 
     def _gone(self, publication: Publication) -> Published:
         """Neither staged nor published: a consumer may have it, unless the whole file system is not mounted now."""
-        if os.stat(_nearest(self._folder)).st_dev != publication.device:
+        if os.stat(nearest(self._folder)).st_dev != publication.device:
             raise OSError(
                 errno.ENODEV,
                 "the file system on which it was staged is not mounted",
@@ -303,10 +345,3 @@ def _has_bytes(path: bytes, publication: Publication) -> bool:
         if os.fstat(file.fileno()).st_size != publication.size:
             return False
         return hashlib.file_digest(file, "sha256").hexdigest() == publication.digest
-
-
-def _nearest(folder: bytes) -> bytes:
-    """The folder, or the closest one above it that is still there."""
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return folder

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from filemill.model.errors import UsageError
 from filemill.model.events import SourceNotice
+from filemill.ports.examining import Finding
 from filemill.ports.source import SourceContext, SourceSettings, SourceSpec
 from filemill.ports.units import Duration, LocalPath, Size, format_duration, parse_duration
 from filemill.sources.following import QUIET_INTERVAL, Follower
@@ -199,6 +200,22 @@ class FolderSource:
         if self._options.permissions == "strict":
             raise UsageError(message, help=remedy)
         self._notice(message, remedy)
+
+    def examine(self) -> list[Finding]:
+        """How changes become known in this folder and who may write into it, found out by trying."""
+        from filemill.sources.examining import FolderExaminer  # noqa: PLC0415 -- for `doctor` only
+
+        options = self._options
+        silent = options.poll == "auto" and bool(without_events(file_systems(self._root)))
+        events, interval = (True, POLL) if silent else self._manner()
+        return FolderExaminer(
+            self._context.name,
+            self._root,
+            create=options.create,
+            events=events,
+            interval=interval,
+            strict=options.permissions == "strict",
+        ).examine()
 
     def _manner(self) -> tuple[bool, float]:
         """Whether to use events, and how often to scan."""

@@ -15,6 +15,7 @@ from filemill.telemetry.writing import LineWriter
 
 _TROUBLE = (
     e.SystemTrouble,
+    e.SinkBroken,
     e.FileRejected,
     e.WorkerLost,
     e.OutputUnverified,
@@ -82,6 +83,11 @@ class Console:
         if not watching:
             self.say(f"watching  nothing: there is no source     workers {workers}")
         self.say(f"pipelines {'  '.join(pipelines) or '(none)'}")
+
+    @property
+    def gone(self) -> bool:
+        """True once nobody reads its stream any more."""
+        return self._writer.gone
 
     def close(self, seconds: float = 1.0) -> None:
         """Write what is left, for at most so long, and end. Idempotent."""

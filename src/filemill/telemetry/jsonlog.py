@@ -24,6 +24,11 @@ class JsonLog:
         """Take one event, from any thread."""
         self._writer.put(event)
 
+    @property
+    def gone(self) -> bool:
+        """True once nobody reads its stream any more."""
+        return self._writer.gone
+
     def close(self, seconds: float = 1.0) -> None:
         """Write what is left, for at most so long, and end. Idempotent."""
         self._writer.close(seconds)

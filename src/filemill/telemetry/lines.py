@@ -285,6 +285,18 @@ def _over(lines: Lines, event: e.SystemRecovered) -> list[str]:
     return lines.note(event, f"{event.what}: over, work goes on")
 
 
+def _broken(lines: Lines, event: e.SinkBroken) -> list[str]:
+    text = f"sink {event.sink}: {printable(event.message)}"
+    waits = (
+        f"runs of {', '.join(event.pipelines)} wait, the rest goes on" if event.pipelines else ""
+    )
+    return [lines.head(event, lines.marks.note, "bad", text, waits), *lines.helping(event.help)]
+
+
+def _mended(lines: Lines, event: e.SinkMended) -> list[str]:
+    return lines.note(event, f"sink {event.sink}: works again, work goes on")
+
+
 def _ingested(lines: Lines, event: e.FileIngested) -> list[str]:
     return _quiet(lines, event, printable(event.relative), f"taken from {event.source}")
 
@@ -339,6 +351,8 @@ _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.EventsMissed: _missed,
     e.SystemTrouble: _trouble,
     e.SystemRecovered: _over,
+    e.SinkBroken: _broken,
+    e.SinkMended: _mended,
     e.FileIngested: _ingested,
     e.FileRouted: _routed,
     e.FileDisposed: _disposed,

@@ -63,6 +63,11 @@ class LineWriter(Generic[Item]):
         if not self._wake.is_set():
             self._wake.set()
 
+    @property
+    def gone(self) -> bool:
+        """True once the stream cannot be written any more: nobody reads it."""
+        return self._gone
+
     def close(self, seconds: float = 1.0) -> None:
         """Write what is left, for at most so long, and end. Idempotent."""
         self._ending.set()

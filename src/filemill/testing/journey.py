@@ -96,10 +96,16 @@ class Journey:
         )
 
     async def queued(
-        self, count: int = 1, pipelines: Sequence[str] = ("orders",), priority: int = 0
+        self,
+        count: int = 1,
+        pipelines: Sequence[str] = ("orders",),
+        priority: int = 0,
+        *,
+        source: str = "inbox",
     ) -> list[str]:
         """Files with a QUEUED run in each pipeline."""
-        files = await self.ingested(count)
+        files = await self.claimed(*[self.claim(source=source) for _ in range(count)])
+        assert all(await self.ledger.ingest(files, self.clock.wall_ns())), "not acknowledged"
         routings = [self.routing(file, *pipelines, priority=priority) for file in files]
         assert all(await self.ledger.route(routings)), "not routed"
         return files
@@ -109,9 +115,10 @@ class Journey:
         await self.queued(count)
         return await self.lease(count)
 
-    async def lease(self, limit: int = 100) -> list[RunOrder]:
+    async def lease(self, limit: int = 100, *excluding: str) -> list[RunOrder]:
         """What waits, now RUNNING."""
-        return await self.ledger.lease(limit, self.clock.wall_ns(), 1)
+        now = self.clock.wall_ns()
+        return await self.ledger.lease(limit, now, 1, excluding=excluding)
 
     def result(self, order: RunOrder, sinks: Sequence[str] = ("out",), bad: int = 0) -> RunResult:
         """A good attempt: 10 records read, one output of the others in each sink."""

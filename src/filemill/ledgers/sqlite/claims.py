@@ -34,6 +34,8 @@ class _FileRow(msgspec.Struct, array_like=True, gc=False):
     size: int
     given: str
     claimed_ns: int
+    source: str
+    priority: int
 
 
 class _LeftRow(msgspec.Struct, array_like=True, gc=False):
@@ -129,7 +131,10 @@ def route(tx: Transaction, routings: Sequence[Routing]) -> list[bool]:
         tags += [(name, row.no) for name in names]
         if state is FileState.INSPECTED:
             for run in routing.runs:
-                runs.append((run.run, row.no, run.pipeline, run.revision, run.priority, at, at))
+                priority = row.priority + run.priority
+                runs.append(
+                    (run.run, row.no, row.source, run.pipeline, run.revision, priority, at, at)
+                )
                 queued.setdefault((at, run.pipeline), []).append(row.size)
         else:
             tx.tally.add(at, state, size=row.size)

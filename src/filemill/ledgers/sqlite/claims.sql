@@ -25,8 +25,9 @@ INSERT INTO file (id, state, state_ns, source, path, relative, device, inode, si
 VALUES (?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: find_files
--- Number and state of the files with these ids.
-SELECT json_group_array(json_array(file.no, file.id, file.state, file.size, file.given, file.claimed_ns))
+-- Number and state of the files with these ids, and what their runs take from them.
+SELECT json_group_array(json_array(file.no, file.id, file.state, file.size, file.given, file.claimed_ns,
+                                   file.source, file.priority))
 FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value;
 
 -- name: ingest
@@ -54,8 +55,8 @@ INSERT OR IGNORE INTO file_tag (tag, file) VALUES (?, ?);
 
 -- name: add_runs
 -- Queue new runs.
-INSERT INTO run (id, file, pipeline, revision, priority, state, state_ns, queued_ns)
-VALUES (?, ?, ?, ?, ?, 'queued', ?, ?);
+INSERT INTO run (id, file, source, pipeline, revision, priority, state, state_ns, queued_ns)
+VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?);
 
 -- name: find_digests
 -- The earliest file with each of these digests.

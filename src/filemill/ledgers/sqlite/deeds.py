@@ -39,6 +39,7 @@ class _Run(msgspec.Struct, array_like=True, gc=False):
     file: int
     pipeline: str
     revision: int
+    source: str
     readable: int
 
 
@@ -131,6 +132,7 @@ def replay(tx: Transaction, replays: Sequence[Replay], deed: Deed) -> list[bool]
             (
                 r.run,
                 row.file,
+                row.source,
                 row.pipeline,
                 r.revision or row.revision,
                 int(r.pinned),

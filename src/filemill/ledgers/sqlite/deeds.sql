@@ -2,7 +2,7 @@
 -- What a person's move needs to know of these runs.
 SELECT json_group_array(json_array(
   run.no, run.id, run.state, run.fence, run.step, run.input, json(run.released), run.file, run.pipeline, run.revision,
-  file.freed_ns IS NULL))
+  run.source, file.freed_ns IS NULL))
 FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value CROSS JOIN file ON file.no = run.file;
 
 -- name: redrive
@@ -36,8 +36,9 @@ WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('queued', 'retrying', '
 
 -- name: replay
 -- Queue new runs that do ended ones again.
-INSERT INTO run (id, file, pipeline, revision, pinned, priority, state, state_ns, queued_ns, replays, supersede)
-VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?);
+INSERT INTO run (id, file, source, pipeline, revision, pinned, priority, state, state_ns, queued_ns, replays,
+                 supersede)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?);
 
 -- name: readmit
 -- Have files inspected and routed again; moves file: held, quarantined -> ingested.

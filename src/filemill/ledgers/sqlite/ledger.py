@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import chunks, claims, deeds, recovering, runs
+from filemill.ledgers.sqlite import chunks, claims, deeds, leasing, recovering, runs
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.retaining import SqliteRetaining
 from filemill.ledgers.sqlite.transaction import Transaction
@@ -26,6 +26,7 @@ class SqliteLedger(SqliteRetaining):
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self._turn = leasing.Turn()
 
     @classmethod
     async def open(
@@ -93,16 +94,23 @@ class SqliteLedger(SqliteRetaining):
         return await self._writer.ask(lambda tx: claims.find_digests(tx, digests))
 
     async def lease(
-        self, limit: int, at_ns: int, revision: int, due_ns: int | None = None
+        self,
+        limit: int,
+        at_ns: int,
+        revision: int,
+        due_ns: int | None = None,
+        excluding: Collection[str] = (),
     ) -> list[RunOrder]:
         """QUEUED, or RETRYING and due -> RUNNING; consecutive orders share their pipeline where priorities allow."""
         del revision  # every run carries its own; here it decides nothing
         due = at_ns if due_ns is None else due_ns
-        return await self._writer.ask(lambda tx: runs.lease(tx, limit, at_ns, due))
+        return await self._writer.ask(
+            lambda tx: runs.lease(tx, leasing.choose(tx, limit, due, excluding, self._turn), at_ns)
+        )
 
-    async def next_due(self) -> int | None:
-        """When the earliest RETRYING run is due."""
-        return await self._writer.ask(runs.next_due)
+    async def next_due(self, excluding: Collection[str] = ()) -> int | None:
+        """When the earliest RETRYING run is due, of pipelines that are neither paused nor in `excluding`."""
+        return await self._writer.ask(lambda tx: leasing.next_due(tx, excluding))
 
     async def stage(self, stages: Sequence[Stage]) -> list[bool]:
         """RUNNING -> PUBLISHING."""

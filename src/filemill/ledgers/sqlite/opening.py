@@ -41,6 +41,11 @@ write-ahead log needs it (sqlite.org/wal.html, "All processes using a database m
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
 
 
+def library_version() -> tuple[str, str]:
+    """Versions of SQLite and of apsw, which carries it along."""
+    return apsw.sqlite_lib_version(), apsw.apsw_version()
+
+
 def refuse_network_filesystem(folder: str, magic: int | None = None) -> None:
     """Raise UsageError, with help, when `folder` is on a network file system."""
     if magic is None:

@@ -16,12 +16,12 @@ from filemill.ledgers.sqlite.packing import (
     unpack_failure,
     unsigned,
 )
-from filemill.ledgers.sqlite.selecting import build
+from filemill.ledgers.sqlite.selecting import MANY_TAGS, build
 from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.tally import decode_latency
 from filemill.ledgers.sqlite.transaction import numbers, texts
 from filemill.model.errors import SystemFault
-from filemill.model.runs import BadRecord, Publication
+from filemill.model.runs import BadRecord, Failure, Publication
 from filemill.ports.reading import (
     AttemptRow,
     AuditRow,
@@ -98,7 +98,13 @@ class SqliteReading:
             first = self._value("first_since", selection.since_ns)
             if first is None:
                 return []
-        text, bindings = build(selection, _FILE, first)
+        tags = None
+        if selection.tag.endswith("*"):
+            tags = self.tags(selection.tag[:-1], MANY_TAGS + 1)
+            if not tags:
+                return []
+            tags = tags if len(tags) <= MANY_TAGS else None
+        text, bindings = build(selection, _FILE, first, tags)
         with _said():
             return [_file(row) for row in self._db.execute(text, bindings)]
 
@@ -178,6 +184,58 @@ class SqliteReading:
             query = "ended_of_group"
             bindings.append(fingerprint)
         return [RunRow(*row) for row in self._rows(query, *bindings)]
+
+    def tags(self, prefix: str, limit: int) -> list[str]:
+        """Tags that begin so."""
+        return [row[0] for row in self._rows("tags_from", prefix, prefix + "\U0010ffff", limit)]
+
+    def pipelines(self) -> list[str]:
+        """Every pipeline that has a run."""
+        return [row[0] for row in self._rows("pipelines")]
+
+    def fingerprints(self, limit: int) -> list[str]:
+        """Groups of dead letters."""
+        return [row[0] for row in self._rows("fingerprints", limit)]
+
+    def newest_file(self) -> int:
+        """The number of the latest file."""
+        return int(self._value("newest_file"))
+
+    def files_after(self, file: int, limit: int) -> list[FileRow]:
+        """Files that arrived after the one of this number."""
+        return [_file(row) for row in self._rows("files_after", file, limit)]
+
+    def runs_ended(self, since_ns: int | None, limit: int) -> list[RunRow]:
+        """Runs at an end, in the order in which they came to it."""
+        if since_ns is None:
+            return [RunRow(*row) for row in self._rows("runs_ended_last", limit)][::-1]
+        return [RunRow(*row) for row in self._rows("runs_ended_since", since_ns, limit)]
+
+    def runs_retrying(self, since_ns: int | None, limit: int) -> list[RunRow]:
+        """Runs that wait for a retry."""
+        if since_ns is None:
+            return [RunRow(*row) for row in self._rows("runs_due_first", limit)]
+        return [RunRow(*row) for row in self._rows("runs_retrying_since", since_ns, limit)]
+
+    def files_ended(self, since_ns: int | None, limit: int) -> list[FileRow]:
+        """Files at an end without a run, in the order in which they came to it."""
+        if since_ns is None:
+            return [_file(row) for row in self._rows("files_ended_last", limit)][::-1]
+        return [_file(row) for row in self._rows("files_ended_since", since_ns, limit)]
+
+    def last_failures(self, runs: Sequence[int]) -> dict[int, Failure]:
+        """The latest failure of each of these runs that failed."""
+        rows = self._rows("last_failures", numbers(runs))
+        found = {run: unpack_failure(packed) for run, _, packed in rows}
+        return {run: failure for run, failure in found.items() if failure is not None}
+
+    def outputs_of(self, runs: Sequence[int]) -> list[tuple[int, str, int, bytes]]:
+        """(run, sink, records, name) of every output of these runs."""
+        return self._rows("outputs_of", numbers(runs))
+
+    def children_of(self, files: Sequence[str]) -> dict[str, int]:
+        """How many files were made from each of these that have any."""
+        return dict(self._rows("children_of", texts(files)))
 
     def run_states(self, runs: Sequence[str]) -> dict[str, tuple[str, str]]:
         """State and fingerprint of each of these runs."""

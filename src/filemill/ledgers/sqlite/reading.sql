@@ -146,3 +146,85 @@ SELECT revision, count(*) FROM run GROUP BY revision;
 -- name: first_since
 -- The first file that arrived at or after a time.
 SELECT min(no) FROM file INDEXED BY file_arrived WHERE claimed_ns >= ?1;
+
+-- name: newest_file
+-- The number of the latest file; 0 where there is none.
+SELECT coalesce(max(no), 0) FROM file;
+
+-- name: files_after
+-- Files that arrived after the one of a number, in the order of arrival.
+SELECT {file} FROM file WHERE no > ?1 ORDER BY no LIMIT ?2;
+
+-- name: runs_ended_since
+-- Runs that came to an end at or after a time, in that order.
+SELECT {run} FROM run INDEXED BY run_end
+WHERE state IN ('done', 'dead', 'held', 'cancelled', 'discarded') AND state_ns >= ?1 ORDER BY state_ns LIMIT ?2;
+
+-- name: runs_ended_last
+-- The runs that came to an end last, the latest first.
+SELECT {run} FROM run INDEXED BY run_end
+WHERE state IN ('done', 'dead', 'held', 'cancelled', 'discarded') ORDER BY state_ns DESC LIMIT ?1;
+
+-- name: runs_retrying_since
+-- Runs that wait for a retry since a time or later.
+SELECT {run} FROM run WHERE state = 'retrying' AND state_ns >= ?1 LIMIT ?2;
+
+-- name: runs_due_first
+-- Runs that wait for a retry, the first to be due first.
+SELECT {run} FROM run WHERE state = 'retrying' ORDER BY due_ns LIMIT ?1;
+
+-- name: files_ended_since
+-- Files that came to an end without a run at or after a time, in that order.
+SELECT {file} FROM file INDEXED BY file_end
+WHERE state IN ('held', 'rejected', 'quarantined', 'cancelled', 'discarded') AND state_ns >= ?1
+ORDER BY state_ns LIMIT ?2;
+
+-- name: files_ended_last
+-- The files that came to an end without a run last, the latest first.
+SELECT {file} FROM file INDEXED BY file_end
+WHERE state IN ('held', 'rejected', 'quarantined', 'cancelled', 'discarded') ORDER BY state_ns DESC LIMIT ?1;
+
+-- name: last_failures
+-- The latest failure of each of these runs.
+SELECT attempt.run, max(attempt.fence), attempt.failure
+FROM carray(?1) AS wanted CROSS JOIN attempt ON attempt.run = wanted.value
+WHERE attempt.failure IS NOT NULL GROUP BY attempt.run;
+
+-- name: outputs_of
+-- Where the outputs of these runs went.
+SELECT publication.run, sink, publication.records, name
+FROM carray(?1) AS wanted CROSS JOIN publication ON publication.run = wanted.value ORDER BY 1, sink, id;
+
+-- name: children_of
+-- How many files were made from each of these.
+SELECT file.parent, count(*) FROM carray(?1) AS wanted CROSS JOIN file ON file.parent = wanted.value GROUP BY 1;
+
+-- name: tags_from
+-- Tags in order, from ?1 up to, not including, ?2: each is one step down the index, however many files have it.
+WITH RECURSIVE found (tag) AS (
+  SELECT min(tag) FROM file_tag WHERE tag >= ?1 AND tag < ?2
+  UNION ALL
+  SELECT (SELECT min(file_tag.tag) FROM file_tag WHERE file_tag.tag > found.tag AND file_tag.tag < ?2)
+  FROM found WHERE found.tag IS NOT NULL
+)
+SELECT tag FROM found WHERE tag IS NOT NULL LIMIT ?3;
+
+-- name: pipelines
+-- Every pipeline that has a run, each by one step down the index.
+WITH RECURSIVE found (pipeline) AS (
+  SELECT min(pipeline) FROM run
+  UNION ALL
+  SELECT (SELECT min(run.pipeline) FROM run WHERE run.pipeline > found.pipeline)
+  FROM found WHERE found.pipeline IS NOT NULL
+)
+SELECT pipeline FROM found WHERE pipeline IS NOT NULL;
+
+-- name: fingerprints
+-- Groups of dead letters, each by one step down the index.
+WITH RECURSIVE found (fingerprint) AS (
+  SELECT min(fingerprint) FROM run WHERE state = 'dead'
+  UNION ALL
+  SELECT (SELECT min(run.fingerprint) FROM run WHERE run.state = 'dead' AND run.fingerprint > found.fingerprint)
+  FROM found WHERE found.fingerprint IS NOT NULL
+)
+SELECT fingerprint FROM found WHERE fingerprint IS NOT NULL LIMIT ?1;

@@ -24,7 +24,6 @@ from filemill.model.runs import RunOrder
 from filemill.model.states import RUN_MOVES, RunState
 from filemill.ports.ledger import Fail, Finish, Stage
 
-_TOP = (1 << 63) - 1
 _MOVES = frozenset(
     (before, after)
     for before in (RunState.RUNNING, RunState.PUBLISHING)
@@ -61,24 +60,17 @@ class _OrderRow(msgspec.Struct, array_like=True, gc=False):
 
 _RUNS = msgspec.json.Decoder(list[RunRow])
 _ORDERS = msgspec.json.Decoder(list[_OrderRow])
-_WAITING = msgspec.json.Decoder(list[tuple[int, int, int, str]])
 _TEXTS = msgspec.json.Decoder(list[str])
 
 
-def lease(tx: Transaction, limit: int, at_ns: int, due_ns: int) -> list[RunOrder]:
-    """QUEUED, or RETRYING and due -> RUNNING; neighbours of one priority are grouped by pipeline."""
-    if limit <= 0:
+def lease(tx: Transaction, chosen: Sequence[int], at_ns: int) -> list[RunOrder]:
+    """QUEUED or RETRYING -> RUNNING: these runs, by number, in this sequence.
+
+    Raises:
+        PermanentError: one of them does not wait; none is leased.
+    """
+    if not chosen:
         return []
-    waiting = tx.read(SQL["queued"], _WAITING, limit) + _due(tx, limit, due_ns)
-    if not waiting:
-        return []
-    waiting.sort(key=lambda row: (-row[1], row[2], row[0]))
-    del waiting[limit:]
-    place: dict[tuple[int, str], int] = {}
-    for index, (_, priority, _, pipeline) in enumerate(waiting):
-        place.setdefault((priority, pipeline), index)
-    waiting.sort(key=lambda row: place[row[1], row[3]])
-    chosen = [row[0] for row in waiting]
     if tx.run(SQL["lease"], numbers(chosen), at_ns) != len(chosen):
         raise PermanentError("a waiting run could not be leased")
     return orders(tx, chosen)
@@ -90,12 +82,6 @@ def orders(tx: Transaction, chosen: Sequence[int]) -> list[RunOrder]:
         return []
     rows = {row.no: row for row in tx.read(SQL["orders"], _ORDERS, numbers(chosen))}
     return [_order(rows[no]) for no in chosen]
-
-
-def next_due(tx: Transaction) -> int | None:
-    """When the earliest retry is due."""
-    due = [tx.one(SQL["next_due"], priority) for priority in _retrying_priorities(tx)]
-    return min((each for each in due if each is not None), default=None)
 
 
 def stage(tx: Transaction, stages: Sequence[Stage]) -> list[bool]:
@@ -208,24 +194,6 @@ def find(tx: Transaction, runs: Iterable[str]) -> dict[str, RunRow]:
 def _may(row: RunRow | None, fence: int, after: RunState) -> bool:
     """Whether the fence and the transition table allow the move."""
     return row is not None and row.fence == fence and (row.state, after) in _MOVES
-
-
-def _due(tx: Transaction, limit: int, at_ns: int) -> list[tuple[int, int, int, str]]:
-    """Due retries, enough of each priority, highest first."""
-    found: list[tuple[int, int, int, str]] = []
-    for priority in _retrying_priorities(tx):
-        found += tx.read(SQL["due"], _WAITING, priority, at_ns, limit - len(found))
-        if len(found) >= limit:
-            break
-    return found
-
-
-def _retrying_priorities(tx: Transaction) -> Iterable[int]:
-    """Each priority that has a retry waiting, highest first; an index skip each."""
-    below = _TOP
-    while (priority := tx.one(SQL["next_priority"], below)) is not None:
-        yield priority
-        below = priority
 
 
 def _order(row: _OrderRow) -> RunOrder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from filemill.model.states import LIVE_RUN_STATES, RunState
@@ -15,16 +16,28 @@ _ENDED = "('dead', 'held', 'cancelled', 'discarded')"
 assert {f"'{state}'" for state in LIVE_RUN_STATES} == set(_LIVE.strip("()").split(", "))  # noqa: S101
 
 
-def build(selection: Selection, columns: str, first: int | None) -> tuple[str, dict[str, Any]]:
-    """The statement and its bindings; `first` is the lowest number of a file to look at."""
+MANY_TAGS = 64
+"""Tags behind one `partner:*` up to which each is asked for by itself."""
+
+
+def build(
+    selection: Selection, columns: str, first: int | None, tags: Sequence[str] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The statement and its bindings.
+
+    `first` is the lowest number of a file to look at. `tags` are those that a pattern of tags (`partner:*`) stands
+    for, if they are no more than MANY_TAGS: then the latest files of each are read and merged, where a million files
+    under the pattern would have to be listed first.
+    """
     bindings: dict[str, Any] = {"limit": selection.limit}
-    lead, source, place = _lead(selection)
+    lead, source, place = _lead(selection, tags)
+    bindings |= {f"tag{i}": tag for i, tag in enumerate(tags or ())}
     conditions: list[str] = []
     if selection.name:
         column = "driver.relative" if lead == "name" else "file.relative"
         conditions.append(_named(column, selection.name, bindings))
     if selection.tag:
-        conditions.append(_tagged(selection.tag, bindings, leads=lead == "tag"))
+        conditions.append(_tagged(selection.tag, bindings, lead, tags))
     if selection.pipeline:
         bindings["pipeline"] = selection.pipeline
         conditions.append(
@@ -43,18 +56,26 @@ def build(selection: Selection, columns: str, first: int | None) -> tuple[str, d
             conditions.append(test)
             bindings[name] = value
     where = " AND ".join(conditions) or "true"
+    if lead == "tags":
+        each = " UNION ALL ".join(
+            f"SELECT * FROM (SELECT driver.file FROM {source} WHERE driver.tag = :tag{i} AND {where} "
+            "ORDER BY driver.file DESC LIMIT :limit)"
+            for i in range(len(tags or ()))
+        )
+        text = f"SELECT {columns} FROM file WHERE file.no IN ({each}) ORDER BY file.no DESC LIMIT :limit"
+        return text, bindings
     # A replay is another run of the same file and pipeline.
     grouping = f"GROUP BY {place}" if lead == "pipeline" else ""
     text = f"SELECT {columns} FROM {source} WHERE {where} {grouping} ORDER BY {place} DESC LIMIT :limit"
     return text, bindings
 
 
-def _lead(selection: Selection) -> tuple[str, str, str]:
+def _lead(selection: Selection, tags: Sequence[str] | None) -> tuple[str, str, str]:
     """What is read first: its name, the tables, and the column that is in order of arrival."""
     if not _by_state(selection.state):
-        if selection.tag and not selection.tag.endswith("*"):
+        if selection.tag and (tags or not selection.tag.endswith("*")):
             return (
-                "tag",
+                "tags" if tags else "tag",
                 "file_tag AS driver CROSS JOIN file ON file.no = driver.file",
                 "driver.file",
             )
@@ -102,13 +123,18 @@ def _in_state(state: str, bindings: dict[str, Any]) -> str:
     )
 
 
-def _tagged(tag: str, bindings: dict[str, Any], *, leads: bool) -> str:
+def _tagged(tag: str, bindings: dict[str, Any], lead: str, tags: Sequence[str] | None) -> str:
+    if lead == "tags":
+        return "true"  # each part of the union asks for its own
+    if tags:
+        names = ", ".join(f":tag{i}" for i in range(len(tags)))
+        return f"EXISTS (SELECT 1 FROM file_tag WHERE tag IN ({names}) AND file_tag.file = file.no)"
     if tag.endswith("*"):
         bindings["tag"] = tag[:-1]
         bindings["tag_end"] = tag[:-1] + "\U0010ffff"
         return "file.no IN (SELECT file FROM file_tag WHERE tag >= :tag AND tag < :tag_end)"
     bindings["tag"] = tag
-    if leads:
+    if lead == "tag":
         return "driver.tag = :tag"
     return "EXISTS (SELECT 1 FROM file_tag WHERE tag = :tag AND file_tag.file = file.no)"
 

@@ -19,6 +19,7 @@ from filemill.testing.contracts.ledger_endings import EndingContract
 from filemill.testing.contracts.ledger_journeys import JourneyContract
 from filemill.testing.contracts.ledger_moves import MoveContract
 from filemill.testing.contracts.ledger_runs import RunContract
+from filemill.testing.contracts.ledger_turns import TurnContract
 
 
 class LedgerContract(
@@ -28,6 +29,7 @@ class LedgerContract(
     MoveContract,
     RunContract,
     DeedContract,
+    TurnContract,
     ClaimContract,
     EndingContract,
 ):

@@ -1,0 +1,272 @@
+"""What a shell offers for the word before the cursor: commands, options, and values that the ledger knows.
+
+`filemill __complete LINE`, which the scripts of `filemill completion` call, prints one offer a line, with a tab and
+its meaning behind it where there is one; a line `::files` asks the shell for names of files. It answers from the
+command line's own definitions, so nothing is kept twice, and reads the ledger by index only. It never fails: a shell
+that is told nothing offers nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from filemill.cli.main import COMMANDS, load
+
+if TYPE_CHECKING:
+    from filemill.cli.session import Session
+    from filemill.queries import Queries
+
+FILES = "::files"
+_SAFE = re.compile(r"[\w.%:@+-]+\*?\Z")
+"""Words that mean the same in every shell without quotes; others are not offered."""
+_RECENT = 60
+Offer = tuple[str, str]
+"""A word, and what it means."""
+
+
+def answer(words: Sequence[str]) -> int:
+    """Print the offers for a line up to the cursor; 0, always."""
+    line = words[0] if words else ""
+    with contextlib.suppress(Exception):  # a defect here must not spoil a person's prompt
+        for word, meaning in offers(line):
+            sys.stdout.write(f"{word}\t{meaning}\n" if meaning else f"{word}\n")
+        sys.stdout.flush()
+    return 0
+
+
+def offers(line: str) -> list[Offer]:
+    """The offers for the last word of `line` (`filemill files sh`), which may be empty."""
+    words = split(line)
+    start = next((i for i, each in enumerate(words) if os.path.basename(each) == "filemill"), 0)
+    *before, word = words[start + 1 :] or [""]
+    command, names, positionals, awaited, config = _walk(before)
+    if awaited is not None:
+        return _beginning(word, _values(awaited, names, word, config))
+    if word.startswith("-"):
+        option, sign, value = word.partition("=")
+        if sign and (known := _option(command, option)) is not None:
+            found = _beginning(value, _values(known, names, value, config))
+            return [(f"{option}={text}", meaning) for text, meaning in found]
+        return _beginning(word, _options(command, before))
+    below = getattr(command, "commands", None)
+    if below is None:
+        return _beginning(word, _arguments(command, names, positionals, word, config))
+    if not names:
+        return _beginning(word, COMMANDS.items())
+    return _beginning(word, [(name, each.get_short_help_str(60)) for name, each in below.items()])
+
+
+def _arguments(
+    command: Any, names: Sequence[str], given: int, word: str, config: str | None
+) -> list[Offer]:
+    """What may stand where the command's next argument does."""
+    arguments = [p for p in command.params if type(p).__name__.endswith("Argument")]
+    if not arguments or (given >= len(arguments) and arguments[-1].nargs == 1):
+        return []
+    return _values(arguments[min(given, len(arguments) - 1)], names, word, config)
+
+
+def split(line: str) -> list[str]:
+    """The words of a line as a shell has them; the last one is what the cursor stands behind, perhaps empty."""
+    for closing in ("", '"', "'"):
+        try:
+            words = shlex.split(line + closing)
+        except ValueError:
+            continue
+        return [*words, ""] if not closing and line[-1:].isspace() else words
+    return line.split()
+
+
+def _walk(words: Sequence[str]) -> tuple[Any, list[str], int, Any, str | None]:
+    """The command that these words lead to: it, its names, its arguments so far, an option that awaits its value."""
+    import typer
+
+    from filemill.cli import application
+
+    wanted = next((word for word in words if word in COMMANDS), None)
+    for name in [wanted] if wanted else COMMANDS:
+        load(name)
+    command: Any = typer.main.get_command(application.app)
+    names: list[str] = []
+    positionals, awaited, config = 0, None, None
+    for word in words:
+        if awaited is not None:
+            config = word if awaited.name == "config" else config
+            awaited = None
+        elif word.startswith("-"):
+            option, sign, _ = word.partition("=")
+            known = _option(command, option)
+            awaited = known if known is not None and not sign and not known.is_flag else None
+        elif (below := getattr(command, "commands", {}).get(word)) is not None:
+            command, names = below, [*names, word]
+        else:
+            positionals += 1
+    return command, names, positionals, awaited, config
+
+
+def _option(command: Any, text: str) -> Any:
+    return next((p for p in command.params if text in (*p.opts, *p.secondary_opts)), None)
+
+
+def _options(command: Any, given: Sequence[str]) -> Iterable[Offer]:
+    yield "--help", "Show this message and exit."
+    for parameter in command.params:
+        spelt = [*parameter.opts, *parameter.secondary_opts]
+        if type(parameter).__name__.endswith("Option") and not set(spelt) & set(given):
+            for option in spelt:
+                if option.startswith("--"):
+                    yield option, (parameter.help or "").split("\n", 1)[0]
+
+
+def _beginning(word: str, found: Iterable[Offer]) -> list[Offer]:
+    mine = {
+        w: m for w, m in found if w == FILES or (w.startswith(word) and (not word or w != "--"))
+    }
+    return list(mine.items())
+
+
+def _values(parameter: Any, names: Sequence[str], word: str, config: str | None) -> list[Offer]:
+    """What may stand in the place of a parameter."""
+    annotation = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+    choices = getattr(annotation, "__members__", None)
+    if choices:
+        return [(str(choice), "") for choice in choices.values()]
+    metavar, name = parameter.metavar or "", parameter.name
+    if metavar in ("FILE", "DIR") or name == "paths":
+        known = _asked(_recent, names, word, config) if names in (["explain"], ["try"]) else []
+        return [(FILES, ""), *known]
+    if name in {"form", "log_format"}:
+        return [(each, "") for each in ("text", "json")]
+    named = re.search(
+        r"[A-Z]+", metavar
+    )  # `[ID|GROUP]...`: ids offer groups too, where groups are known
+    source = _SOURCES.get(named[0] if named else name)
+    return _asked(source, names, word, config) if source else []
+
+
+def _asked(
+    source: Callable[[Session, Sequence[str], str], Iterable[Offer]],
+    names: Sequence[str],
+    word: str,
+    config: str | None,
+) -> list[Offer]:
+    from filemill.cli.output import Output
+    from filemill.cli.session import Session
+
+    output = Output.for_process("never", json=False)
+    session = Session(config=config, quiet=True, verbose=False, output=output)
+    return [(text, meaning) for text, meaning in source(session, names, word) if _SAFE.match(text)]
+
+
+@contextlib.contextmanager
+def _ledger(session: Session) -> Any:
+    """The ledger, or None where there is none yet."""
+    from filemill.cli.reading import open_ledger
+    from filemill.model.errors import FilemillError
+
+    try:
+        queries = open_ledger(session)
+    except FilemillError:
+        yield None
+        return
+    with queries:
+        yield queries
+
+
+def _recent(session: Session, names: Sequence[str], word: str) -> Iterable[Offer]:
+    """Ids, of the state that the command is about, the latest first, with the file's name."""
+    from filemill.cli.reading import short
+    from filemill.telemetry.wording import printable
+
+    state = names[0] if names and names[0] in ("dead", "held") else ""
+    with _ledger(session) as queries:
+        if queries is None:
+            return
+        if word and not _is_group(word):
+            yield from ((short(each), "") for each in queries.known_ids(word.lower()))
+            return
+        if state == "dead":
+            yield from _groups_of(queries)
+        for file in queries.files(state=state, limit=_RECENT).items:
+            yield short(file.file), f"{printable(file.name)} ({file.state})"
+
+
+def _is_group(word: str) -> bool:
+    return word[:1].upper() == "D" and word[1:2] in ("", "-")
+
+
+def _groups(session: Session, _names: Sequence[str], _word: str) -> Iterable[Offer]:
+    with _ledger(session) as queries:
+        yield from _groups_of(queries) if queries is not None else ()
+
+
+def _groups_of(queries: Queries) -> Iterable[Offer]:
+    from filemill.cli.shapes import group_name
+
+    for fingerprint in queries.fingerprints():
+        yield group_name(fingerprint), "group"
+
+
+def _tags(session: Session, _names: Sequence[str], word: str) -> Iterable[Offer]:
+    with _ledger(session) as queries:
+        if queries is not None:
+            yield from ((tag, "") for tag in queries.tags(word))
+    yield from ((tag, "") for tag in _section(session, "tags"))
+
+
+def _pipelines(session: Session, _names: Sequence[str], _word: str) -> Iterable[Offer]:
+    yield from ((name, "") for name in _section(session, "pipelines"))
+    with _ledger(session) as queries:
+        if queries is not None:
+            yield from ((name, "") for name in queries.pipelines())
+
+
+def _states(_session: Session, names: Sequence[str], _word: str) -> Iterable[Offer]:
+    from filemill.queries import STATES, following
+
+    yield from ((state, "") for state in (following.STATES if names == ["tail"] else STATES))
+
+
+def _components(_session: Session, names: Sequence[str], _word: str) -> Iterable[Offer]:
+    if names == ["steps", "show"]:
+        from filemill.ports.registry import Registry
+
+        registry = Registry()
+        for kind in ("steps", "sources", "sinks"):
+            yield from ((name, kind.removesuffix("s")) for name in registry.names(kind))
+
+
+def _section(session: Session, section: str) -> list[str]:
+    """Names in one section of the configuration, read as plain YAML: nothing is judged, no code is asked."""
+    import yaml
+
+    config = session.config()
+    folder = os.path.join(os.path.dirname(config), "conf.d")
+    paths = [config]
+    if os.path.isdir(folder):
+        paths += sorted(os.path.join(folder, n) for n in os.listdir(folder) if n.endswith(".yaml"))
+    found: list[str] = []
+    for path in paths:
+        with contextlib.suppress(OSError, yaml.YAMLError), open(path, encoding="utf-8") as file:
+            tree = yaml.load(file, getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506 -- texts only
+            named = tree.get(section) if isinstance(tree, dict) else None
+            found += [str(name) for name in named] if isinstance(named, dict) else []
+    return found
+
+
+_SOURCES: dict[str, Callable[[Session, Sequence[str], str], Iterable[Offer]]] = {
+    "ID": _recent,
+    "GROUP": _groups,
+    "PIPELINE": _pipelines,
+    "pipeline": _pipelines,
+    "tag": _tags,
+    "state": _states,
+    "name": _components,
+}
+"""By what the help calls a place, else by the parameter's name."""

@@ -1,0 +1,95 @@
+"""`filemill doctor`: what is guaranteed on this machine and these mounts, and what is missing for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from filemill.cli.application import command
+from filemill.cli.configuring import load_config
+from filemill.cli.failing import FAILED, OK
+from filemill.cli.session import Session
+from filemill.model.errors import FilemillError
+from filemill.ports.registry import Registry
+from filemill.telemetry.wording import plural, printable, wrapped
+
+if TYPE_CHECKING:
+    from filemill.ports.examining import Finding
+
+_EPILOG = (
+    "It finds out by trying: a hidden probe file is written, synced, renamed and removed in each folder. Nothing else "
+    "is changed, and a server may run meanwhile. Exit code 1 when there is a problem.  Example: filemill doctor --json"
+)
+
+
+@command("doctor", epilog=_EPILOG)
+def doctor(session: Session) -> int:
+    """Say what is guaranteed on this machine and these folders, and what to do where something is missing."""
+    found = _examine(session)
+    counts = {level: sum(f.level == level for f in found) for level in ("ok", "warning", "problem")}
+    output = session.output
+    if output.json:
+        items = [msgspec.to_builtins(each) for each in found]
+        output.document("filemill.doctor/1", items=items, counts=counts)
+    else:
+        _print(session, found)
+        if not session.quiet:
+            told = [
+                plural(counts[level], level) for level in ("problem", "warning") if counts[level]
+            ]
+            output.print(f"\n{', '.join(told) or 'Everything is well'}.")
+    return FAILED if counts["problem"] else OK
+
+
+def _examine(session: Session) -> list[Finding]:
+    from filemill.durable import Durable, Failpoints
+    from filemill.ports.clock import SystemClock
+    from filemill.service.examining import (
+        Finding,
+        Level,
+        examine_data,
+        examine_machine,
+        examine_places,
+    )
+
+    clock, registry = SystemClock(), Registry()
+    found = examine_machine(clock)
+    try:
+        plan = load_config(session, registry=registry, deep=False).plan
+    except FilemillError as error:
+        if session.named:
+            raise
+        first = error.message.split("\n", 1)[0]
+        remedy = error.help or "filemill check says what is wrong with it"
+        return [*found, Finding(Level.PROBLEM, "configuration", first, remedy)]
+    durable = Durable(Failpoints("doctor"), sync=plan.durability == "power")
+    found += examine_data(plan, durable)
+    return found + examine_places(plan, registry, durable, clock)
+
+
+def _print(session: Session, found: list[Finding]) -> None:
+    """One block for each thing that was looked at; with -q only what is not well."""
+    output = session.output
+    signs = {
+        "ok": output.paint("good", output.marks.done),
+        "warning": output.paint("wait", output.marks.note),
+        "problem": output.paint("bad", output.marks.dead),
+    }
+    room = None if output.columns is None else output.columns - 4
+    about = ""
+    for each in found:
+        if session.quiet and each.level == "ok":
+            continue
+        if each.about != about:
+            about = each.about
+            output.print(output.paint("strong", printable(about)))
+        first, *more = wrapped(printable(each.what), room)
+        output.print(f"  {signs[each.level]} {first}")
+        for line in more:
+            output.print(f"    {line}")
+        if each.help:
+            helped = wrapped(f"help: {printable(each.help)}", room)
+            output.print(f"    {output.paint('help', 'help:')}{helped[0][5:]}")
+            for line in helped[1:]:
+                output.print(f"          {line}")

@@ -1,0 +1,10 @@
+"""What `filemill doctor` looks at: the machine, the data directory, and each source and sink, by trying."""
+
+from __future__ import annotations
+
+from filemill.ports.examining import Finding, Level
+from filemill.service.examining.data import examine_data
+from filemill.service.examining.machine import examine_machine
+from filemill.service.examining.places import examine_places
+
+__all__ = ["Finding", "Level", "examine_data", "examine_machine", "examine_places"]

@@ -1,0 +1,111 @@
+"""The data directory: a local disk that syncs, private, with room, and its ledger."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from filemill.durable import Durable
+from filemill.durable.probing import probe_folder, sync_seconds
+from filemill.ledgers.sqlite.lock import holder_of
+from filemill.ledgers.sqlite.opening import refuse_network_filesystem
+from filemill.model.errors import FilemillError, NotFound, UsageError
+from filemill.model.plan import Plan
+from filemill.ports.examining import Finding, Level
+from filemill.service.reading import open_queries
+
+_SPARE, _LEAST = 1 << 30, 100 << 20
+_SLOW = 0.05
+
+
+def examine_data(plan: Plan, durable: Durable) -> list[Finding]:
+    """Everything about the data directory; it is tried, beside a running server too, and left as it was."""
+    return [Finding(level, "data", what, remedy) for level, what, remedy in _found(plan, durable)]
+
+
+_Found = tuple[Level, str, str]
+
+
+def _found(plan: Plan, durable: Durable) -> Iterator[_Found]:
+    there = nearest(plan.data)
+    try:
+        refuse_network_filesystem(there)
+    except FilemillError as error:
+        yield Level.PROBLEM, error.message, error.help
+    yield _room(there)
+    if there != plan.data:
+        if os.path.lexists(plan.data) or not os.access(there, os.W_OK | os.X_OK):
+            what = f"{plan.data} cannot be made in {there}"
+            yield Level.PROBLEM, what, "name another with `data:` or FILEMILL_DATA_DIR"
+            return
+        yield Level.OK, f"{plan.data} is made at the start", ""
+        return
+    yield _mode(plan.data)
+    yield _tried(plan, durable)
+    yield _ledger(plan.data)
+
+
+def _room(folder: str) -> _Found:
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    told = f"{free / 1e9:.1f} GB free on its disk"
+    if disk.f_files and disk.f_favail < 1_000:
+        return Level.PROBLEM, f"only {disk.f_favail:,} more files fit on its disk", "free inodes"
+    if free < _LEAST:
+        return Level.PROBLEM, told, "free some: files wait in their sources until there is room"
+    if free < _SPARE:
+        return Level.WARNING, told, "every file waits there until it is done: make room"
+    return Level.OK, told, ""
+
+
+def _mode(data: str) -> _Found:
+    status = os.stat(data)
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        what = f"{data} has mode {mode:04o}: other users can look into files that wait there"
+        return Level.WARNING, what, f"chmod 700 {data}"
+    if status.st_uid != os.geteuid():
+        what = f"{data} belongs to another user (uid {status.st_uid})"
+        return Level.WARNING, what, "run filemill as the user that it belongs to"
+    return Level.OK, f"{data} is this user's alone (mode {mode:04o})", ""
+
+
+def _tried(plan: Plan, durable: Durable) -> _Found:
+    try:
+        with probe_folder(os.fsencode(plan.data)) as probe:
+            took = sync_seconds(probe, durable)
+    except OSError as error:
+        remedy = "it must be a writable local folder on a healthy disk"
+        return Level.PROBLEM, f"{plan.data} cannot be written: {error.strerror}", remedy
+    if not durable.sync:
+        what = (
+            "nothing is synced (`durability: process`): a power cut may lose what was acknowledged"
+        )
+        return Level.WARNING, what, "remove `durability: process` where that matters"
+    told = f"a sync takes {took * 1000:.1f} ms: what is acknowledged outlives a power cut"
+    if took > _SLOW:
+        return Level.WARNING, told, "a slow disk limits how many files a second are taken"
+    return Level.OK, told, ""
+
+
+def _ledger(data: str) -> _Found:
+    try:
+        with open_queries(data) as queries:
+            total = queries.status().total
+    except NotFound:
+        return Level.OK, "nothing has run here yet", ""
+    except UsageError as error:  # of another version
+        return Level.WARNING, error.message, error.help
+    except FilemillError as error:
+        return Level.PROBLEM, error.message, error.help
+    pid = holder_of(data)
+    by = f"process {pid} works on it" if pid else "no server runs"
+    return Level.OK, f"the ledger knows {total:,} files; {by}", ""
+
+
+def nearest(path: str) -> str:
+    """`path`, or the folder above it that is there."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path) or "/"
+    return path
