@@ -25,7 +25,10 @@ from filemill.ports.content import Content
 from filemill.ports.retention import Cutoffs, Forgetting, Freed, Garbage, KeptVersion, Retaining
 
 BATCH = 200
-"""Files of one request: about 20 ms of the writer's time when all of them go."""
+"""Files of one request that changes one row of each."""
+FORGOTTEN = 50
+"""Files of one request that deletes all rows of each: measured 0.6 ms a file with a million files on a busy machine,
+30 ms of the writer's time; looking at 200 that stay takes 1 ms."""
 GARBAGE = 1_000
 MINUTES_KEPT_NS = 2 * 86_400 * 10**9
 """What was counted longer ago than this is kept by the hour."""
@@ -122,7 +125,7 @@ class Retention:
             )
             # What was made from a file goes before it, which the next walk finds without children.
             while await self._walk(
-                lambda before: ledger.forget(cutoffs, before, BATCH), step, clear, forgets=True
+                lambda before: ledger.forget(cutoffs, before, FORGOTTEN), step, clear, forgets=True
             ):
                 pass
             await self._versions(step)
