@@ -136,7 +136,9 @@ def test_a_duplicate_of_what_is_gone_says_so(mill):
     drop(mill, a_log="same\n")
     mill("run", "--once")
     db = apsw.Connection(str(mill.folder / ".filemill/ledger.db"))
-    db.execute("UPDATE file SET state_ns = 1, disposed_ns = 1; UPDATE run SET state_ns = 1")
+    db.execute(
+        "UPDATE file SET claimed_ns = 1, state_ns = 1, disposed_ns = 1; UPDATE run SET state_ns = 1"
+    )
     db.close()
     drop(mill, b_log="same\n")
     mill("run", "--once")

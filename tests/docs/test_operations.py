@@ -35,10 +35,10 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path):
     for name in ("a.log", "b.log"):
         (tmp_path / "inbox" / name).write_text(f"{name}\n")
     said = [run(tmp_path, "filemill run --once")]
-    for line in commands():
+    for each in commands():
         # A server would not end by itself; the page's places are this test's.
         line = (
-            line.strip()
+            each.strip()
             .replace("/backup/", f"{tmp_path}/backup/")
             .replace("/srv/", f"{tmp_path}/srv/")
         )
