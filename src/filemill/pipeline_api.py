@@ -145,7 +145,6 @@ def pipeline(
     tolerance: str | int | None = None,
     exclusive: bool | None = None,
     priority: int | None = None,
-    order_by: str | None = None,
     timeout: str | dt.timedelta | None = None,
     retry: Mapping[str, Any] | None = None,
 ) -> Pipeline:
@@ -163,7 +162,6 @@ def pipeline(
         "tolerance": tolerance,
         "exclusive": exclusive,
         "priority": priority,
-        "order_by": order_by,
         "timeout": timeout,
         "retry": retry,
     }
@@ -218,7 +216,7 @@ def _as_step(value: Any, where: Spot) -> Step:
         return value
     if isinstance(value, str):
         return Step(value, NOTHING, where)
-    if inspect.isfunction(value):
+    if inspect.isfunction(value) or (inspect.isclass(value) and hasattr(value, "restore")):
         return of_function(value, {}, where)
     if callable(getattr(value, "step", None)):
         made = value.step(where)

@@ -70,6 +70,7 @@ def shown(root: Path, sink: str, prefix: str) -> int:
 def ends(root: Path) -> list[tuple[object, ...]]:
     """States of all runs, with the most attempts of each."""
     db = apsw.Connection(str(root / ".filemill/ledger.db"), flags=apsw.SQLITE_OPEN_READWRITE)
+    db.set_busy_timeout(30_000)
     try:
         return db.execute("SELECT state, max(attempt), count(*) FROM run GROUP BY state").fetchall()
     finally:

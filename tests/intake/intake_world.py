@@ -50,7 +50,7 @@ class World:
             sighted=lambda sightings: self.intake.sighted(sightings),
             emit=self.events.append,
             clock=clock,
-            backlog=lambda: self.intake.backlog(),
+            backlog=lambda: self.intake.backlog("in"),
         )
         self.source = FolderSource(context)
         self.intake = Intake(
@@ -62,7 +62,7 @@ class World:
             emit=self.events.append,
             sources={"in": self.source.settings()},
             on_ingested=self.refs.extend,
-            room=lambda: self.room,
+            room=lambda _: self.room,
             on_fatal=self.fatal.append,
         )
         self.recovered = await self.ledger.recover(clock.wall_ns(), 5)

@@ -174,7 +174,7 @@ def test_a_folder_swapped_for_a_link_between_sighting_and_claim_is_not_followed(
             out.write(b"precious")
         async with world.open():
             world.drop("d/f", b"mine")
-            await world.until(lambda: world.intake.backlog() == 1)
+            await world.until(lambda: world.intake.backlog("in") == 1)
             shutil.rmtree(world.path("d"))
             os.symlink(base + b"/etc", world.path("d"))
             world.room = 10
@@ -206,7 +206,7 @@ def test_without_room_nothing_is_taken(base):
         world.room = 0
         async with world.open():
             world.drop("a")
-            await world.until(lambda: world.intake.backlog() == 1)
+            await world.until(lambda: world.intake.backlog("in") == 1)
             await asyncio.sleep(0.2)
             assert world.refs == []
             assert os.path.exists(world.path("a"))
@@ -401,7 +401,7 @@ def test_a_vanished_file_is_said_only_if_it_was_there(base):
             world.write("gone", b"x")
             os.unlink(world.path("gone"))
             await world.intake.idle()
-            await world.until(lambda: world.intake.backlog() == 0)
+            await world.until(lambda: world.intake.backlog("in") == 0)
             assert world.said(FileVanished) == []
             adopt = world.content.adopt
 

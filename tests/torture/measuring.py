@@ -15,6 +15,14 @@ from program import children
 
 MEGABYTE = 1 << 20
 GIGABYTE = 1 << 30
+BOUND = 1_000 * MEGABYTE
+"""What a run with two workers may hold, whatever the file's size.
+
+Server, keepers and two workers with Polars take some 250 MB. A worker has at most two blocks of 16 MB in hand, the one
+it works on and the one read ahead; each is there as bytes, as texts, as columns and as encoded output, and
+the allocator keeps what was let go of: 100 to 330 MB a worker were seen. Parts of outputs wait in memory to be
+joined, four at most, as large as the chunks they were made of.
+"""
 _MARGIN = 2 * GIGABYTE
 """Of the disk, which these tests leave alone."""
 

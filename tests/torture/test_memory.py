@@ -7,11 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from measuring import MEGABYTE, run
+from measuring import BOUND, MEGABYTE, run
 
 BIG = 300 * MEGABYTE
-BOUND = 700 * MEGABYTE
-"""Server, its interpreter and one worker with Polars take some 150 MB; the rest is what a big file may cost."""
 CONFIG = """\
 version: 1
 workers: 2

@@ -51,6 +51,9 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         max_record=settings.max_record,
         worker_memory=memory_share(workers) if memory is None else memory,
         max_work=settings.max_work,
+        queue_files=settings.queue.files,
+        queue_bytes=settings.queue.bytes,
+        reserve=settings.reserve,
         worker_environment=None if names is None else tuple(names),
         secrets=tuple(sorted(secret_names(draft.tree))),
         retention=_retention(settings.retention),
@@ -132,7 +135,6 @@ def _pipeline(pipeline: PipelineParts, base: RetryPlan) -> PipelinePlan:
         tolerance=parse_tolerance(model.tolerance),
         exclusive=model.exclusive,
         priority=model.priority,
-        order_by=model.order_by,
         timeout=model.timeout,
         retry=retry,
     )

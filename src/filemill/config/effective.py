@@ -21,7 +21,9 @@ DEFAULT = "default"
 _DURATIONS = frozenset(
     {"min", "max", "content", "ledger", "dead", "timeout", "settle", "settle_unproven"}
 )
-_SIZES = frozenset({"chunk_size", "max_record", "max_size", "worker_memory", "max_work"})
+_SIZES = frozenset(
+    {"chunk_size", "max_record", "max_size", "worker_memory", "max_work", "bytes", "reserve"}
+)
 
 
 class Setting(msgspec.Struct, frozen=True):

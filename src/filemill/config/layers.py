@@ -17,7 +17,16 @@ from pydantic import BaseModel
 
 from filemill.config.judging import keys_of
 from filemill.config.locating import shown
-from filemill.config.models import SECTIONS, Defaults, Pipeline, Retention, Retry, Settings, TagRule
+from filemill.config.models import (
+    SECTIONS,
+    Defaults,
+    Pipeline,
+    Queue,
+    Retention,
+    Retry,
+    Settings,
+    TagRule,
+)
 from filemill.config.positions import Entry, List, Map, Node, Place, Text
 from filemill.config.problems import Problems, did_you_mean
 from filemill.config.reading import read, read_value
@@ -26,7 +35,7 @@ from filemill.ports.registry import Registry
 
 PREFIX = "FILEMILL__"
 FOLDER = "conf.d"
-_TOP: dict[str, type[BaseModel]] = {"defaults": Defaults, "retention": Retention}
+_TOP: dict[str, type[BaseModel]] = {"defaults": Defaults, "queue": Queue, "retention": Retention}
 _ENTRIES: dict[str, type[BaseModel]] = {"pipelines": Pipeline, "tags": TagRule}
 _PART = re.compile(r"[-.]")
 

@@ -138,6 +138,13 @@ class Defaults(_Strict):
     )
 
 
+class Queue(_Strict):
+    """How much may wait before no more files are taken; they stay in their sources. No limit unless set."""
+
+    files: int | None = Field(None, ge=1, description="Files taken and not at an end.")
+    bytes: Size | None = Field(None, ge=1, description="Their sizes together.")
+
+
 class Retention(_Strict):
     """How long what is at an end is kept; `filemill gc` applies it at once."""
 
@@ -194,9 +201,6 @@ class Pipeline(_Strict):
     )
     exclusive: bool = Field(False, description="A file that matches another pipeline too is held.")
     priority: int = Field(0, description="Added to the file's; higher ones run first.")
-    order_by: Literal["arrival"] | None = Field(
-        None, description="Order in which its files are begun; `arrival`, if anything."
-    )
     timeout: Duration | None = Field(None, description="Of a whole run; none unless set.")
     retry: Retry = Field(
         default_factory=lambda: Retry.model_validate({}),
@@ -278,6 +282,15 @@ class Settings(_Strict):
     )
     unrouted: Literal["hold"] = Field(
         "hold", description="What happens to files that match no pipeline."
+    )
+    queue: Queue = Field(
+        default_factory=lambda: Queue.model_validate({}), description=Queue.__doc__ or ""
+    )
+    reserve: Size | None = Field(
+        None,
+        ge=0,
+        description="Free space on the data directory's disk below which no more files are taken, so that what was "
+        "taken can come to its end. Unless set: 1 GiB, or a twentieth of a disk under 20 GiB.",
     )
     retention: Retention = Field(
         default_factory=lambda: Retention.model_validate({}), description=Retention.__doc__ or ""

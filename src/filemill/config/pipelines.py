@@ -10,7 +10,7 @@ from filemill.config.positions import List, Map, Node, Text, describe, plain
 from filemill.config.problems import Problems
 from filemill.config.stepping import StepReader
 from filemill.config.tagging import read_expression
-from filemill.ports.step import Form, Grain
+from filemill.ports.step import Form, Scope
 
 _UNREADABLE = Pipeline.model_validate({"when": "x", "steps": [None]})
 """In place of a model that did not validate; a problem says why, so nothing is compiled from it."""
@@ -136,7 +136,7 @@ class ChainCheck:
         for key, value in (("concurrency", beside.concurrency), ("io", beside.io)):
             if not value:
                 continue
-            if not step.by_user or step.spec.grain is not Grain.RECORD:
+            if not step.by_user or step.spec.scope is not Scope.RECORD:
                 message = f"`{key}` does nothing beside `{step.uses}` ({step.where})"
                 advice = (
                     "calls of functions of one record (`row: dict`) overlap, no others: remove it"

@@ -16,6 +16,7 @@ from filemill.config.models import (
     Branch,
     Document,
     Pipeline,
+    Queue,
     Retention,
     Retry,
     StepSiblings,
@@ -64,6 +65,8 @@ def _page(registry: Registry) -> Iterator[str]:
     yield from _table(Document, [key for key in keys_of(Document) if key not in SECTIONS])
     yield "`retry`, in `defaults:`, in a pipeline and beside a step:\n"
     yield from _table(Retry)
+    yield "`queue`:\n"
+    yield from _table(Queue)
     yield "`retention`:\n"
     yield from _table(Retention)
     yield "## sources\n"

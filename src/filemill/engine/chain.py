@@ -12,7 +12,7 @@ from filemill.engine.headers import Headers
 from filemill.model.errors import FilemillError, PermanentError
 from filemill.model.plan import PipelinePlan, StepPlan
 from filemill.ports.registry import Registry
-from filemill.ports.step import Grain, Scope
+from filemill.ports.step import Scope
 from filemill.records.expressions import Expression
 from filemill.records.functions import load
 
@@ -78,15 +78,18 @@ class Node:
         )
 
     def scope(self) -> Scope:
-        """What one call of the step may depend on; a user's function says it by its grain."""
+        """What one call of the step may depend on; a user's function says it by its signature."""
         if not self.function:
             scope: Scope = self.component.spec.scope
             return scope
-        grain = load(self.function).grain
-        return Scope.FILE if grain in (Grain.STREAM, Grain.FILE) else Scope.RECORD
+        said = load(self.function).scope
+        # A table's rows are seen by themselves: what a call makes of one must not depend on the others.
+        return Scope.RECORD if said is Scope.BATCH else said
 
     def carries(self) -> bool:
         """Whether the step can hand what it has seen of a file to another one that goes on from there."""
+        if self.function:
+            return load(self.function).stateful
         return hasattr(self.component, "restore")
 
     def counts_records(self) -> bool:

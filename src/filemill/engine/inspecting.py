@@ -19,6 +19,7 @@ from filemill.model.errors import SystemFault
 from filemill.model.events import Emit, Event, FileHeld, FileRejected, FileRouted
 from filemill.model.files import Facts, FileRef
 from filemill.model.plan import Plan
+from filemill.model.turns import Turns
 from filemill.ports.clock import Clock, Ids
 from filemill.ports.ledger import Ledger, NewRun, Routing
 from filemill.routing.matching import pipelines_for
@@ -50,6 +51,7 @@ class InspectionDesk:
         emit: Emit,
         trouble: Trouble,
         duplicates: Mapping[str, str],
+        priorities: Mapping[str, int],
         routed: Callable[[], None],
     ) -> None:
         self._plan = plan
@@ -61,8 +63,10 @@ class InspectionDesk:
         self._trouble = trouble
         self._duplicates = duplicates
         """`process`, `hold` or `skip` by source name; `process` where it says nothing."""
+        self._priorities = priorities
+        """By source name; 0 where it says nothing."""
         self._routed = routed
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: Turns[Waiting] = Turns()
         self._alone: deque[Waiting] = deque()
         self._jobs: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -76,8 +80,14 @@ class InspectionDesk:
 
     def put(self, files: Sequence[FileRef]) -> None:
         """Take over acknowledged files."""
-        self._waiting.extend(Waiting(file) for file in files)
+        self._put_back([Waiting(file) for file in files])
         self._start_jobs()
+
+    def _put_back(self, group: Sequence[Waiting]) -> None:
+        """Behind the others of its source, whose turn it will be whatever the others have."""
+        for waiting in group:
+            source = waiting.file.source
+            self._waiting.put(source, (waiting,), self._priorities.get(source, 0))
 
     async def idle(self) -> None:
         """Return when every file taken over is routed."""
@@ -96,10 +106,7 @@ class InspectionDesk:
 
     def _start_jobs(self) -> None:
         while not self._stopped and len(self._jobs) < AT_ONCE and (self._waiting or self._alone):
-            if self._waiting:
-                group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-            else:
-                group = [self._alone.popleft()]
+            group = self._waiting.take(GROUP) if self._waiting else [self._alone.popleft()]
             job = asyncio.create_task(self._inspect(group), name="inspect")
             self._jobs.add(job)
             job.add_done_callback(self._job_done)
@@ -119,7 +126,7 @@ class InspectionDesk:
             await self._after_death(group, died)
             return
         except SystemFault as fault:
-            self._waiting.extend(group)
+            self._put_back(group)
             await self._trouble.wait("workers", fault)
             return
         self._trouble.over("workers")
@@ -135,7 +142,7 @@ class InspectionDesk:
         if readable:
             await self._route(readable)
         if again:
-            self._waiting.extend(again)
+            self._put_back(again)
             await self._trouble.wait("content", SystemFault(reply.facts[0].error or "unreadable"))
 
     async def _after_death(self, group: list[Waiting], died: WorkerDied) -> None:

@@ -61,7 +61,7 @@ class Intake:
         emit: Emit,
         sources: Mapping[str, SourceSettings],
         on_ingested: Callable[[list[FileRef]], None],
-        room: Callable[[], int],
+        room: Callable[[int], int],
         on_fatal: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._ledger = ledger
@@ -110,9 +110,9 @@ class Intake:
             self._idle.clear()
             self._wake.set()
 
-    def backlog(self) -> int:
-        """How many files are settling or being claimed. Any thread may ask."""
-        return len(self._settler)
+    def backlog(self, source: str) -> int:
+        """How many files of one source are settling or being claimed. Any thread may ask."""
+        return self._settler.of(source)
 
     def poke(self) -> None:
         """There is room again: look at once."""
@@ -240,7 +240,7 @@ class Intake:
 
     def _begin_groups(self) -> None:
         while len(self._groups) < DEPTH and self._clock.monotonic() >= self._paused_until:
-            limit = min(GROUP, self._room())
+            limit = min(GROUP, self._room(self._settler.handed_out))
             batch = self._settler.take(limit) if limit > 0 else []
             if not batch:
                 return

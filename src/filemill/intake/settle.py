@@ -17,13 +17,14 @@ A file that changed between two looks starts over without proof.
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import msgspec
 
 from filemill.model.files import Identity
+from filemill.model.turns import Turns
 from filemill.ports.clock import Clock
 from filemill.ports.source import Proof, Sighting, SourceSettings
 
@@ -100,13 +101,24 @@ class Settler:
         self._clock = clock
         self._files: dict[bytes, Waiting] = {}
         self._taken: dict[bytes, Waiting] = {}
-        self._ready: deque[Waiting] = deque()
+        self._ready: Turns[Waiting] = Turns()
+        self._of: Counter[str] = Counter()
+        """By source: its files that are settling or handed out."""
         self._heap: list[tuple[float, int, Waiting]] = []
         self._pushes = 0
 
     def __len__(self) -> int:
         """Files settling or handed out."""
         return len(self._files) + len(self._taken)
+
+    @property
+    def handed_out(self) -> int:
+        """How many files are handed out."""
+        return len(self._taken)
+
+    def of(self, source: str) -> int:
+        """How many files of one source are settling or handed out. Any thread may ask."""
+        return self._of[source]
 
     def sight(self, sightings: Sequence[Sighting]) -> None:
         """Note sightings; repeated ones merge, and one of a file handed out counts when it comes back."""
@@ -120,6 +132,7 @@ class Settler:
             elif (waiting := files.get(path)) is None:
                 waiting = Waiting(sighting, self._sources[sighting.source], now)
                 files[path] = waiting
+                self._of[sighting.source] += 1
                 self._schedule(waiting, self._first_due(waiting, now))
             elif sighting.proof is Proof.RENAMED or (
                 sighting.proof is Proof.CLOSED and waiting.proof is not Proof.RENAMED
@@ -132,17 +145,16 @@ class Settler:
                 self._schedule(waiting, self._first_due(waiting, now))
 
     def take(self, limit: int) -> list[Waiting]:
-        """Hand out up to `limit` files that are to be looked at now."""
+        """Hand out up to `limit` files that are to be looked at now: sources in turn, higher priorities first."""
         out: list[Waiting] = []
         ready, heap, files, taken = self._ready, self._heap, self._files, self._taken
         now = self._clock.monotonic()
         while heap and heap[0][0] <= now:
             due, _, waiting = heapq.heappop(heap)
             if waiting.due == due and waiting.sighting.path in files:
-                waiting.due = 0.0
-                ready.append(waiting)
+                self._schedule(waiting, 0.0)
         while ready and len(out) < limit:
-            waiting = ready.popleft()
+            waiting = ready.pop()
             path = waiting.sighting.path
             if files.get(path) is waiting and waiting.due == 0.0:
                 del files[path]
@@ -194,6 +206,8 @@ class Settler:
         if keep:
             self._files[path] = waiting
             self._schedule(waiting, waiting.due)
+        else:
+            self._of[waiting.sighting.source] -= 1
         if again is not None:
             self.sight((again,))
 
@@ -236,7 +250,7 @@ class Settler:
     def _schedule(self, waiting: Waiting, due: float) -> None:
         if due == 0.0:
             waiting.due = 0.0
-            self._ready.append(waiting)
+            self._ready.put(waiting.settings.name, (waiting,), waiting.settings.priority)
             return
         waiting.due = due
         self._pushes += 1

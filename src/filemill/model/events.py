@@ -251,6 +251,20 @@ class SystemRecovered(Event, frozen=True):
     what: str
 
 
+class IntakeWaits(Event, frozen=True):
+    """No more files are taken: the queue is full (`what` is `queue`), or the disk nearly is (`disk`)."""
+
+    what: str
+    message: str
+    help: str = ""
+
+
+class IntakeResumed(Event, frozen=True):
+    """Files are taken again."""
+
+    what: str
+
+
 class SinkBroken(Event, frozen=True):
     """A sink's place failed (full, unmounted, no access): what writes there waits, uncharged; the rest goes on."""
 

@@ -66,7 +66,6 @@ class PipelinePlan(msgspec.Struct, frozen=True):
     tolerance: Tolerance = Tolerance()
     exclusive: bool = False
     priority: int = 0
-    order_by: str | None = None
     timeout: float | None = None
     retry: RetryPlan = RetryPlan()
 
@@ -132,6 +131,12 @@ class Plan(msgspec.Struct, frozen=True):
     workers: int = 1
     chunk_size: int = 16 << 20
     max_record: int = 4 << 20
+    queue_files: int | None = None
+    """Files taken and not at an end before intake waits; None: no limit."""
+    queue_bytes: int | None = None
+    """The same in bytes."""
+    reserve: int | None = None
+    """Bytes that the data directory's disk must have free before files are taken; None: as its size suggests."""
     worker_memory: int = 0
     """Bytes that a worker, and what its steps start, may hold; 0: no limit."""
     max_work: int = 10 << 30

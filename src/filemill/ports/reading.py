@@ -280,6 +280,10 @@ class Reading(Protocol):
         """How many files count under each word of `model.states.file_state_of`."""
         ...
 
+    def queue(self, *, size: bool) -> tuple[int, int]:
+        """How many files are taken and not at an end, and the sum of their sizes; 0 for that without `size`."""
+        ...
+
     def run_counts(self) -> list[tuple[str, str, int]]:
         """(pipeline, state, how many) of all runs."""
         ...

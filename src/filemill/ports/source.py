@@ -76,7 +76,7 @@ class SourceContext(msgspec.Struct):
     emit: Emit
     clock: Clock
     backlog: Callable[[], int] = lambda: 0
-    """How many sightings still wait for intake; scans pause while they are many. Any thread may ask."""
+    """How many of its sightings still wait for intake; scans pause while they are many. Any thread may ask."""
 
 
 class Source(Protocol):

@@ -14,6 +14,8 @@ from typing import Any
 from filemill.model.errors import PermanentError
 from filemill.records.tracebacks import user_line
 
+STATEFUL = ("__call__", "state", "restore")
+"""What a class has that is a step with a state."""
 ON_IMPORT: list[Callable[[], None]] = []
 """Called when a module of users was imported for the first time: what it set then is there to stay."""
 
@@ -24,6 +26,30 @@ class FunctionError(PermanentError):
     def __init__(self, message: str, *, help: str = "", option: tuple[str, ...] = ()) -> None:  # noqa: A002
         super().__init__(message, help=help)
         self.option = option
+
+
+def find_step(path: str) -> Callable[..., Any]:
+    """The function at a dotted path, or the class that is a step with a state.
+
+    Raises:
+        FunctionError: it cannot be imported or is not there (with a did-you-mean), or it is neither.
+    """
+    found = find_object(path, "step")
+    if inspect.isclass(found):
+        lacking = [name for name in STATEFUL if not callable(_in_class(found, name))]
+        if lacking:
+            raise FunctionError(
+                f"`{path}` is a class without `{lacking[0]}`, so it is no step",
+                help="a step is a `def`, or a class with `__call__(self, row: dict)`, `state(self) -> bytes` and "
+                "`restore(self, state: bytes)`",
+            )
+        return found
+    return find(path)
+
+
+def _in_class(made: type, name: str) -> Any:
+    """What its objects have under that name: the class itself has a `__call__` that makes them."""
+    return next((vars(each)[name] for each in made.__mro__ if name in vars(each)), None)
 
 
 def find(path: str) -> Callable[..., Any]:
@@ -74,7 +100,8 @@ def _callables(module: types.ModuleType) -> list[str]:
     return [
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and inspect.isroutine(value)
+        if not name.startswith("_")
+        and (inspect.isroutine(value) or (inspect.isclass(value) and hasattr(value, "restore")))
     ]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
 
 from filemill.ports.step import Form, Grain, Scope, StepSpec
-from filemill.records.finding import FunctionError, find
+from filemill.records.finding import FunctionError, find_step
 from filemill.step_api import MARKS, File, StepMarks
 
 _STREAMS = (
@@ -35,7 +35,7 @@ _ANNOTATE = (
 
 
 class Function:
-    """One user's function, understood.
+    """One user's function, understood; or a class of theirs, each of whose objects is one for a single file.
 
     Raises:
         FunctionError: it cannot be imported or found, or its signature says too little; with help.
@@ -43,13 +43,16 @@ class Function:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.call: Callable[..., Any] = find(path)
+        self.call: Callable[..., Any] = find_step(path)
+        """The function. Of a class the class itself: with the options it makes what is called."""
+        self.stateful = inspect.isclass(self.call)
+        """One of its objects sees a file's records in order, and can hand what it has seen to another one."""
         marks = getattr(self.call, MARKS, None)
         self.marks = marks if isinstance(marks, StepMarks) else StepMarks()
-        self.is_async = inspect.iscoroutinefunction(self.call)
-        signature = _signature(self.call, path)
-        first, options = _split(signature, path)
-        hints = _hints(self.call, path)
+        called = getattr(self.call, "__call__") if self.stateful else self.call  # noqa: B004, B009
+        self.is_async = inspect.iscoroutinefunction(called)
+        first, options = _split(_signature(called, path, bound=self.stateful), path)
+        hints = _hints(called, path)
         if first.name not in hints:
             raise FunctionError(
                 f"`{path}`: the argument `{first.name}` has no annotation, so nobody knows what one call sees",
@@ -58,6 +61,9 @@ class Function:
         self.grain = _grain(hints[first.name], path, first.name)
         self.takes_context = "ctx" in options
         options.pop("ctx", None)
+        if self.stateful:
+            self._check_state(options)
+            options, hints = _made_with(self.call, path), _hints(self.call.__init__, path)
         self.options = _options_model(path, options, hints)
         if self.is_async and self.grain is not Grain.RECORD:
             raise FunctionError(
@@ -70,12 +76,32 @@ class Function:
         """Say whether calls may overlap."""
         return self.is_async or self.marks.io
 
+    @property
+    def scope(self) -> Scope:
+        """What one call may depend on."""
+        if self.stateful or self.grain in (Grain.STREAM, Grain.FILE):
+            return Scope.FILE
+        return Scope.BATCH if self.grain is Grain.FRAME else Scope.RECORD
+
+    def _check_state(self, options: Mapping[str, Any]) -> None:
+        """A class that has a state sees one record at a time, each call after the one before."""
+        if self.grain is not Grain.RECORD or self.io:
+            raise FunctionError(
+                f"`{self.path}`: a class with a state is called with one record after the other",
+                help="write `def __call__(self, row: dict)`, without `async` and `io`",
+            )
+        if options:
+            name = next(iter(options))
+            raise FunctionError(
+                f"`{self.path}`: `__call__` takes `{name}`, which nobody gives it",
+                help="a class has its options from its `__init__`, as keyword-only arguments",
+            )
+
     def spec(self) -> StepSpec:
         """What the function says of itself, its options' JSON Schema included."""
         name = self.marks.name or self.path.rsplit(".", 1)[-1]
         document = inspect.getdoc(self.call) or ""
         form = Form.FILE if self.grain is Grain.FILE else Form.RECORDS
-        scope = {Grain.RECORD: Scope.RECORD, Grain.FRAME: Scope.BATCH}.get(self.grain, Scope.FILE)
         return StepSpec(
             name=name,
             summary=self.marks.summary or document.split("\n", 1)[0],
@@ -83,7 +109,7 @@ class Function:
             takes=form,
             gives=form,
             grain=self.grain,
-            scope=scope,
+            scope=self.scope,
             io=self.io,
             makes_tags=self.grain in (Grain.RECORD, Grain.STREAM),
             options_schema=self.options.model_json_schema(),
@@ -143,9 +169,15 @@ def _known(names: list[str]) -> str:
     return "its options: " + ", ".join(f"`{name}`" for name in names)
 
 
-def _signature(function: Callable[..., Any], path: str) -> inspect.Signature:
+def _signature(
+    function: Callable[..., Any], path: str, *, bound: bool = False
+) -> inspect.Signature:
+    """Its signature; without `self`, if it will be `bound`."""
     try:
-        return inspect.signature(function)
+        signature = inspect.signature(function)
+        if not bound:
+            return signature
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
     except (TypeError, ValueError) as error:
         raise FunctionError(f"`{path}` shows no signature", help="wrap it in a `def`") from error
 
@@ -176,6 +208,19 @@ def _split(
             help=f"options are keyword-only: def {signature_hint(path)}({positional[0].name}, *, {extra.name}=...)",
         )
     return positional[0], options
+
+
+def _made_with(made: Callable[..., Any], path: str) -> dict[str, inspect.Parameter]:
+    """The options with which an object of a class is made."""
+    options: dict[str, inspect.Parameter] = {}
+    for parameter in _signature(made, path).parameters.values():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            raise FunctionError(
+                f"`{path}`: the argument `{parameter.name}` of `__init__` is no option",
+                help=f"options are keyword-only: def __init__(self, *, {parameter.name}=...)",
+            )
+        options[parameter.name] = parameter
+    return options
 
 
 def signature_hint(path: str) -> str:

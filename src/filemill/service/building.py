@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 from filemill.durable import Durable
@@ -38,7 +39,7 @@ def build_sources(
     registry: Registry,
     *,
     sighted: Callable[[list[Sighting]], None],
-    backlog: Callable[[], int],
+    backlog: Callable[[str], int],
     emit: Emit,
     clock: Clock,
 ) -> dict[str, Source]:
@@ -47,7 +48,8 @@ def build_sources(
     for each in plan.sources:
         component = registry.get("sources", each.kind)
         options = component.Options.model_validate(each.options)
-        context = SourceContext(each.name, options, sighted, emit, clock, backlog)
+        mine = functools.partial(backlog, each.name)
+        context = SourceContext(each.name, options, sighted, emit, clock, mine)
         sources[each.name] = component(context)
     return sources
 

@@ -48,7 +48,7 @@ def arrival_of(path: bytes, plan: Plan, registry: Registry) -> Arrival:
             plan,
             registry,
             sighted=lambda _: None,
-            backlog=lambda: 0,
+            backlog=lambda _source: 0,
             emit=lambda _: None,
             clock=clock,
         )

@@ -29,9 +29,11 @@ from filemill.engine.states import sweep as sweep_states
 from filemill.engine.supervisor import Limits, WorkerPool
 from filemill.engine.trouble import Trouble
 from filemill.intake.dispose import dispose
+from filemill.intake.gate import Gate, QueueLimits
 from filemill.intake.intake import Intake
 from filemill.intake.retention import Retention
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.errors import LedgerSyncError, SystemFault
 from filemill.model.events import (
     Emit,
@@ -54,8 +56,6 @@ from filemill.service.calming import Calm
 from filemill.service.control import ControlSocket
 from filemill.service.tidying import Tidier
 
-MAX_PENDING = 4_096
-"""Acknowledged files not yet routed before claiming waits: bounds memory, not the folder."""
 _LOOK_EVERY = 0.25
 _LAST_DISPOSALS = 5.0
 """Seconds that `after:` gets at the end; what is left is found in the ledger at the next start."""
@@ -270,7 +270,17 @@ class Server:
             emit=emit,
             trouble=self.trouble,
             duplicates={name: each.duplicates for name, each in settings.items()},
+            priorities={name: each.priority for name, each in settings.items()},
             routed=self._routed,
+        )
+        self.gate = Gate(
+            data=os.fsencode(plan.data),
+            limits=QueueLimits(plan.queue_files, plan.queue_bytes, plan.reserve),
+            count=self._count_queue,
+            pending=lambda: self.desk.pending,
+            opened=self._room_again,
+            clock=clock,
+            emit=emit,
         )
         self.intake = Intake(
             ledger=self.ledger,
@@ -281,7 +291,7 @@ class Server:
             emit=self._say,
             sources=settings,
             on_ingested=self._on_ingested,
-            room=lambda: MAX_PENDING - self.desk.pending,
+            room=self.gate.room,
             on_fatal=self._on_fatal,
         )
 
@@ -320,6 +330,8 @@ class Server:
         await self.dispatcher.start()
         self._closing.push_async_callback(self.dispatcher.stop)
         self._closing.push_async_callback(self.tidier.stop)
+        await self.gate.start()
+        self._closing.push_async_callback(self.gate.stop)
         await self.intake.start()
         self._closing.push_async_callback(self.intake.stop)
 
@@ -367,6 +379,7 @@ class Server:
     def _on_ingested(self, files: list[FileRef]) -> None:
         if self._keep_ingested:
             self.ingested |= dict.fromkeys(file.file for file in files)
+        self.gate.took(len(files), sum(file.size for file in files))
         self.desk.put(files)
 
     def _say(self, event: Event) -> None:
@@ -377,11 +390,21 @@ class Server:
                 self.children[event.file] = event.parent
         self._emit(event)
 
+    def _count_queue(self, size: bool) -> tuple[int, int]:
+        reading = SqliteReading.open(os.path.join(self.plan.data, "ledger.db"))
+        try:
+            return reading.queue(size=size)
+        finally:
+            reading.close()
+
+    def _room_again(self) -> None:
+        self.intake.poke()
+
     def _sighted(self, sightings: list[Sighting]) -> None:
         self.intake.sighted(sightings)
 
-    def _backlog(self) -> int:
-        return self.intake.backlog()
+    def _backlog(self, source: str) -> int:
+        return self.intake.backlog(source)
 
     def _routed(self) -> None:
         self.dispatcher.wake()

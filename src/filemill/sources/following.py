@@ -36,7 +36,7 @@ LIMITED_POLL = 2.0
 HINT_DELAY = 1.0
 """Seconds after which a name that appeared and was never closed (a hard link) is worth a look."""
 BACKLOG = 20_000
-"""Scans pause while more sightings than this wait for intake: it bounds memory, whatever a folder holds."""
+"""A source's scans pause while more of its sightings wait for intake: it bounds memory, whatever a folder holds."""
 SCAN_SHARE = 50
 """A scan that takes t seconds is not repeated for `SCAN_SHARE` * t: at most 2% of a core goes to scanning."""
 _SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM})

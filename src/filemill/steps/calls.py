@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,14 @@ class RecordCalls:
     def __init__(self, plan: StepPlan, function: Function, options: dict[str, Any]) -> None:
         self.plan = plan
         self.function = function
+        self.call = function.call
         self.options = options
+
+    def on(self, made: Callable[..., Any]) -> RecordCalls:
+        """The same calls on an object that the function, a class, made."""
+        calls = RecordCalls(self.plan, self.function, {})
+        calls.call = made
+        return calls
 
     def of(self, rows: list[dict[str, Any]], contexts: Sequence[Context] | None) -> list[Any]:
         """Call the function with each row, and its context if it takes one.
@@ -51,6 +58,7 @@ class RecordCalls:
         """
         limit = self.plan.concurrency or CONCURRENCY
         io = self.function.io if self.plan.io is None else self.plan.io
+        io = io and not self.function.stateful
         if self.function.is_async:
             return asyncio.run(self._all_async(rows, contexts, limit))
         each = [None] * len(rows) if contexts is None else contexts
@@ -63,7 +71,7 @@ class RecordCalls:
 
     def _plainly(self, rows: list[dict[str, Any]]) -> list[Any]:
         """The common case without a call in between."""
-        call, options, given = self.function.call, self.options, []
+        call, options, given = self.call, self.options, []
         for row in rows:
             try:
                 made = call(dict(row), **options)
@@ -80,8 +88,8 @@ class RecordCalls:
 
     def _call(self, row: dict[str, Any], ctx: Context | None) -> Any:
         if ctx is None:
-            return self.function.call(dict(row), **self.options)
-        return self.function.call(dict(row), ctx=ctx, **self.options)
+            return self.call(dict(row), **self.options)
+        return self.call(dict(row), ctx=ctx, **self.options)
 
     def _judge(self, error: Exception, row: dict[str, Any], ctx: Context | None) -> Any:
         """What one call's error means: a bad record, or another try and in the end a transient error.

@@ -53,6 +53,9 @@ class PythonStep:
         self.grain = self.function.grain
         self._stream: Turns | None = None
         self._stream_file: int | None = None
+        self._object: Any = None
+        """Of a class: what sees the file at hand."""
+        self._object_file: int | None = None
 
     @classmethod
     def called(cls, uses: str, options: Any) -> tuple[str, dict[str, Any]]:
@@ -123,8 +126,7 @@ class PythonStep:
 
     def _each(self, batch: Batch) -> Batch:
         contexts = self._contexts(batch) if self.function.takes_context else None
-        calls = RecordCalls(self.context.plan, self.function, self.options)
-        results = calls.of(batch.rows(), contexts)
+        results = self._results(batch, contexts)
         made = _Made()
         if set(map(type, results)) == {dict}:
             made.take_all(results)
@@ -135,6 +137,41 @@ class PythonStep:
         self._report(batch, made.bad)
         self._count(batch, made)
         return result
+
+    def _results(self, batch: Batch, contexts: list[Context] | None) -> list[Any]:
+        calls, rows = RecordCalls(self.context.plan, self.function, self.options), batch.rows()
+        if not self.function.stateful:
+            return calls.of(rows, contexts)
+        results: list[Any] = []
+        for file, start, stop in batch.split_files():
+            if file != self._object_file:
+                self._begin(file)
+            given = None if contexts is None else contexts[start:stop]
+            results += calls.on(self._object).of(rows[start:stop], given)
+        return results
+
+    def _begin(self, file: int) -> Any:
+        """A new object for the file of this order index."""
+        self._object, self._object_file = self.function.call(**self.options), file
+        return self._object
+
+    def state(self) -> bytes:
+        """What `restore` needs to go on with the file at hand, as the user's object says it.
+
+        Raises:
+            PermanentError: it says something else than bytes.
+        """
+        state = (self._object if self._object_file == 0 else self._begin(0)).state()
+        if not isinstance(state, bytes):
+            raise PermanentError(
+                f"`state` of `{self.function.path}` returned {type(state).__name__}, not bytes",
+                help="encode it, for example by json.dumps(...).encode()",
+            )
+        return state
+
+    def restore(self, state: bytes, order: int = 0) -> None:
+        """Go on where another step of the same options stood, in the file of this order index."""
+        self._begin(order).restore(state)
 
     def _count(self, batch: Batch, made: _Made) -> None:
         """Tell the books, by file, what was dropped and added; without either there is nothing to tell."""

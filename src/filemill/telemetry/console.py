@@ -16,6 +16,7 @@ from filemill.telemetry.writing import LineWriter
 _TROUBLE = (
     e.SystemTrouble,
     e.SinkBroken,
+    e.IntakeWaits,
     e.FileRejected,
     e.WorkerLost,
     e.OutputUnverified,

@@ -285,6 +285,15 @@ def _over(lines: Lines, event: e.SystemRecovered) -> list[str]:
     return lines.note(event, f"{event.what}: over, work goes on")
 
 
+def _intake_waits(lines: Lines, event: e.IntakeWaits) -> list[str]:
+    return lines.note(event, f"intake waits: {printable(event.message)}", event.help)
+
+
+def _intake_resumed(lines: Lines, event: e.IntakeResumed) -> list[str]:
+    what = "the queue" if event.what == "queue" else "the disk"
+    return lines.note(event, f"intake: {what} has room again, files are taken")
+
+
 def _broken(lines: Lines, event: e.SinkBroken) -> list[str]:
     text = f"sink {event.sink}: {printable(event.message)}"
     waits = (
@@ -351,6 +360,8 @@ _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.EventsMissed: _missed,
     e.SystemTrouble: _trouble,
     e.SystemRecovered: _over,
+    e.IntakeWaits: _intake_waits,
+    e.IntakeResumed: _intake_resumed,
     e.SinkBroken: _broken,
     e.SinkMended: _mended,
     e.FileIngested: _ingested,

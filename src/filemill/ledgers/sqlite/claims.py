@@ -27,7 +27,9 @@ States are strings, so a row's text is found as it is.
 """
 
 
-class _FileRow(msgspec.Struct, array_like=True, gc=False):
+class FileRow(msgspec.Struct, array_like=True, gc=False):
+    """A file as a move finds it."""
+
     no: int
     id: str
     state: str
@@ -57,7 +59,7 @@ class _LeftRow(msgspec.Struct, array_like=True, gc=False):
     depth: int
 
 
-_FILES = msgspec.json.Decoder(list[_FileRow])
+_FILES = msgspec.json.Decoder(list[FileRow])
 _LEFT = msgspec.json.Decoder(list[_LeftRow])
 _NUMBERS = msgspec.json.Decoder(list[int])
 _TEXTS = msgspec.json.Decoder(list[str])
@@ -80,7 +82,7 @@ def begin_claims(tx: Transaction, claims: Sequence[Claim]) -> list[bool]:
 
 def ingest(tx: Transaction, files: Sequence[str], at_ns: int) -> list[bool]:
     """CLAIMING -> INGESTED."""
-    rows = {row.id: row for row in _find(tx, files) if row.state in _INGEST}
+    rows = {row.id: row for row in find_files(tx, files) if row.state in _INGEST}
     if rows:
         moved = list(rows.values())
         _expect(tx.run(SQL["ingest"], numbers(row.no for row in moved), at_ns), moved)
@@ -90,7 +92,7 @@ def ingest(tx: Transaction, files: Sequence[str], at_ns: int) -> list[bool]:
 
 def abandon(tx: Transaction, files: Sequence[str]) -> list[bool]:
     """Delete rows in CLAIMING."""
-    rows = {row.id: row for row in _find(tx, files) if row.state == FileState.CLAIMING}
+    rows = {row.id: row for row in find_files(tx, files) if row.state == FileState.CLAIMING}
     if rows:
         _expect(tx.run(SQL["abandon"], numbers(row.no for row in rows.values())), rows)
     return [rows.pop(file, None) is not None for file in files]
@@ -98,7 +100,7 @@ def abandon(tx: Transaction, files: Sequence[str]) -> list[bool]:
 
 def route(tx: Transaction, routings: Sequence[Routing]) -> list[bool]:
     """INGESTED -> INSPECTED with its runs, or where the routing says."""
-    found = {row.id: row for row in _find(tx, [r.facts.file for r in routings])}
+    found = {row.id: row for row in find_files(tx, [r.facts.file for r in routings])}
     answers: list[bool] = []
     files: list[tuple[Any, ...]] = []
     tags: list[tuple[str, int]] = []
@@ -324,7 +326,8 @@ def _claim_row(claim: Claim) -> tuple[Any, ...]:
     )
 
 
-def _find(tx: Transaction, files: Sequence[str]) -> list[_FileRow]:
+def find_files(tx: Transaction, files: Sequence[str]) -> list[FileRow]:
+    """Where the files with these ids are now; the unknown are absent."""
     return tx.read(SQL["find_files"], _FILES, texts(dict.fromkeys(files))) if files else []
 
 

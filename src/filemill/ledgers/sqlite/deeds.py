@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from filemill.ledgers.sqlite.attempts import SQL as RUNS
-from filemill.ledgers.sqlite.claims import SQL as CLAIMS
+from filemill.ledgers.sqlite.claims import find_files
 from filemill.ledgers.sqlite.outputs import STAGED, publication
 from filemill.ledgers.sqlite.packing import plain
 from filemill.ledgers.sqlite.runs import orders
@@ -44,7 +44,6 @@ class _Run(msgspec.Struct, array_like=True, gc=False):
 
 
 _RUNS = msgspec.json.Decoder(list[_Run])
-_FILES = msgspec.json.Decoder(list[tuple[int, str, str, int, str, int]])
 _TAGS = msgspec.json.Decoder(list[tuple[int, str]])
 _TEXTS = msgspec.json.Decoder(list[str])
 _NUMBERS = msgspec.json.Decoder(list[int])
@@ -238,16 +237,15 @@ def _choose_files(
     tx: Transaction, files: Sequence[str], after: FileState, before: set[FileState]
 ) -> tuple[list[bool], Any]:
     """Which of these files may move, and their numbers."""
-    found = tx.read(CLAIMS["find_files"], _FILES, texts(dict.fromkeys(files))) if files else []
-    rows = {row[1]: row for row in found}
+    rows = {row.id: row for row in find_files(tx, files)}
     answers: list[bool] = []
     moved: list[int] = []
     for file in files:
         row = rows.pop(file, None)
-        state = FileState(row[2]) if row else None
+        state = FileState(row.state) if row else None
         answers.append(state in before and may_move_file(FileState(str(state)), after))
         if answers[-1] and row is not None:
-            moved.append(row[0])
+            moved.append(row.no)
     return answers, numbers(moved)
 
 

@@ -267,6 +267,10 @@ class SqliteReading:
         counts["done"] = rest
         return counts
 
+    def queue(self, *, size: bool) -> tuple[int, int]:
+        """How many files are not at an end, and their bytes if asked."""
+        return self._value("queue_files"), self._value("queue_bytes") if size else 0
+
     def run_counts(self) -> list[tuple[str, str, int]]:
         """How many runs of each pipeline are in each state."""
         counts: list[tuple[str, str, int]] = [

@@ -106,6 +106,18 @@ WHERE NOT EXISTS (
 )
 GROUP BY rank;
 
+-- name: queue_files
+-- How many files are not at an end.
+SELECT (SELECT count(*) FROM file WHERE disposed_ns IS NULL AND state IN ('claiming', 'ingested'))
+     + (SELECT count(DISTINCT file) FROM run WHERE state IN ('queued', 'running', 'publishing', 'retrying'));
+
+-- name: queue_bytes
+-- The sizes together of the files that are not at an end.
+SELECT coalesce(sum(size), 0) FROM file WHERE no IN (
+  SELECT no FROM file WHERE disposed_ns IS NULL AND state IN ('claiming', 'ingested')
+  UNION SELECT file FROM run WHERE state IN ('queued', 'running', 'publishing', 'retrying')
+);
+
 -- name: runs_total
 -- How many runs each pipeline has.
 SELECT pipeline, count(*) FROM run GROUP BY pipeline;

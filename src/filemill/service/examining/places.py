@@ -29,7 +29,7 @@ def examine_places(plan: Plan, registry: Registry, durable: Durable, clock: Cloc
         plan,
         registry,
         sighted=lambda _sightings: None,
-        backlog=lambda: 0,
+        backlog=lambda _source: 0,
         emit=lambda _event: None,
         clock=clock,
     )
