@@ -144,8 +144,8 @@ def test_a_duplicate_of_what_is_gone_says_so(mill):
     mill("run", "--once")
     (second,) = (f for f in files(mill) if f["name"] == "b.log")
     assert gc(mill, "--older-than", "1h", "--yes")["forgotten"] == 1
-    assert "(removed by retention)" in mill("files", "show", second["file"]).stdout
-    shown = json.loads(mill("files", "show", "--json", second["file"]).stdout)["file"]
+    assert "(removed by retention)" in mill("files", "show", second["id"]).stdout
+    shown = json.loads(mill("files", "show", "--json", second["id"]).stdout)["file"]
     assert shown["forgotten"] == [shown["duplicate_of"]]
 
 
