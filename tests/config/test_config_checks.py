@@ -168,17 +168,6 @@ CASES = {
         help: write 1
         """,
     ),
-    "what this version does not do": (
-        "version: 1",
-        "version: 1\nretention: {content: 1d}",
-        """
-        warning[not-yet]: `retention` is not applied by this version: everything is kept
-          --> filemill.yaml:2:1
-        2 | retention: {content: 1d}
-          | ^^^^^^^^^
-        help: remove what is old by hand, or leave the key for a later version
-        """,
-    ),
     "a duration without a unit": (
         "inbox, tags",
         "inbox, settle: 500, tags",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from filemill.config.models import parse_size_test, parse_tolerance
-from filemill.model.plan import RetryPlan, Tolerance
+from filemill.model.plan import RetentionPlan, RetryPlan, Tolerance
 
 
 def test_paths_are_absolute_and_options_are_builtins(project):
@@ -221,6 +221,7 @@ def test_top_level_settings(project):
     ).plan
     assert (plan.timezone, plan.durability, plan.workers) == ("Europe/Berlin", "process", 7)
     assert (plan.chunk_size, plan.max_record) == (1 << 20, 64_000)
+    assert plan.retention == RetentionPlan(86400.0, 90 * 86400.0, None, 365 * 86400.0)
     assert project.load("version: 1\n", revision=9).plan.revision == 9
 
 

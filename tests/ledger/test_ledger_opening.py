@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import subprocess
@@ -11,14 +12,14 @@ import apsw
 import pytest
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import InstanceLock, SqliteReading, holder_of
+from filemill.ledgers.sqlite import InstanceLock, SqliteLedger, SqliteReading, holder_of
 from filemill.ledgers.sqlite.opening import (
     migrate,
     migrations,
     open_writer,
     refuse_network_filesystem,
 )
-from filemill.model.errors import Busy, NotFound, SystemFault, UsageError
+from filemill.model.errors import Busy, LedgerDamaged, NotFound, SystemFault, UsageError
 
 
 def _open(path, sync=False):
@@ -141,3 +142,32 @@ def test_the_lock_goes_with_its_process_however_that_ends(tmp_path):
     holder.communicate()
     with InstanceLock(str(tmp_path)):
         assert holder_of(str(tmp_path)) == os.getpid()
+
+
+def test_a_server_that_meets_damage_ends_and_the_next_start_reads_the_whole_file(tmp_path):
+    path = tmp_path / "ledger.db"
+    db = _open(path)
+    page = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'revision'").get
+    db.close()
+    whole = path.read_bytes()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096))
+
+    async def work():
+        ledger = await SqliteLedger.open(str(path), durable=Durable(Failpoints("test")))
+        try:
+            for _ in range(2):
+                with pytest.raises(LedgerDamaged) as caught:
+                    await ledger.add_revision("aa", "", 1)
+                assert "filemill restore BACKUP --force" in caught.value.help
+        finally:
+            await ledger.close()
+
+    asyncio.run(work())
+    with pytest.raises(LedgerDamaged, match="is damaged"):
+        _open(path)
+    # What is put back is read whole, once, and used.
+    path.write_bytes(whole)
+    _open(path).close()
+    assert sorted(os.listdir(tmp_path)) == ["ledger.db"]

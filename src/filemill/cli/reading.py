@@ -57,19 +57,27 @@ def said_of(bad: BadRecord) -> str:
     return printable(bad.message if named else f"{bad.error}: {bad.message}")
 
 
-def since(span: str | None) -> int:
-    """The moment that lies `span` (`24h`, `90s`, `7d`) back, as wall nanoseconds; 0 for None.
+def since(text: str | None) -> int:
+    """The moment that lies a span (`24h`, `90s`, `7d`) back, as wall nanoseconds; 0 for None.
 
     Raises:
         UsageError: it is no length of time.
     """
-    if span is None:
+    if text is None:
         return 0
-    match = _SPAN.match(span.strip())
+    return SystemClock().wall_ns() - int(span(text) * 1e9)
+
+
+def span(text: str) -> float:
+    """A length of time (`24h`, `90s`, `7d`) in seconds.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = _SPAN.match(text.strip())
     if match is None:
-        raise UsageError(f"`{span}` is not a length of time", help="such as 90s, 15m, 24h or 7d")
-    seconds = float(match[1]) * _SECONDS[match[2]]
-    return SystemClock().wall_ns() - int(seconds * 1e9)
+        raise UsageError(f"`{text}` is not a length of time", help="such as 90s, 15m, 24h or 7d")
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def short(identity: str) -> str:

@@ -92,6 +92,8 @@ def file_history(file: FileHistory) -> dict[str, Any]:
         "children": list(file.children),
         "duplicate_of": file.duplicate_of,
         "duplicates": list(file.duplicates),
+        "freed_at": utc(file.freed_ns or 0) or None,
+        "forgotten": list(file.forgotten),
         "runs": [_run(run) for run in file.runs],
         "deeds": [
             {

@@ -89,7 +89,10 @@ def _head(output: Output, file: FileHistory) -> None:
         ("made from", (file.parent,)),
         ("made", file.children),
     ):
-        if known := [short(each) for each in other if each]:
+        gone = " (removed by retention)"
+        if known := [
+            short(each) + (gone if each in file.forgotten else "") for each in other if each
+        ]:
             shown = " ".join(known[:8]) + (
                 f" and {len(known) - 8:,} more" if len(known) > 8 else ""
             )
@@ -136,6 +139,9 @@ def _entries(output: Output, file: FileHistory, verbose: bool) -> Iterator[Entry
         yield from _state_now(run, label, base)
     for deed in file.deeds:
         yield Entry(deed.at_ns, "", _DEEDS.get(deed.action, deed.action), _deed(deed), order=9_000)
+    if file.freed_ns and file.freed_ns != file.disposed_ns:
+        words = "the original bytes are gone"
+        yield Entry(file.freed_ns, "", "retention", words, order=20_000)
     if file.disposed_ns:
         yield Entry(file.disposed_ns, "", file.after, _AFTER.get(file.after, ""), order=10_000)
 

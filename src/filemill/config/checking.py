@@ -56,10 +56,6 @@ class Checker:
         check_circles(draft, self.problems)
         HidingCheck(draft, self.problems).run()
         check_folders(draft, data, self.problems)
-        if (kept := draft.tree.entries.get("retention")) is not None:
-            message = "`retention` is not applied by this version: everything is kept"
-            advice = "remove what is old by hand, or leave the key for a later version"
-            self.problems.warn("not-yet", message, kept.key.place, advice)
         if not draft.pipelines and draft.tree.get("pipelines") is None:
             message = "there is no pipeline: every file will be held"
             self.problems.warn("no-pipelines", message, draft.tree.place, "add `pipelines:`")

@@ -7,11 +7,12 @@ from typing import Any
 
 from filemill.config.components import builtins_of
 from filemill.config.elements import Branch, Component, Draft, PipelineParts, Rule, Step
-from filemill.config.models import LEAST_MEMORY, Retry, parse_size_test, parse_tolerance
+from filemill.config.models import LEAST_MEMORY, Retention, Retry, parse_size_test, parse_tolerance
 from filemill.config.secrets import secret_names
 from filemill.model.plan import (
     PipelinePlan,
     Plan,
+    RetentionPlan,
     RetryPlan,
     RoutePlan,
     SinkPlan,
@@ -57,6 +58,19 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         reserve=settings.reserve,
         worker_environment=None if names is None else tuple(names),
         secrets=tuple(sorted(secret_names(draft.tree))),
+        retention=_retention(settings.retention),
+    )
+
+
+def _retention(kept: Retention) -> RetentionPlan:
+    def seconds(value: float | str) -> float | None:
+        return None if isinstance(value, str) else value
+
+    return RetentionPlan(
+        content=seconds(kept.content),
+        ledger=seconds(kept.ledger),
+        dead=seconds(kept.dead),
+        audit=seconds(kept.audit),
     )
 
 

@@ -146,11 +146,19 @@ class Queue(_Strict):
 
 
 class Retention(_Strict):
-    """How long what is finished is kept. This version keeps everything."""
+    """How long what is at an end is kept; `filemill gc` applies it at once."""
 
-    content: Kept = Field(30 * 86400.0, description="Bytes of files that are done.")
-    ledger: Kept = Field(90 * 86400.0, description="What is known about them.")
-    dead: Kept = Field("forever", description="Dead letters with their bytes.")
+    content: Kept = Field(
+        30 * 86400.0, description="Bytes of files that are done, cancelled or discarded."
+    )
+    ledger: Kept = Field(
+        90 * 86400.0, description="What is known about them, and what was counted."
+    )
+    dead: Kept = Field(
+        "forever",
+        description="What waits for a person (dead, held, rejected, quarantined), with its bytes.",
+    )
+    audit: Kept = Field(365 * 86400.0, description="What people did.")
 
 
 class Failed(_Strict):

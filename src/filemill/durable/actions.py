@@ -108,6 +108,11 @@ class Durable:
         os.link(source, target, follow_symlinks=False)  # noqa: TID251 -- the door
         os.unlink(source)  # noqa: TID251 -- the door
 
+    def link(self, source: bytes, target: bytes) -> None:
+        """Give a file another name; FileExistsError when `target` exists, EXDEV on another file system."""
+        if self.failpoints.hit("link"):
+            os.link(source, target, follow_symlinks=False)  # noqa: TID251 -- the door
+
     def replace(self, source: bytes, target: bytes) -> None:
         """Rename over whatever is at `target`."""
         if self.failpoints.hit("replace"):

@@ -7,6 +7,7 @@ of them than its pipeline tolerates is taken out of the batch before anything is
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -107,6 +108,8 @@ class Executor:
         began = time.perf_counter_ns()
         at = ""
         try:
+            for order in orders:
+                must_be_whole(order)
             chain = self._chain(pipeline)
             at = orders[0].from_step
             begun = opened(orders[0], chain.plan, self._registry)
@@ -200,6 +203,27 @@ class Executor:
                 began_at=began_at,
             )
         return results
+
+
+def must_be_whole(order: RunOrder) -> None:
+    """Content is immutable: what is gone, or has another length than it had, was not taken away by this program.
+
+    Raises:
+        PermanentError: it is so.
+        OSError: it cannot be looked at.
+    """
+    try:
+        size = os.stat(order.file.path).st_size
+    except FileNotFoundError:
+        size = None
+    if size == order.file.size:
+        return
+    what = "is gone" if size is None else f"has {size:,} bytes, it had {order.file.size:,}"
+    raise PermanentError(
+        f"the content of this file {what}",
+        help="put it back from a backup (`filemill restore`) and redrive it, or drop the file again; "
+        "`filemill verify --deep` finds all that are damaged",
+    )
 
 
 def _number(bad: BadRecord) -> int:

@@ -76,6 +76,10 @@ class LedgerSyncError(SystemFault):
     """A sync of the ledger failed: what was written is unknown, so the server must end and recover."""
 
 
+class LedgerDamaged(LedgerSyncError):
+    """The ledger's file is not what was written: the server must end, and a person must restore a backup."""
+
+
 class NotFound(PermanentError):
     """There is no such file, run, content or step."""
 

@@ -110,6 +110,15 @@ class FileRejected(Event, frozen=True):
     unsafe: bool = False
 
 
+class RetentionApplied(Event, frozen=True):
+    """What was at an end for long enough is gone: the bytes of `files`, and all that was known of `forgotten`."""
+
+    files: int
+    bytes: int
+    forgotten: int
+    rows: int
+
+
 class FileDisposed(Event, frozen=True):
     """Every run done and `after:` applied."""
 

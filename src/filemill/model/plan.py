@@ -105,6 +105,15 @@ class TagRulePlan(msgspec.Struct, frozen=True):
     tagger: str | None = None
 
 
+class RetentionPlan(msgspec.Struct, frozen=True):
+    """How long what is at an end is kept, in seconds; None: forever."""
+
+    content: float | None = 30 * 86400.0
+    ledger: float | None = 90 * 86400.0
+    dead: float | None = None
+    audit: float | None = 365 * 86400.0
+
+
 class Plan(msgspec.Struct, frozen=True):
     """One revision of the configuration, compiled. Paths are absolute."""
 
@@ -140,6 +149,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Globs of the environment variables that workers see; None: all but `secrets`."""
     secrets: tuple[str, ...] = ()
     """Names of the environment variables that the configuration reads as secrets."""
+    retention: RetentionPlan = RetentionPlan()
 
     def pipeline(self, name: str) -> PipelinePlan:
         """The pipeline of that name; StopIteration if there is none."""

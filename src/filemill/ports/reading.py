@@ -45,6 +45,8 @@ class FileRow(msgspec.Struct, frozen=True):
     reason: str
     duplicate_of: str | None
     disposed_ns: int | None
+    freed_ns: int | None
+    """Since when its bytes are not in content any more."""
 
 
 class RunRow(msgspec.Struct, frozen=True):

@@ -140,6 +140,8 @@ class Queries:
         row = self._reading.files([file])[0]
         runs = self._reading.runs([row.no])
         children, twins = self._reading.relatives(file)
+        named = [each for each in (row.parent, row.duplicate_of) if each]
+        known = {each.file for each in self._reading.files(named)} if named else set[str]()
         return FileHistory(
             summary=file_summary(row, runs),
             path=row.path,
@@ -159,6 +161,8 @@ class Queries:
             duplicates=tuple(twins),
             runs=tuple(self._history(run) for run in runs),
             deeds=tuple(self._reading.audit([file, *(run.run for run in runs)])),
+            freed_ns=row.freed_ns,
+            forgotten=tuple(each for each in named if each not in known),
         )
 
     def dead(

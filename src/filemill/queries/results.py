@@ -163,6 +163,10 @@ class FileHistory(msgspec.Struct, frozen=True):
     runs: tuple[RunHistory, ...]
     deeds: tuple[AuditRow, ...] = ()
     """What people did to the file and its runs."""
+    freed_ns: int | None = None
+    """Since when its bytes are not in the data directory any more."""
+    forgotten: tuple[str, ...] = ()
+    """Those of `parent` and `duplicate_of` of which retention left nothing."""
 
 
 class DeadItem(msgspec.Struct, frozen=True):

@@ -101,6 +101,14 @@ class TakePaths(Act, frozen=True):
     paths: tuple[bytes, ...]
 
 
+class ApplyRetention(Act, frozen=True):
+    """Apply `retention:` now. The first request begins a pass, those with `begin` False ask how far it is."""
+
+    older_than: float | None = None
+    """Seconds; takes the place of `content` and `ledger`."""
+    begin: bool = True
+
+
 class Look(msgspec.Struct, frozen=True, tag_field="act", tag=True):
     """Say what is going on; nothing is done. Only a running server can be asked."""
 
@@ -118,6 +126,7 @@ Request = (
     | ResolveCauses
     | MendFile
     | TakePaths
+    | ApplyRetention
 )
 """What is done, by a server or without one."""
 
@@ -138,6 +147,17 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     help: str = ""
 
 
+class Collected(msgspec.Struct, frozen=True, tag="collected"):
+    """How far a pass of retention is: see `intake.retention.Swept`."""
+
+    files: int
+    bytes: int
+    forgotten: int
+    rows: int
+    looked: int
+    over: bool
+
+
 class TroubleNow(msgspec.Struct, frozen=True):
     """Something wrong with the machine that work waits for."""
 
@@ -156,4 +176,4 @@ class Seen(msgspec.Struct, frozen=True, tag="seen"):
     troubles: tuple[TroubleNow, ...] = ()
 
 
-Answer = Done | Seen | Refused
+Answer = Done | Seen | Collected | Refused

@@ -37,9 +37,21 @@ def ask(data: str, act: acts.Request) -> acts.Done:
             f"nothing has run here yet: no ledger in {data}",
             help="filemill run, or filemill run --once FILE; FILEMILL_DATA_DIR names another place",
         )
-    line = _ask_server(data, msgspec.json.encode(act) + b"\n")
+    line = ask_server(data, msgspec.json.encode(act) + b"\n")
     if line is None:
         return asyncio.run(_alone(data, act))
+    answer = read_answer(line)
+    if not isinstance(answer, acts.Done):
+        raise SystemFault("the server answered something else than what it was asked")
+    return answer
+
+
+def read_answer(line: bytes) -> acts.Done | acts.Collected:
+    """The server's answer.
+
+    Raises:
+        FilemillError: as the server says.
+    """
     answer = _answer.decode(line)
     if isinstance(answer, acts.Seen):
         raise SystemFault("the server answered something else than it was asked")
@@ -71,14 +83,14 @@ def listens(data: str) -> bool:
 def look(data: str) -> acts.Seen | None:
     """What goes on in the server of this data directory; None when none runs, or it does not say within a second."""
     try:
-        line = _ask_server(data, msgspec.json.encode(acts.Look()) + b"\n", patience=1.0)
+        line = ask_server(data, msgspec.json.encode(acts.Look()) + b"\n", patience=1.0)
         answer = _answer.decode(line) if line else None
     except (FilemillError, msgspec.DecodeError):
         return None
     return answer if isinstance(answer, acts.Seen) else None
 
 
-def _ask_server(data: str, line: bytes, patience: float = PATIENCE) -> bytes | None:
+def ask_server(data: str, line: bytes, patience: float = PATIENCE) -> bytes | None:
     """The server's answer; None when no server listens.
 
     Raises:

@@ -34,6 +34,7 @@ from filemill.engine.work import sweep_inputs
 from filemill.intake.dispose import dispose
 from filemill.intake.gate import Gate, QueueLimits
 from filemill.intake.intake import Intake
+from filemill.intake.retention import Retention
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
 from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.deeds import Deed
@@ -59,6 +60,7 @@ from filemill.service.calming import Calm
 from filemill.service.control import ControlSocket
 from filemill.service.failed_folder import FailedFolder
 from filemill.service.mending import Mender
+from filemill.service.tidying import Tidier
 
 _LOOK_EVERY = 0.25
 _LAST_DISPOSALS = 5.0
@@ -149,6 +151,7 @@ class Server:
             for source in self.sources.values():
                 await source.start()
                 self._watching.push_async_callback(source.stop)
+            self.tidier.start()
         self._emit(
             ServerStarted(
                 at_ns=self._clock.wall_ns(),
@@ -333,6 +336,19 @@ class Server:
             on_fatal=self._on_fatal,
         )
 
+        self.tidier = Tidier(
+            plan=lambda: self.plan,
+            ledger=self.ledger,
+            retention=Retention(
+                ledger=self.ledger, content=self.content, durable=self._durable, clock=clock
+            ),
+            clock=clock,
+            emit=emit,
+            trouble=self.trouble,
+            busy=lambda: bool(self.dispatcher.running or self.desk.pending),
+            on_fatal=self._on_fatal,
+        )
+
     async def _start_pool(self) -> Recovered:
         """First worker and the ledger's recovery side by side: a worker takes half a second to warm."""
         self._closing.push_async_callback(self.pool.stop)
@@ -355,6 +371,7 @@ class Server:
         self._closing.push_async_callback(self.desk.stop)
         await self.dispatcher.start()
         self._closing.push_async_callback(self.dispatcher.stop)
+        self._closing.push_async_callback(self.tidier.stop)
         await self.gate.start()
         self._closing.push_async_callback(self.gate.stop)
         await self.intake.start()
@@ -371,7 +388,13 @@ class Server:
         mender = Mender(self.ledger, self.content, self.plan.data, self.adoption)
         more: dict[Any, Handler] = {acts.MendFile: mender.mend, acts.TakePaths: self._take_paths}
         actions = Actions(self.ledger, self._clock, live, more)
-        control = ControlSocket(self.plan.data, actions.perform, self._seen)
+
+        async def perform(act: acts.Request, principal: str) -> acts.Done | acts.Collected:
+            if isinstance(act, acts.ApplyRetention):
+                return await self.tidier.apply(act, principal)
+            return await actions.perform(act, principal)
+
+        control = ControlSocket(self.plan.data, perform, self._seen)
         await control.start()
         self._closing.push_async_callback(control.stop)
 

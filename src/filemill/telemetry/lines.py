@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from filemill.model import events as e
-from filemill.telemetry.wording import clock, duration, number, plural, printable, wrapped
+from filemill.telemetry.wording import clock, duration, number, plural, printable, size, wrapped
 
 SHORT = 8
 """Characters of an id that people see: 40 random bits, and any unique prefix is accepted."""
@@ -333,6 +333,12 @@ def _disposed(lines: Lines, event: e.FileDisposed) -> list[str]:
     return _quiet(lines, event, event.file, event.how)
 
 
+def _tidied(lines: Lines, event: e.RetentionApplied) -> list[str]:
+    freed = f"{size(event.bytes)} of {plural(event.files, 'file')} freed"
+    forgot = f"{plural(event.forgotten, 'file')} forgotten ({plural(event.rows, 'row')})"
+    return lines.note(event, f"retention: {freed}, {forgot}")
+
+
 def _vanished(lines: Lines, event: e.FileVanished) -> list[str]:
     return _quiet(lines, event, printable(event.relative), "vanished before it was taken")
 
@@ -373,6 +379,7 @@ _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.FileIngested: _ingested,
     e.FileRouted: _routed,
     e.FileDisposed: _disposed,
+    e.RetentionApplied: _tidied,
     e.FileVanished: _vanished,
     e.WorkerStarted: _worker,
 }

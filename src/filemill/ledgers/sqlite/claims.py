@@ -193,7 +193,7 @@ def known_content(tx: Transaction, references: Sequence[str]) -> list[bool | Non
     if not references:
         return []
     needed: dict[str, bool] = {}
-    for query in ("known_ids", "known_inputs", "known_content"):
+    for query in ("known_ids", "known_inputs", "known_garbage", "known_content"):
         rest = [reference for reference in references if reference not in needed]
         if query == "known_ids":
             rest = [reference.rsplit("/", 1)[-1] for reference in rest]

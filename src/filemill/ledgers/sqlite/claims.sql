@@ -1,17 +1,22 @@
 -- name: has_copied
 -- Whether any file of a source was taken by copy and stays in place, so that new claims must be compared.
-SELECT EXISTS (
-  SELECT 1 FROM file WHERE source = ?1 AND how = 'copy'
-);
+SELECT EXISTS (SELECT 1 FROM file WHERE source = ?1 AND how = 'copy')
+    OR EXISTS (SELECT 1 FROM kept WHERE source = ?1);
 
 -- name: known_copied
 -- Which of these versions of a path are known already and still in place. Not by device: its number may be another
 -- one after a restart of the machine, and every file that was kept would be taken once more.
 WITH given (i, source, relative, inode, size, mtime_ns) AS (VALUES (?, ?, ?, ?, ?, ?))
-SELECT json_group_array(given.i)
-FROM given CROSS JOIN file ON file.source = given.source AND file.relative = given.relative
-WHERE file.how = 'copy' AND file.inode = given.inode
-  AND file.size = given.size AND file.mtime_ns = given.mtime_ns;
+SELECT json_group_array(i) FROM (
+  SELECT given.i
+  FROM given CROSS JOIN file ON file.source = given.source AND file.relative = given.relative
+  WHERE file.how = 'copy' AND file.inode = given.inode
+    AND file.size = given.size AND file.mtime_ns = given.mtime_ns
+  UNION
+  SELECT given.i
+  FROM given CROSS JOIN kept ON kept.source = given.source AND kept.relative = given.relative
+    AND kept.inode = given.inode AND kept.size = given.size AND kept.mtime_ns = given.mtime_ns
+);
 
 -- name: begin_claims
 -- Note the intent to take files.
@@ -74,12 +79,12 @@ WHERE file.state = 'inspected' AND file.disposed_ns IS NULL
 
 -- name: dispose
 -- Note that what a source does afterwards was done.
-UPDATE file SET disposed_ns = ?2
+UPDATE file SET disposed_ns = ?2, freed_ns = CASE after WHEN 'archive' THEN freed_ns ELSE ?2 END
 WHERE no IN (SELECT value FROM carray(?1)) AND state = 'inspected' AND disposed_ns IS NULL;
 
 -- name: known_ids
 -- Which of these content references the files with these ids have, and whether their bytes are needed.
-SELECT json_group_array(json_array(file.content, file.disposed_ns IS NULL OR file.after = 'archive'))
+SELECT json_group_array(json_array(file.content, file.freed_ns IS NULL))
 FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value;
 
 -- name: known_inputs
@@ -90,8 +95,13 @@ WHERE run.input IS NOT NULL;
 
 -- name: known_content
 -- Which of these content references any file has, and whether their bytes are needed; looks at every file.
-SELECT json_group_array(json_array(content, disposed_ns IS NULL OR after = 'archive'))
+SELECT json_group_array(json_array(content, freed_ns IS NULL))
 FROM file WHERE content IN (SELECT value FROM carray(?1));
+
+-- name: known_garbage
+-- Which of these content references are on the list of what is to be removed.
+SELECT json_group_array(json_array(wanted.value, 0))
+FROM carray(?1) AS wanted CROSS JOIN garbage ON garbage.place = 'content' AND garbage.name = CAST(wanted.value AS BLOB);
 
 -- name: left_files
 -- Files that a former server left in one state.

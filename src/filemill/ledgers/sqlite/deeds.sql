@@ -2,7 +2,7 @@
 -- What a person's move needs to know of these runs.
 SELECT json_group_array(json_array(
   run.no, run.id, run.state, run.fence, run.step, run.input, json(run.released), run.file, run.pipeline, run.revision,
-  run.source, file.disposed_ns IS NULL OR file.after = 'archive'))
+  run.source, file.freed_ns IS NULL))
 FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value CROSS JOIN file ON file.no = run.file;
 
 -- name: redrive

@@ -17,6 +17,7 @@ from filemill.ledgers.sqlite import (
     runs,
 )
 from filemill.ledgers.sqlite.opening import open_writer
+from filemill.ledgers.sqlite.retaining import SqliteRetaining
 from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.deeds import Chosen, Deed, Mend, Redrive, Release, Replay
@@ -26,7 +27,7 @@ from filemill.ports.clock import Clock, SystemClock
 from filemill.ports.ledger import Checkpoint, Disposal, Fail, Finish, Recovered, Routing, Stage
 
 
-class SqliteLedger:
+class SqliteLedger(SqliteRetaining):
     """A ledger in one SQLite file (WAL), or in memory for tests. See the port for what is promised.
 
     Orders, claims and files carry their content reference as bytes in `path`; the caller's content store maps it.

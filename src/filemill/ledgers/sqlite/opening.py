@@ -10,11 +10,19 @@ from importlib import resources
 import apsw
 
 from filemill.durable import Durable
+from filemill.ledgers.sqlite.soundness import (
+    RESTORE,
+    frames_in,
+    refuse_damage,
+    refuse_orphans,
+)
 from filemill.model.errors import NotFound, SystemFault, UsageError
 
 MEMORY = ":memory:"
 _BUSY_MS = 5_000
 _CACHE_KIB = 32_768
+_LOG_BYTES = 64 << 20
+"""The log's file is cut to this length when it begins anew."""
 _NETWORK = {
     0x6969: "NFS",
     0x517B: "SMB",
@@ -60,24 +68,27 @@ def open_writer(path: str, durable: Durable, at_ns: int) -> apsw.Connection:
     if path != MEMORY:
         folder = os.path.dirname(os.path.abspath(path))
         refuse_network_filesystem(folder)
+        refuse_orphans(path)
         _create(path, folder, durable)
     try:
+        log = frames_in(path) if path != MEMORY and durable.sync else ()
         db = apsw.Connection(path, statementcachesize=256)
         db.set_busy_timeout(_BUSY_MS)
         if path != MEMORY:
+            # Whoever is refused leaves file and log as they are: what can be saved is in them.
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             db.pragma("journal_mode", "wal")
+            refuse_damage(db, path, log)
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         db.pragma("synchronous", "full" if durable.sync else "normal")
         db.pragma("foreign_keys", True)
         db.pragma("cache_size", -_CACHE_KIB)
         db.pragma("temp_store", "memory")
         db.wal_autocheckpoint(0)
+        db.pragma("journal_size_limit", _LOG_BYTES)
         migrate(db, at_ns)
     except apsw.Error as error:
-        raise SystemFault(
-            f"the ledger {path} cannot be opened: {error}",
-            help="if the disk is healthy, put back a backup of the ledger; "
-            "do not delete it: it is what knows which files are done",
-        ) from error
+        raise SystemFault(f"the ledger {path} cannot be opened: {error}", help=RESTORE) from error
     return db
 
 
@@ -105,7 +116,8 @@ def open_reader(path: str) -> apsw.Connection:
         db.pragma("temp_store", "memory")
         version = _version(db)
     except apsw.Error as error:
-        raise SystemFault(f"the ledger {path} cannot be read: {error}") from error
+        help_ = RESTORE if isinstance(error, (apsw.CorruptError, apsw.NotADBError)) else ""
+        raise SystemFault(f"the ledger {path} cannot be read: {error}", help=help_) from error
     newest = max(number for number, _ in migrations())
     if version != newest:
         db.close()

@@ -46,7 +46,7 @@ _FILE = (
     "file.no, file.id, file.state, file.state_ns, file.source, file.path, file.relative, file.size, "
     "file.mtime_ns, file.content, file.claimed_ns, file.ingested_ns, file.how, file.after, file.parent, "
     "file.tags, file.digest, file.media, file.attributes, file.facts, file.reason, file.duplicate_of, "
-    "file.disposed_ns"
+    "file.disposed_ns, file.freed_ns"
 )
 _RUN = (
     "run.no, run.id, run.file, run.pipeline, run.revision, run.state, run.state_ns, run.queued_ns, run.began_ns, "

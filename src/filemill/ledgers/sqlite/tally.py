@@ -71,6 +71,15 @@ class Tally:
         for number in map(bucket, took_ns):
             latency[number] = latency.get(number, 0) + 1
 
+    def put(self, key: Key, count: int, records: int, size: int, latency: dict[int, int]) -> None:
+        """Add what was counted under a key before."""
+        cell = self.cells.setdefault(key, Cell())
+        cell.count += count
+        cell.records += records
+        cell.bytes += size
+        for number, many in latency.items():
+            cell.latency[number] = cell.latency.get(number, 0) + many
+
     def merge(self, other: Tally) -> None:
         """Add all that another tally counted."""
         for key, cell in other.cells.items():

@@ -26,9 +26,16 @@ from typing import Any, TypeVar
 import apsw
 
 from filemill.durable import Durable, InjectedFault
+from filemill.ledgers.sqlite.soundness import RESTORE, suspect
 from filemill.ledgers.sqlite.tally import Tally
 from filemill.ledgers.sqlite.transaction import Transaction
-from filemill.model.errors import FilemillError, LedgerSyncError, PermanentError, SystemFault
+from filemill.model.errors import (
+    FilemillError,
+    LedgerDamaged,
+    LedgerSyncError,
+    PermanentError,
+    SystemFault,
+)
 
 _T = TypeVar("_T")
 _Work = Callable[[Transaction], Any]
@@ -196,6 +203,8 @@ class Writer:
     def _fail_all(self, group: list[_Request], error: FilemillError) -> list[_Answer]:
         if isinstance(error, LedgerSyncError):
             self._broken = error
+        if isinstance(error, LedgerDamaged):
+            suspect(self._db.filename)
         with contextlib.suppress(apsw.Error):
             # After LedgerSyncError nothing is trusted anyway; after any other the rollback cannot fail
             # without SQLite having rolled back by itself.
@@ -240,9 +249,7 @@ def _translate(error: apsw.Error | OSError) -> FilemillError:
     if isinstance(error, OSError) and not isinstance(error, apsw.Error):
         return LedgerSyncError(f"the ledger's commit failed: {error}", help=_SYNC_FAILED)
     if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-        return SystemFault(
-            f"the ledger is damaged: {error}", help="stop, and put back a backup of the ledger"
-        )
+        return LedgerDamaged(f"the ledger is damaged: {error}", help=RESTORE)
     if isinstance(error, (apsw.ConstraintError, apsw.MismatchError, apsw.SQLError)):
         return PermanentError(f"the ledger refused a request: {error}")
     return SystemFault(f"the ledger cannot be written: {error}")

@@ -44,3 +44,37 @@ CREATE INDEX run_due ON run (priority DESC, source, pipeline, due_ns) WHERE stat
 -- What came to an end, in the order of time: `tail` reads along here. Each is written once in a run's life, at its end.
 CREATE INDEX run_end ON run (state_ns) WHERE state IN ('done', 'dead', 'held', 'cancelled', 'discarded');
 CREATE INDEX file_end ON file (state_ns) WHERE state IN ('held', 'rejected', 'quarantined', 'cancelled', 'discarded');
+
+-- What retention needs: to find what is old, to forget it, and to remember what must not be taken again.
+
+ALTER TABLE file ADD COLUMN freed_ns INTEGER; -- since when its bytes are not in content any more
+UPDATE file SET freed_ns = disposed_ns WHERE disposed_ns IS NOT NULL AND after <> 'archive';
+CREATE INDEX file_stored ON file (no) WHERE freed_ns IS NULL;
+
+CREATE TABLE garbage ( -- bytes that no other row needs, named here until they are gone: ledger first, unlink second
+  place TEXT NOT NULL, -- content: `name` is a reference; staged: the absolute path of an output nobody will publish
+  name  BLOB NOT NULL,
+  size  INTEGER NOT NULL,
+  PRIMARY KEY (place, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE kept ( -- versions of paths that were taken by copy, whose rows are gone, and that may still lie there
+  source   TEXT NOT NULL,
+  relative BLOB NOT NULL,
+  inode    INTEGER NOT NULL,
+  size     INTEGER NOT NULL,
+  mtime_ns INTEGER NOT NULL,
+  device   INTEGER NOT NULL,
+  path     BLOB NOT NULL,
+  PRIMARY KEY (source, relative, inode, size, mtime_ns)
+) STRICT, WITHOUT ROWID;
+
+-- Made anew without its reference to `file`: with it, each file that goes makes SQLite look through all tags.
+CREATE TABLE tag_of_file (
+  tag  TEXT NOT NULL,
+  file INTEGER NOT NULL, -- number of the file
+  PRIMARY KEY (tag, file)
+) STRICT, WITHOUT ROWID;
+INSERT INTO tag_of_file SELECT tag, file FROM file_tag;
+DROP TABLE file_tag;
+ALTER TABLE tag_of_file RENAME TO file_tag;

@@ -1,0 +1,288 @@
+"""Retention in the SQLite ledger: `ports.retention.Retaining`. Each step is one request to the one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+import msgspec
+
+from filemill.ledgers.sqlite.opening import open_reader
+from filemill.ledgers.sqlite.packing import signed, unsigned
+from filemill.ledgers.sqlite.sql import Query, load
+from filemill.ledgers.sqlite.tally import Tally, decode_latency
+from filemill.ledgers.sqlite.transaction import Transaction, numbers
+from filemill.ledgers.sqlite.writer import Writer
+from filemill.ports.retention import Cutoffs, Freed, Garbage, KeptVersion
+
+SQL = load("retention.sql")
+_MINUTE_NS = 60_000_000_000
+_HOUR = 60
+
+
+class _Row(msgspec.Struct, array_like=True, gc=False):
+    no: int
+    fate: str
+    ended_ns: int
+    size: int
+    """-1: its bytes are gone already."""
+    content: str
+    how: str
+    tags: str
+    parent: int
+    """Whether a file that was made from it is still known."""
+
+
+_ROWS = msgspec.json.Decoder(list[_Row])
+_GARBAGE = msgspec.json.Decoder(list[tuple[str, str, int]])
+_KEPT = msgspec.json.Decoder(list[tuple[str, str, int, int, int, int, str]])
+_COUNTS = msgspec.json.Decoder(list[tuple[str, str, str, str, int, int, int, str]])
+_NUMBERS = msgspec.json.Decoder(list[int])
+
+
+class SqliteRetaining:
+    """The part of the SQLite ledger that forgets. See the port for what is promised."""
+
+    _writer: Writer
+
+    async def free(
+        self, cutoffs: Cutoffs, at_ns: int, before: int | None, most: int, *, dry: bool = False
+    ) -> Freed:
+        """Give up the bytes of files at an end."""
+        return await self._writer.ask(lambda tx: free(tx, cutoffs, at_ns, before, most, dry=dry))
+
+    async def forget(
+        self, cutoffs: Cutoffs, before: int | None, most: int, *, dry: bool = False
+    ) -> Freed:
+        """Delete all rows of files at an end."""
+        return await self._writer.ask(lambda tx: forget(tx, cutoffs, before, most, dry=dry))
+
+    async def garbage(self, most: int) -> list[Garbage]:
+        """Bytes that are to be removed."""
+
+        def work(tx: Transaction) -> list[Garbage]:
+            found = tx.read(SQL["garbage"], _GARBAGE, most)
+            return [Garbage(place, bytes.fromhex(name), size) for place, name, size in found]
+
+        return await self._writer.ask(work)
+
+    async def cleared(self, removed: Sequence[Garbage]) -> None:
+        """These are gone, durably."""
+        rows = [(each.place, each.name) for each in removed]
+        await self._writer.ask(lambda tx: tx.many(SQL["drop_garbage"], rows))
+
+    async def kept_versions(
+        self, after: tuple[str, bytes, int, int, int] | None, most: int
+    ) -> list[KeptVersion]:
+        """Remembered versions, in the order of their keys."""
+
+        def work(tx: Transaction) -> list[KeptVersion]:
+            source, relative, inode, size, mtime_ns = after or ("", b"", 0, 0, 0)
+            key = (source, relative, signed(inode), size, mtime_ns)
+            rows = tx.read(SQL["next_versions"], _KEPT, *key, most)
+            return [
+                KeptVersion(
+                    source=source,
+                    relative=bytes.fromhex(relative),
+                    inode=unsigned(inode),
+                    size=size,
+                    mtime_ns=mtime_ns,
+                    device=unsigned(device),
+                    path=bytes.fromhex(path),
+                )
+                for source, relative, inode, size, mtime_ns, device, path in rows
+            ]
+
+        return await self._writer.ask(work)
+
+    async def forget_versions(self, gone: Sequence[KeptVersion]) -> None:
+        """These lie no longer where they were."""
+        rows = [(k.source, k.relative, signed(k.inode), k.size, k.mtime_ns) for k in gone]
+        await self._writer.ask(lambda tx: tx.many(SQL["drop_versions"], rows))
+
+    async def renumber_device(self, source: str, before: int, after: int) -> None:
+        """The file system of these versions has another number."""
+        await self._writer.ask(
+            lambda tx: tx.run(SQL["renumber_device"], source, signed(before), signed(after))
+        )
+
+    async def roll_up(self, since: int, before_ns: int) -> int | None:
+        """Add up the minutes of one hour."""
+        return await self._writer.ask(lambda tx: roll_up(tx, since, before_ns))
+
+    async def forget_rest(self, cutoffs: Cutoffs, revisions: Sequence[int], most: int) -> int:
+        """Delete old counts, causes, revisions and audit."""
+
+        def work(tx: Transaction) -> int:
+            gone = 0
+            if cutoffs.ledger is not None:
+                gone += tx.run(SQL["drop_old_counts"], cutoffs.ledger // _MINUTE_NS, most)
+                gone += tx.run(SQL["drop_old_causes"], cutoffs.ledger)
+                gone += tx.run(SQL["drop_revisions"], numbers(revisions)) if revisions else 0
+            if cutoffs.audit is not None:
+                gone += tx.run(SQL["drop_old_audit"], cutoffs.audit, most)
+            return gone
+
+        return await self._writer.ask(work)
+
+    async def unused_revisions(self, before_ns: int) -> list[int]:
+        """Numbers of old revisions that no run names."""
+        return await self._writer.ask(
+            lambda tx: tx.read(SQL["unused_revisions"], _NUMBERS, before_ns)
+        )
+
+
+def free(
+    tx: Transaction,
+    cutoffs: Cutoffs,
+    at_ns: int,
+    before: int | None,
+    most: int,
+    *,
+    dry: bool,
+) -> Freed:
+    """One step of giving up bytes."""
+    cutoff = cutoffs.content
+    if cutoff is None:
+        return Freed(None)
+    rows, following = _step(tx, SQL["stored"], cutoff, before, most)
+    due = [row for row in rows if row.fate == "ended" and row.ended_ns < cutoff]
+    if due and not dry:
+        files = [row.no for row in due]
+        tx.run(SQL["free"], numbers(files), at_ns)
+        _give_up(tx, files, due)
+        tx.run(SQL["drop_inputs"], numbers(files))
+        tx.run(SQL["drop_staged_of_files"], numbers(files))
+    return Freed(
+        following,
+        files=len(due),
+        stored=len(due),
+        size=sum(row.size for row in due),
+        looked=len(rows),
+    )
+
+
+def forget(tx: Transaction, cutoffs: Cutoffs, before: int | None, most: int, *, dry: bool) -> Freed:
+    """One step of deleting rows."""
+    limits = {
+        fate: cutoff
+        for fate, cutoff in (("ended", cutoffs.ledger), ("waiting", cutoffs.dead))
+        if cutoff is not None
+    }
+    if not limits:
+        return Freed(None)
+    rows, following = _step(tx, SQL["known"], max(limits.values()), before, most)
+    due = [row for row in rows if row.ended_ns < limits.get(row.fate, 0) and not row.parent]
+    stored = [row for row in due if row.size >= 0]
+    if dry and cutoffs.content is not None:  # what `free` gives up is counted there
+        stored = [r for r in stored if r.fate != "ended" or r.ended_ns >= cutoffs.content]
+    gone = 0
+    if due and not dry:
+        files = [row.no for row in due]
+        _give_up(tx, files, stored)
+        tx.run(SQL["keep_versions"], numbers(files))
+        tags = [(tag, row.no) for row in due for tag in row.tags.split()]
+        gone = tx.many(SQL["drop_tags"], tags)
+        for name in _OF_FILES:
+            gone += tx.run(SQL[name], numbers(files))
+    return Freed(
+        following,
+        files=len(due),
+        stored=len(stored),
+        size=sum(row.size for row in stored),
+        rows=gone,
+        looked=len(rows),
+    )
+
+
+_OF_FILES = (
+    "drop_chunks_of_files",
+    "drop_publications",
+    "drop_attempts",
+    "drop_rejects_of_files",
+    "drop_runs",
+    "drop_files",
+)
+"""In the order in which they refer to each other."""
+
+
+def _step(
+    tx: Transaction, query: Query, cutoff: int, before: int | None, most: int
+) -> tuple[list[_Row], int | None]:
+    if before is None:
+        newest = tx.one(SQL["newest_before"], cutoff)
+        if newest is None:
+            return [], None
+        before = int(newest) + 1
+    rows = tx.read(query, _ROWS, before, most)
+    return rows, rows[-1].no if len(rows) == most else None
+
+
+def _give_up(tx: Transaction, files: Sequence[int], stored: Sequence[_Row]) -> None:
+    tx.many(
+        SQL["add_garbage"], [("content", row.content.encode(), max(row.size, 0)) for row in stored]
+    )
+    tx.run(SQL["inputs_to_garbage"], numbers(files))
+    tx.run(SQL["staged_to_garbage"], numbers(files))
+
+
+def roll_up(tx: Transaction, since: int, before_ns: int) -> int | None:
+    """Add up the minutes of one hour into its first."""
+    first = tx.one(SQL["first_minute"], since, before_ns // _MINUTE_NS // _HOUR * _HOUR)
+    if first is None:
+        return None
+    start = int(first) // _HOUR * _HOUR
+    end = start + _HOUR
+    hour = Tally()
+    for pipeline, step, sink, outcome, count, records, size, latency in tx.read(
+        SQL["counts_of_hour"], _COUNTS, start, end
+    ):
+        hour.put(
+            (start, pipeline, step, sink, outcome),
+            count,
+            records,
+            size,
+            decode_latency(bytes.fromhex(latency)),
+        )
+    tx.run(SQL["drop_counts"], start, end)
+    hour.write(tx)
+    return end
+
+
+class SqliteDryRetaining:
+    """What would be freed and forgotten: the same steps over a connection that only reads, beside a server or not.
+
+    Only what a dry pass asks is answered; whatever would change something raises.
+    """
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+
+    @classmethod
+    def open(cls, path: str) -> SqliteDryRetaining:
+        """Open the ledger file at `path` for reading.
+
+        Raises:
+            NotFound: there is none.
+            UsageError: it is another version's.
+            SystemFault: it cannot be read.
+        """
+        return cls(open_reader(path))
+
+    def close(self) -> None:
+        """Close. Idempotent."""
+        self._db.close()
+
+    async def free(
+        self, cutoffs: Cutoffs, at_ns: int, before: int | None, most: int, *, dry: bool = False
+    ) -> Freed:
+        """What one step would give up."""
+        del dry
+        return free(Transaction(self._db), cutoffs, at_ns, before, most, dry=True)
+
+    async def forget(
+        self, cutoffs: Cutoffs, before: int | None, most: int, *, dry: bool = False
+    ) -> Freed:
+        """What one step would forget."""
+        del dry
+        return forget(Transaction(self._db), cutoffs, before, most, dry=True)
