@@ -40,7 +40,7 @@ def test_files_ls_has_one_row_per_file_the_latest_first(ask):
     ]
     assert "check: D-" in lines[4]
     assert "SchemaError: column 'amount' missing" in lines[4]
-    assert "retrying at" in lines[2]
+    assert "failed, again at" in lines[2]
     assert lines[6].endswith("412 records, 2 bad")
 
 

@@ -94,7 +94,7 @@ def test_the_steps_of_the_page_pass_the_tests_of_the_page(project_of_the_page):
         text=True,
         check=False,
     )
-    assert re.search(r"^8 passed", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^9 passed", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_a_trial_prints_what_the_page_says(project_of_the_page):
@@ -112,6 +112,31 @@ def test_a_trial_prints_what_the_page_says(project_of_the_page):
     )
     assert done.stderr == ""
     assert _untimed(done.stdout) == _untimed(printed)
+
+
+def test_what_the_page_about_failures_does_mends_the_file(tmp_path):
+    text = (ROOT / "docs" / "failures.md").read_text()
+    for name, body in re.findall(
+        r"^```\w+\n# (\S+\.\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    ):
+        (tmp_path / name).write_text(body)
+    ((commands),) = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ") for line in commands.splitlines()]
+    assert len(lines) == 5
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    codes = [
+        subprocess.run(
+            ["bash", "-c", line],
+            cwd=tmp_path,
+            check=False,
+            capture_output=True,
+            env=os.environ | {"PATH": path},
+        ).returncode
+        for line in lines
+    ]
+    assert codes == [1, 0, 0, 0, 0]
+    (made,) = (tmp_path / "out").glob("*.csv")
+    assert made.read_text() == "id,amount,vat\na,100,20.0\nb,10,2.0\nc,30,6.0\n"
 
 
 def _untimed(text):

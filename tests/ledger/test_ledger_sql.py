@@ -15,7 +15,7 @@ from filemill.model.states import FileState, RunState, may_move_file, may_move_r
 
 QUERIES = {
     f"{file}:{name}": query
-    for file in ("claims", "leasing", "runs", "deeds", "tally", "reading")
+    for file in ("claims", "leasing", "runs", "deeds", "tally", "copies", "reading")
     for name, query in load(f"{file}.sql").items()
 }
 AT_START_OR_FOR_PEOPLE = {

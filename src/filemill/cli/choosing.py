@@ -106,6 +106,28 @@ def run_targets(queries: Queries, words: Sequence[str], states: set[str]) -> lis
     return list(found.values())
 
 
+def ended_targets(
+    queries: Queries, state: str, *, pipeline: str = "", tag: str = "", since_ns: int = 0
+) -> list[Target]:
+    """The latest run of each of these files and pipelines, where it is in this state; the latest arrival first."""
+    found: list[Target] = []
+    cursor = None
+    while True:
+        page = queries.files(
+            pipeline=pipeline, tag=tag, since_ns=since_ns, limit=_PAGE, cursor=cursor
+        )
+        for file in page.items:
+            latest = {run.pipeline: run for run in file.runs}
+            found += [
+                _target(file.file, file.name, run)
+                for run in latest.values()
+                if run.state == state and pipeline in {"", run.pipeline}
+            ]
+        if page.next is None:
+            return found
+        cursor = page.next
+
+
 def is_group(word: str) -> bool:
     """Say whether a word is a group of dead letters, `D-3fa2c1`."""
     return word[:2].lower() == "d-"

@@ -207,7 +207,7 @@ def _groups(session: Session, _names: Sequence[str], _word: str) -> Iterable[Off
 
 
 def _groups_of(queries: Queries) -> Iterable[Offer]:
-    from filemill.cli.shapes import group_name
+    from filemill.queries import group_name
 
     for fingerprint in queries.fingerprints():
         yield group_name(fingerprint), "group"

@@ -90,14 +90,15 @@ def what(file: FileSummary) -> str:
     if run is None:
         return printable(file.reason) or ("being read" if file.state == "live" else "")
     if file.state == "dead":
-        from filemill.cli.shapes import group_name
+        from filemill.queries import group_name
 
         text = f"{run.step}: {group_name(run.fingerprint)} {run.error}: {run.message}"
         return printable(text.replace("\n", " "))
     if file.state == "live":
         live = next((r for r in file.runs if r.state in {"retrying", "running"}), run)
         if live.state == "retrying" and live.due_ns:
-            return f"retrying at {clock(live.due_ns)}: {printable(live.message)}"
+            tried = f"try {live.attempt} of {live.tries or '?'} failed"
+            return f"{tried}, again at {clock(live.due_ns)}: {printable(live.message)}"
         return live.state
     if file.state == "held":
         return printable(run.message or file.reason)

@@ -12,6 +12,7 @@ COMMANDS = {
     "run": "watch the sources and process what arrives; --once for what is there",
     "graph": "what is wired to what: ascii, mermaid, dot or json",
     "check": "judge the configuration; every problem at once, nothing started",
+    "backfill": "old files for the first time, behind whatever comes in",
     "doctor": "what is guaranteed on this machine and these folders, what is missing",
     "explain": "how a file would be tagged and routed, and why; nothing written",
     "try": "what a file would become, step by step; nothing written",
@@ -29,7 +30,7 @@ COMMANDS = {
 """Every command and its line in the help. `filemill/cli/<name>.py` adds it to the application."""
 _MODULES = {
     "try": ("trying",),
-    "dead": ("dead", "redriving"),
+    "dead": ("dead", "redriving", "editing"),
     "held": ("held", "releasing"),
     "files": ("files", "replaying"),
     "pause": ("pausing",),

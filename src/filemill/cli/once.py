@@ -19,6 +19,8 @@ from filemill.telemetry.wording import plural, printable
 if TYPE_CHECKING:
     from filemill.config import Loaded
     from filemill.queries import FileSummary, Queries
+    from filemill.service.running import Outcome
+    from filemill.telemetry.console import Console
 
 _PAGE = 500
 _BAD_SHOWN = 10
@@ -30,18 +32,11 @@ def run_once(
     session: Session, loaded: Loaded, paths: Sequence[bytes], *, again: bool, log_format: str
 ) -> int:
     """Process these files, or all that waits in the sources; 0 when every one is done, else 1."""
-    from filemill.cli.run import make_log
     from filemill.ports.registry import Registry
     from filemill.service.running import once
     from filemill.service.server import Revision
 
-    log = make_log(session, log_format)
-
-    def emit(event: e.Event) -> None:
-        # Start and end of the server are no news to who waits for its end.
-        if not isinstance(event, e.ServerStarted | e.ServerStopped) or isinstance(log, JsonLog):
-            log(event)
-
+    log, emit = make_emit(session, log_format)
     revision = Revision(loaded.digest, loaded.text)
     try:
         outcome = asyncio.run(once(loaded.plan, revision, Registry(), emit, paths, again=again))
@@ -54,13 +49,32 @@ def run_once(
         raise
     finally:
         log.close()
+    return FAILED if finish(session, outcome) else OK
+
+
+def make_emit(session: Session, log_format: str) -> tuple[Console | JsonLog, e.Emit]:
+    """What prints events of a one-shot run, and how it is told them."""
+    from filemill.cli.run import make_log
+
+    log = make_log(session, log_format)
+
+    def emit(event: e.Event) -> None:
+        # Start and end of the server are no news to who waits for its end.
+        if not isinstance(event, e.ServerStarted | e.ServerStopped) or isinstance(log, JsonLog):
+            log(event)
+
+    return log, emit
+
+
+def finish(session: Session, outcome: Outcome) -> bool:
+    """Tell what became of the files of a one-shot run; says whether one of them failed."""
     with open_ledger(session) as queries:
         known = [file for path in outcome.known if (file := _known(queries, path))]
         ended = _Ended(known, whole=session.output.json)
         for file in _latest(queries, outcome.files):
             ended.note(file)
         _tell(session, queries, ended)
-    return FAILED if _FAILED & set(ended.counts) else OK
+    return bool(_FAILED & set(ended.counts))
 
 
 class _Ended:

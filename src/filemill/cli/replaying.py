@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from filemill.cli.application import command
-from filemill.cli.choosing import Target, run_targets
+from filemill.cli.choosing import Target, ended_targets, run_targets
 from filemill.cli.doing import (
     DryRunOption,
     RateOption,
@@ -20,25 +21,50 @@ from filemill.cli.doing import (
     perform,
 )
 from filemill.cli.failing import OK
-from filemill.cli.files import files
-from filemill.cli.reading import open_ledger
+from filemill.cli.files import SinceOption, files
+from filemill.cli.reading import open_ledger, since
 from filemill.cli.session import Session
 from filemill.model.deeds import Chosen, Replay
+from filemill.model.errors import UsageError
 from filemill.ports.clock import RandomIds
 
 if TYPE_CHECKING:
     from filemill.service.acts import Request
+
+
+class Ended(StrEnum):
+    """How a run ended that can be done once more."""
+
+    DONE = "done"
+    CANCELLED = "cancelled"
+    DISCARDED = "discarded"
+
 
 IdsArgument = Annotated[
     list[str], typer.Argument(metavar="ID...", help="Files or runs: any unique prefix.")
 ]
 
 
-@command("replay", files, epilog="Example: filemill files replay 3fk2")
+@command(
+    "replay",
+    files,
+    epilog="Examples: filemill files replay 3fk2 · filemill files replay --pipeline orders --since 24h --rate 20/s",
+)
 def replay(
     session: Session,
-    which: IdsArgument,
     *,
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...", help="Files or runs: any unique prefix.", show_default=False
+        ),
+    ] = None,
+    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="Of this pipeline.")] = "",
+    tag: Annotated[str, typer.Option("--tag", help="Of files with this tag; may end in *.")] = "",
+    span: SinceOption = None,
+    state: Annotated[
+        Ended | None, typer.Option("--state", "-s", help="Runs that ended so; without ids: done.")
+    ] = None,
     old: Annotated[
         bool,
         typer.Option("--old", help="With the configuration it ran with; else the current one."),
@@ -48,11 +74,26 @@ def replay(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> int:
-    """Do finished, cancelled or discarded runs once more, by new runs; what was published stays."""
+    """Do finished, cancelled or discarded runs once more, by new runs; what was published stays.
+
+    Without ids: the latest run of every file and pipeline that the options name.
+    """
     pace = per_second(rate)
+    if bool(which) == bool(pipeline or tag or span or (state and not which)):
+        raise UsageError(
+            "ids, or options that say which, not both" if which else "nothing is named",
+            help="filemill files replay ID..., or --pipeline, --tag, --since, --state",
+        )
     with open_ledger(session) as queries:
-        targets = run_targets(queries, which, {"done", "cancelled", "discarded"})
-    if not agreed(session, "replay", targets, yes=yes, dry_run=dry_run, named=True):
+        if which:
+            states = {str(state)} if state else {each.value for each in Ended}
+            targets = run_targets(queries, which, states)
+        else:
+            wanted = str(state or Ended.DONE)
+            targets = ended_targets(
+                queries, wanted, pipeline=pipeline, tag=tag, since_ns=since(span)
+            )
+    if not agreed(session, "replay", targets, yes=yes, dry_run=dry_run, named=bool(which)):
         return OK
     ids = RandomIds()
 

@@ -62,7 +62,7 @@ def run(
     files = named_files(paths or [])
     if paths and not files:
         raise UsageError("no file in what was named; nothing was started")
-    loaded = _loaded(session, workers)
+    loaded = load_or_say(session, workers)
     if loaded is None:
         return USAGE
     if once:
@@ -72,7 +72,7 @@ def run(
     return _watch(session, loaded, log_format)
 
 
-def _loaded(session: Session, workers: int | None) -> Loaded | None:
+def load_or_say(session: Session, workers: int | None) -> Loaded | None:
     """The configuration, its warnings said; None when it has errors, which are then said."""
     import msgspec
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from filemill.cli.output import Output
 from filemill.config.locating import DATA, data_directory, locate
+from filemill.model.errors import UsageError
 
 _OWN_DATA = re.compile(rb"^(data|[\"']data[\"'])\s*:", re.MULTILINE)
 
@@ -40,6 +41,13 @@ class Session:
             UsageError: there is none; says where it was looked for.
         """
         return locate(self.named, self.environ)
+
+    def root(self) -> str:
+        """The project's folder, where users' own code is; empty when there is no configuration to be found."""
+        try:
+            return os.path.dirname(self.config())
+        except UsageError:
+            return ""
 
     def data(self) -> str:
         """Absolute path of the data directory, found without reading the configuration where possible.

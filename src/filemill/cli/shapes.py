@@ -12,6 +12,7 @@ import msgspec
 
 from filemill.queries import (
     Attempt,
+    DeadCause,
     DeadGroup,
     DeadItem,
     FileHistory,
@@ -22,6 +23,7 @@ from filemill.queries import (
     RunSummary,
     Status,
     balance_of,
+    group_name,
 )
 from filemill.telemetry.wording import utc
 
@@ -54,8 +56,10 @@ def run_row(run: RunSummary) -> dict[str, Any]:
         "state": run.state,
         "since": utc(run.state_ns),
         "attempt": run.attempt,
+        "attempts_allowed": run.tries or None,
         "records": run.records,
         "bad": run.bad,
+        "mended": run.mended,
         "retry_at": utc(run.due_ns or 0) or None,
         "error": {
             "group": group_name(run.fingerprint),
@@ -118,6 +122,25 @@ def dead_group(group: DeadGroup) -> dict[str, Any]:
         "count": group.count,
         "first_at": utc(group.first_ns),
         "last_at": utc(group.last_ns),
+        "status": group.status,
+        "resolved": {
+            "at": utc(group.resolution.at_ns),
+            "by": group.resolution.principal,
+            "revision": group.resolution.revision,
+            "reason": group.resolution.reason,
+        }
+        if group.resolution
+        else None,
+    }
+
+
+def dead_cause(cause: DeadCause) -> dict[str, Any]:
+    """One group in full, as in `filemill.dead-group/1`."""
+    return dead_group(cause.group) | {
+        "why": msgspec.to_builtins(cause.why) if cause.why else None,
+        "tags": dict(cause.tags),
+        "revisions": {str(number): count for number, count in cause.revisions},
+        "looked_at": cause.looked_at,
     }
 
 
@@ -173,11 +196,6 @@ def server(seen: Seen | None) -> dict[str, Any] | None:
         for t in seen.troubles
     ]
     return {"pid": seen.pid, "running": seen.running, "troubles": troubles}
-
-
-def group_name(fingerprint: str) -> str:
-    """The short name of a group of failures, `D-3fa2c1`; empty without a fingerprint."""
-    return f"D-{fingerprint.rpartition(':')[2][:6]}" if fingerprint else ""
 
 
 def _run(run: RunHistory) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _print_retries(output: Output, now: Status) -> None:
                 short(each.file),
                 printable(each.name),
                 each.run.pipeline,
-                str(each.run.attempt),
+                f"{each.run.attempt} of {each.run.tries or '?'}",
                 clock(each.run.due_ns or 0),
                 printable(f"{each.run.step}: {each.run.error}: {each.run.message}"),
             )

@@ -8,11 +8,10 @@ import msgspec
 
 from filemill.cli.output import GAP, Output
 from filemill.cli.reading import STYLES, mark_of, said_of, short
-from filemill.cli.shapes import group_name
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, StepCount
 from filemill.ports.reading import AuditRow
-from filemill.queries import Attempt, FileHistory, RunHistory, balance_of
+from filemill.queries import Attempt, FileHistory, RunHistory, balance_of, group_name
 from filemill.queries import Output as Published
 from filemill.telemetry.wording import (
     duration,
@@ -249,10 +248,17 @@ def _state_now(run: RunHistory, label: str, base: int) -> Iterator[Entry]:
         yield Entry(summary.state_ns, "done", f"done{label}", detail, order=base + 3)
     elif summary.state == "retrying" and summary.due_ns:
         yield Entry(
-            summary.due_ns, "retrying", f"next try{label}", "waits until then", order=base + 3
+            summary.due_ns,
+            "retrying",
+            f"try {summary.attempt + 1} of {summary.tries or '?'}{label}",
+            "waits until then",
+            order=base + 3,
         )
     elif summary.state in {"running", "publishing", "cancelled", "discarded"}:
-        yield Entry(summary.state_ns, summary.state, f"{summary.state}{label}", order=base + 3)
+        detail = f"mended: {short(summary.mended)} is in its place" if summary.mended else ""
+        yield Entry(
+            summary.state_ns, summary.state, f"{summary.state}{label}", detail, order=base + 3
+        )
 
 
 def _steps(output: Output, steps: Sequence[StepCount]) -> list[str]:
@@ -319,6 +325,17 @@ def _results(output: Output, run: RunHistory, *, several: bool, verbose: bool) -
             output.print(f"  {line}")
         if (rest := max(run.summary.bad, len(run.bad)) - len(shown)) > 0:
             output.print(f"  ... {rest:,} more (-v shows up to {len(run.bad):,})")
+        if waiting := _waiting(run):
+            output.print(f"  {output.paint('help', waiting)}")
+
+
+def _waiting(run: RunHistory) -> str:
+    """What became of the bad records of a run that is done, or what to do with them."""
+    if run.summary.state != "done":
+        return ""
+    if run.summary.mended:
+        return f"sent anew as {short(run.summary.mended)}"
+    return f"they wait to be mended: filemill dead resubmit {short(run.summary.run)}"
 
 
 def _output_row(each: Published) -> tuple[str, ...]:

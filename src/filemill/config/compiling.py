@@ -43,6 +43,7 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
             SinkPlan(each.name, each.kind, _options(each, draft.root)) for each in draft.sinks
         ),
         unrouted=settings.unrouted,
+        failed_folder=failed_folder(draft) or "",
         timezone=settings.timezone,
         durability=settings.durability,
         workers=workers,
@@ -56,6 +57,14 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         worker_environment=None if names is None else tuple(names),
         secrets=tuple(sorted(secret_names(draft.tree))),
     )
+
+
+def failed_folder(draft: Draft) -> str | None:
+    """Absolute path of the folder for copies of what failed; None where there is none."""
+    failed = draft.settings.failed
+    if failed is None:
+        return None
+    return os.path.normpath(os.path.join(draft.root, os.path.expanduser(str(failed.folder))))
 
 
 def memory_share(workers: int) -> int:

@@ -8,7 +8,7 @@ import msgspec
 
 from filemill.config.elements import Component, Draft
 from filemill.config.locating import OWN_DATA, shown
-from filemill.config.positions import Place, Text
+from filemill.config.positions import Map, Place, Text
 from filemill.config.problems import Problems
 
 FOLDER = "folder"
@@ -31,10 +31,42 @@ def check_folders(draft: Draft, data: str, problems: Problems) -> None:
         for other in sources[:number]:
             _overlap(source, other, problems)
         _holds_data(source, os.path.realpath(data), problems)
+    _check_failed(draft, sources, sinks, problems)
     for sink in sinks:
         _is_a_file(sink, problems)
         for source in sources:
             _sink_in(sink, source, problems)
+
+
+def _check_failed(
+    draft: Draft, sources: list[_Folder], sinks: list[_Folder], problems: Problems
+) -> None:
+    """Copies of what failed must not come in again, and not lie among results."""
+    entry = draft.tree.entries.get("failed")
+    node = entry.value.get(FOLDER) if entry is not None and isinstance(entry.value, Map) else None
+    if draft.settings.failed is None or not isinstance(node, Text):
+        return
+    path = os.path.realpath(os.path.join(draft.root, os.path.expanduser(node.text)))
+    if os.path.lexists(path) and not os.path.isdir(path):
+        message = f"`failed` names {shown(path)}, which is not a folder"
+        problems.error(
+            "dir-missing", message, node.place, "name a folder; it is made if it is missing"
+        )
+    for source in sources:
+        name = source.component.name
+        if path == source.path or (source.deep and _within(path, source.path)):
+            message = f"`failed` puts copies into the folder that source `{name}` watches ({source.place})"
+            advice = "what failed would be taken as a new file and fail again: put it outside"
+            problems.error("failed-in-source", message, node.place, advice)
+        elif _within(source.path, path):
+            message = f"source `{name}` watches a folder within that of `failed` ({node.place})"
+            advice = "what failed might be taken as a new file: move one of them"
+            problems.error("failed-in-source", message, source.place, advice)
+    for sink in sinks:
+        if _within(path, sink.path) or _within(sink.path, path):
+            message = f"`failed` and sink `{sink.component.name}` share a folder ({sink.place})"
+            advice = "whoever takes results would take what failed: give each its own folder"
+            problems.error("failed-in-sink", message, node.place, advice)
 
 
 def _is_folder(component: Component) -> bool:

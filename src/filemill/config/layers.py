@@ -20,6 +20,7 @@ from filemill.config.locating import shown
 from filemill.config.models import (
     SECTIONS,
     Defaults,
+    Failed,
     Pipeline,
     Queue,
     Retention,
@@ -35,7 +36,12 @@ from filemill.ports.registry import Registry
 
 PREFIX = "FILEMILL__"
 FOLDER = "conf.d"
-_TOP: dict[str, type[BaseModel]] = {"defaults": Defaults, "queue": Queue, "retention": Retention}
+_TOP: dict[str, type[BaseModel]] = {
+    "defaults": Defaults,
+    "failed": Failed,
+    "queue": Queue,
+    "retention": Retention,
+}
 _ENTRIES: dict[str, type[BaseModel]] = {"pipelines": Pipeline, "tags": TagRule}
 _PART = re.compile(r"[-.]")
 
@@ -223,7 +229,7 @@ class _Environment:
         if existing is not None and isinstance(existing.value, Map) and len(existing.value.entries):
             return "secret" not in existing.value.entries
         if depth == 0:
-            return key in SECTIONS or key in ("retention", "defaults")
+            return key in SECTIONS or key in _TOP
         if existing is not None and isinstance(existing.value, List) and key == "steps":
             return True
         return depth == 1 and model is None

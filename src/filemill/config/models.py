@@ -153,6 +153,16 @@ class Retention(_Strict):
     dead: Kept = Field("forever", description="Dead letters with their bytes.")
 
 
+class Failed(_Strict):
+    """A folder with a plain copy of everything that failed, for people who live in the file system."""
+
+    folder: LocalPath = Field(
+        min_length=1,
+        description="Copies of the originals of dead runs and rejected files, each with a `.reason.json` beside it. "
+        "They go when the run is redriven or discarded.",
+    )
+
+
 class TagRule(_Strict):
     """When a file earns a tag: every key that is there must hold; a list means any of its values."""
 
@@ -287,6 +297,7 @@ class Settings(_Strict):
     retention: Retention = Field(
         default_factory=lambda: Retention.model_validate({}), description=Retention.__doc__ or ""
     )
+    failed: Failed | None = Field(None, description=Failed.__doc__ or "")
     defaults: Defaults = Field(
         default_factory=lambda: Defaults.model_validate({}), description=Defaults.__doc__ or ""
     )

@@ -15,6 +15,7 @@ from filemill.config.models import (
     SECTIONS,
     Branch,
     Document,
+    Failed,
     Pipeline,
     Queue,
     Retention,
@@ -69,6 +70,8 @@ def _page(registry: Registry) -> Iterator[str]:
     yield from _table(Queue)
     yield "`retention`:\n"
     yield from _table(Retention)
+    yield "`failed`:\n"
+    yield from _table(Failed)
     yield "## sources\n"
     yield "`NAME: {KIND: ..., key: ...}`: the one key that names the kind stands among the others.\n"
     yield from _components(registry, "sources", "source")

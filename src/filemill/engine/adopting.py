@@ -24,7 +24,7 @@ from filemill.engine.emitting import children_folder
 from filemill.engine.trouble import Trouble
 from filemill.model.events import Emit, FileIngested
 from filemill.model.files import Claim, FileRef
-from filemill.model.runs import RunResult
+from filemill.model.runs import RunResult, StagedChild
 from filemill.ports.clock import Clock
 from filemill.ports.content import Content
 from filemill.ports.ledger import Ledger, Stage
@@ -70,7 +70,14 @@ class Adoption:
         Raises:
             LedgerSyncError: a commit's fate is unknown.
         """
-        children = [child for result in results for child in result.children]
+        await self.take_staged([child for result in results for child in result.children])
+
+    async def take_staged(self, children: Sequence[StagedChild]) -> None:
+        """Bring these children, which a commit was to note, into content and acknowledge them; others are removed.
+
+        Raises:
+            LedgerSyncError: a commit's fate is unknown.
+        """
         if not children:
             return
         ids = [child.file for child in children]

@@ -20,7 +20,7 @@ from filemill.engine.tolerating import RunBook
 from filemill.engine.work import attempts_folder
 from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
-from filemill.model.runs import RunOrder
+from filemill.model.runs import RecordForm, RunOrder
 from filemill.model.tags import TagExpression, has_tag
 from filemill.ports.step import Grain, Scope
 from filemill.records.batch import Batch
@@ -181,6 +181,15 @@ class Attempt:
             nodes[index].plan.id: {0: names} for index, names in self._made.get(0, {}).items()
         }
         return Hints(types={0: self.types} if self.types else {}, columns=columns)
+
+    def form_of(self, file: int) -> RecordForm | None:
+        """How the records of a file stand in it, if a reader came so far as to say."""
+        layout = self._layouts.get(file)
+        if layout is None:
+            return None
+        opens, closes = (layout.header, "") if layout.read_as == "csv" else layout.around
+        original = not self.orders[file].file.changed
+        return RecordForm(layout.read_as, opens, closes, layout.dialect.crlf, original)
 
     def layout_of(self, file: int) -> Layout:
         """How a file is laid out, once its reader has noted it."""

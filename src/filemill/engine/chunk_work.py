@@ -124,6 +124,7 @@ class ChunkWork:
             bad=tuple(sorted(book.bad, key=lambda bad: bad.record)),
             bad_total=book.bad_total,
             hold=book.hold,
+            form=attempt.form_of(0) if book.bad else None,
             bad_by_step=book.bad_by_step,
             tracebacks=book.traceback,
             records=attempt.records[0],

@@ -22,6 +22,7 @@ from filemill.model.runs import (
     ChunkResult,
     Hold,
     Mark,
+    RecordForm,
     RunOrder,
     RunResult,
     StagedOutput,
@@ -44,6 +45,8 @@ class Books(msgspec.Struct):
     bad_by_step: dict[str, int] = {}
     tracebacks: dict[str, str] = {}
     hold: Hold | None = None
+    form: RecordForm | None = None
+    """Of the first chunk with a bad record."""
 
     def add(self, chunk: ChunkRange, result: ChunkResult) -> None:
         """Take in the next chunk."""
@@ -54,6 +57,7 @@ class Books(msgspec.Struct):
             self.bad.append(msgspec.structs.replace(bad, **place))
         if self.hold is None and result.hold is not None:
             self.hold = msgspec.structs.replace(result.hold, line=result.hold.line + lines)
+        self.form = self.form or result.form
         self.bad_total += result.bad_total
         for step, count in result.bad_by_step.items():
             self.bad_by_step[step] = self.bad_by_step.get(step, 0) + count
@@ -183,6 +187,7 @@ class Joint:
             steps=books.steps,
             bad=tuple(books.bad),
             bad_total=books.bad_total,
+            form=books.form,
             records=books.records,
             blank=books.blank,
             took_ns=books.took_ns,

@@ -28,6 +28,8 @@ class Decision(msgspec.Struct, frozen=True):
     state: str
     delay: float = 0.0
     solo: bool = False
+    tries: int = 0
+    """How many attempts are allowed in all; 0: this failure is not counted."""
 
 
 def decide(failure: Failure, order: RunOrder, retry: RetryPlan, chance: random.Random) -> Decision:
@@ -43,14 +45,16 @@ def decide(failure: Failure, order: RunOrder, retry: RetryPlan, chance: random.R
             return Decision("queued", solo=order.solo)
         case FailureKind.CRASH:
             if order.attempt >= MAX_CRASHES:
-                return Decision("dead")
-            return Decision("retrying", CRASH_DELAY * order.attempt, solo=True)
+                return Decision("dead", tries=MAX_CRASHES)
+            delay = CRASH_DELAY * order.attempt
+            return Decision("retrying", delay, solo=True, tries=MAX_CRASHES)
         case FailureKind.TRANSIENT:
             if order.attempt >= retry.attempts:
-                return Decision("dead")
+                return Decision("dead", tries=retry.attempts)
             ceiling = min(retry.max, retry.min * 2 ** (order.attempt - 1))
             delay = chance.uniform(0, ceiling)
-            return Decision("retrying", max(delay, failure.retry_after or 0.0), solo=order.solo)
+            delay = max(delay, failure.retry_after or 0.0)
+            return Decision("retrying", delay, solo=order.solo, tries=retry.attempts)
 
 
 def with_fingerprint(failure: Failure, pipeline: str) -> Failure:

@@ -185,6 +185,7 @@ def _as_fail(verdict: Verdict, at_ns: int, steady_ns: int) -> Fail:
         verdict.result,
         verdict.failure,
         retry_at_ns=steady_ns + int(decision.delay * 1e9) if waits else 0,
+        tries=decision.tries,
         solo=decision.solo,
     )
 
@@ -204,6 +205,7 @@ def _as_event(verdict: Verdict, fail: Fail) -> RunFailed:
         message=failure.message,
         help=failure.help,
         attempt=order.attempt,
+        tries=fail.tries,
         retry_at_ns=fail.retry_at_ns,
         fingerprint=failure.fingerprint,
     )

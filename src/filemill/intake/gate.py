@@ -71,7 +71,9 @@ class Gate:
         self.waits = ""
         """Why nothing is taken: `queue` or `disk`; empty: it is not so."""
         self.why = ""
-        """The same for people."""
+        """The same for people; `help` says what they can do, `since_ns` (wall time) since when it is so."""
+        self.help = ""
+        self.since_ns = 0
 
     async def start(self) -> None:
         """Count once, then now and again."""
@@ -106,7 +108,8 @@ class Gate:
         if full == self.waits:
             self.why = why
             return
-        before, self.waits, self.why = self.waits, full, why
+        before, self.waits, self.why, self.help = self.waits, full, why, help_
+        self.since_ns = self._clock.wall_ns()
         if full:
             self._emit(IntakeWaits(at_ns=self._clock.wall_ns(), what=full, message=why, help=help_))
         elif before:

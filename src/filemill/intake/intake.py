@@ -181,12 +181,18 @@ class Intake:
             await self._idle.wait()
 
     async def take(
-        self, paths: Sequence[bytes], *, tags: Sequence[str] = (), again: bool = False
+        self,
+        paths: Sequence[bytes],
+        *,
+        tags: Sequence[str] = (),
+        again: bool = False,
+        backfill: bool = False,
     ) -> list[str | None]:
         """Take these files by copying them, as they are, without settling; they are never moved or changed.
 
         A file in a source's folder gets that source's tags, any other is of source `cli` with the tag
-        `from:cli`; both get `tags`. Answers with a file id each, None for one that is known already (same path,
+        `from:cli`; both get `tags`. With `backfill` they wait for all others, and those outside are tagged
+        `from:backfill` instead. Answers with a file id each, None for one that is known already (same path,
         unchanged) unless `again`.
 
         Raises:
@@ -195,17 +201,20 @@ class Intake:
         """
         out: list[str | None] = []
         for start in range(0, len(paths), GROUP):
-            out += await self._take_group(paths[start : start + GROUP], tags, again=again)
+            group = paths[start : start + GROUP]
+            out += await self._take_group(group, tags, again=again, backfill=backfill)
         return out
 
     async def _take_group(
-        self, paths: Sequence[bytes], tags: Sequence[str], *, again: bool
+        self, paths: Sequence[bytes], tags: Sequence[str], *, again: bool, backfill: bool
     ) -> list[str | None]:
         ids: dict[int, str | None] = {}
         left = dict(enumerate(paths))
         for attempt in range(TRIES):
             with Folders() as folders:
-                build = functools.partial(self._named.takings, tags=tags, again=again)
+                build = functools.partial(
+                    self._named.takings, tags=tags, again=again, backfill=backfill
+                )
                 takings = await self._run(build, left, folders)
                 refs = await self._claimer.claim(list(takings.values()), folders, self._run)
             self._ended(list(takings.values()), refs)

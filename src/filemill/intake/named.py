@@ -6,6 +6,8 @@ import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from filemill.intake.claim import Claimer
 from filemill.intake.looking import Folders, look
 from filemill.intake.moving import Taking, Way
@@ -17,6 +19,8 @@ from filemill.ports.source import SourceSettings
 TRIES = 20
 """How often a file that changes while it is copied is copied again, after 50 ms, 100 ms, ..."""
 PAUSE = 0.05
+LAST = -1_000
+"""Added to the priority of old files: whatever comes in meanwhile goes first."""
 
 
 class Named:
@@ -43,6 +47,7 @@ class Named:
         *,
         tags: Sequence[str],
         again: bool,
+        backfill: bool = False,
     ) -> dict[int, Taking]:
         """One claim per path, under the same key. In a thread.
 
@@ -58,7 +63,7 @@ class Named:
         takings: dict[int, Taking] = {}
         for (number, path), file, reference in zip(paths.items(), files, references, strict=True):
             real = os.path.realpath(path)
-            settings, relative = self._home(real)
+            settings, relative = self._home(real, backfill=backfill)
             seen = look(folders, settings.root, relative, self._clock)
             if seen.trouble is not None:
                 raise SystemFault(f"{os.fsdecode(path)}: {seen.trouble}")
@@ -86,10 +91,12 @@ class Named:
         roots = [(os.path.realpath(each.root) + b"/", each) for each in self._sources]
         return sorted(roots, key=lambda pair: len(pair[0]), reverse=True)
 
-    def _home(self, real: bytes) -> tuple[SourceSettings, bytes]:
+    def _home(self, real: bytes, *, backfill: bool) -> tuple[SourceSettings, bytes]:
         """The source whose folder holds a path, and the path below it."""
         for root, settings in self._roots:
             if real.startswith(root):
-                return settings, real[len(root) :]
+                below = settings.priority + (LAST if backfill else 0)
+                return msgspec.structs.replace(settings, priority=below), real[len(root) :]
         folder, name = os.path.split(real)
-        return SourceSettings(name="cli", root=folder, tags=("from:cli",)), name
+        tag, priority = ("from:backfill", LAST) if backfill else ("from:cli", 0)
+        return SourceSettings(name="cli", root=folder, tags=(tag,), priority=priority), name

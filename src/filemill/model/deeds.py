@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from filemill.model.runs import StagedChild
+
 
 class Deed(msgspec.Struct, frozen=True):
     """Who did it, when (wall nanoseconds) and why, in their own words."""
@@ -45,6 +47,18 @@ class Chosen(msgspec.Struct, frozen=True):
 
     run: str
     fence: int
+
+
+class Mend(msgspec.Struct, frozen=True):
+    """A file that a person made in the place of another, or of a run's bad records: it becomes that one's child."""
+
+    runs: tuple[Chosen, ...]
+    """Runs of one file. Those that are dead are given up with it; one that is done has its bad records sent anew."""
+    child: StagedChild
+    content: str
+    """The content reference that its bytes will have."""
+    again: bool = False
+    """Also where the bad records were sent anew before."""
 
 
 class Replay(msgspec.Struct, frozen=True):

@@ -158,6 +158,8 @@ class RunFailed(Event, frozen=True):
     message: str
     help: str = ""
     attempt: int = 1
+    tries: int = 0
+    """How many attempts its policy allows; 0: it does not count."""
     retry_at_ns: int = 0
     fingerprint: str = ""
 
@@ -226,6 +228,20 @@ class EventsMissed(Event, frozen=True):
     source: str
     found: int
     overflow: bool = False
+
+
+class CopiesTrouble(Event, frozen=True):
+    """The folder of what failed cannot be kept: nothing waits for it, and it is tried again."""
+
+    folder: str
+    message: str
+    help: str = ""
+
+
+class CopiesRecovered(Event, frozen=True):
+    """The folder of what failed is kept again; what was missed is in it."""
+
+    folder: str
 
 
 class SystemTrouble(Event, frozen=True):

@@ -117,6 +117,8 @@ class Plan(msgspec.Struct, frozen=True):
     pipelines: tuple[PipelinePlan, ...] = ()
     sinks: tuple[SinkPlan, ...] = ()
     unrouted: str = "hold"
+    failed_folder: str = ""
+    """Absolute; copies of what failed go there. Empty: nowhere."""
     timezone: str = "UTC"
     durability: str = "power"
     workers: int = 1

@@ -67,6 +67,20 @@ class BadRecord(msgspec.Struct, frozen=True):
     message: str
 
 
+class RecordForm(msgspec.Struct, frozen=True):
+    """How records stand in their file: what it takes to write some of them down alone and read them again."""
+
+    format: str
+    """`csv`, `jsonl`, `json`, `lines` or `parquet`, as it was read."""
+    opens: str = ""
+    """What stands before the first one: a csv header without its line ending, what opens a JSON array."""
+    closes: str = ""
+    """What stands behind the last one."""
+    crlf: bool = False
+    original: bool = True
+    """False where a step put another file in the original's place: places of records are places in that one."""
+
+
 class StagedOutput(msgspec.Struct, frozen=True):
     """One output written and synced under its sink's staging folder, not yet visible."""
 
@@ -166,6 +180,8 @@ class RunResult(msgspec.Struct, frozen=True):
     """How many chunks the file was worked on in; 0: as a whole."""
     children: tuple[StagedChild, ...] = ()
     """Files it emits; they count with the outputs, as all of it or nothing."""
+    form: RecordForm | None = None
+    """With bad records: how they stand in the file."""
 
 
 class ChunkResult(msgspec.Struct, frozen=True):
@@ -191,6 +207,8 @@ class ChunkResult(msgspec.Struct, frozen=True):
     took_ns: int = 0
     failure: Failure | None = None
     hold: Hold | None = None
+    form: RecordForm | None = None
+    """With bad records: how they stand in the file."""
     drifted: bool = False
     """It does not end where a record does: the file was cut in the wrong place and must be read in sequence."""
 

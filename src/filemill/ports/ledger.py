@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from filemill.model.deeds import Chosen, Deed, Redrive, Release, Replay
+from filemill.model.deeds import Chosen, Deed, Mend, Redrive, Release, Replay
 from filemill.model.files import Claim, Facts, FileRef
 from filemill.model.runs import ChunkRange, Failure, Publication, RunOrder, RunResult
 
@@ -69,6 +69,8 @@ class Fail(msgspec.Struct, frozen=True):
     failure: Failure | None
     """None only with `held`."""
     retry_at_ns: int = 0
+    tries: int = 0
+    """How many attempts the policy allows a failure of this kind; 0: it does not count."""
     solo: bool = False
     input: str | None = None
     """Content reference of the failed step's kept input."""
@@ -294,6 +296,14 @@ class Ledger(Protocol):
         """HELD, REJECTED or QUARANTINED -> DISCARDED, of files without runs."""
         ...
 
+    async def mend(self, mends: Sequence[Mend], deed: Deed) -> list[bool]:
+        """Each mended file becomes a row in CLAIMING, a child of its runs' file, with tags and end as by `stage`.
+
+        In the same commit its dead runs go DEAD -> DISCARDED; a run that is DONE with bad records stays so. Each run
+        remembers the child. False, and nothing is done: one of the runs is elsewhere, or sent its records before.
+        """
+        ...
+
     async def publishing(self, runs: Sequence[str]) -> tuple[list[RunOrder], list[Publication]]:
         """The orders of those of `runs` that are PUBLISHING, and their outputs that are staged and not published."""
         ...
@@ -316,6 +326,14 @@ class Ledger(Protocol):
 
     async def note(self, action: str, objects: Sequence[str], detail: str, deed: Deed) -> None:
         """Write into the audit what changes nothing else in the ledger."""
+        ...
+
+    async def note_copies(self, copies: Sequence[tuple[str, int, str]]) -> None:
+        """Remember copies in the folder of what failed: (id of the run or file, when it died, name of the copy)."""
+        ...
+
+    async def forget_copies(self, subjects: Sequence[str]) -> None:
+        """Forget copies that are gone from the folder of what failed."""
         ...
 
     async def live(self) -> int:

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from filemill.model.files import TagHit
-from filemill.model.runs import BadRecord, Failure, Publication, StepCount
+from filemill.model.runs import BadRecord, Failure, Publication, RecordForm, StepCount
 
 
 class FileRow(msgspec.Struct, frozen=True):
@@ -69,6 +69,8 @@ class RunRow(msgspec.Struct, frozen=True):
     error: str
     message: str
     input: str | None
+    tries: int
+    """How many attempts its policy allowed at its latest failure; 0: it never failed so."""
     fence: int = 0
     from_step: str | None = None
     """The step it begins at, with `input`; None: with the file."""
@@ -76,6 +78,8 @@ class RunRow(msgspec.Struct, frozen=True):
     """It stays with its revision."""
     replays: str | None = None
     """The run that it does again."""
+    mended: str | None = None
+    """The file that a person made in its place, or of its bad records."""
 
 
 class AuditRow(msgspec.Struct, frozen=True):
@@ -115,6 +119,8 @@ class AttemptRow(msgspec.Struct, frozen=True):
     hold_step: str
     choices: tuple[str, ...]
     failure: Failure | None
+    form: RecordForm | None = None
+    """With bad records: how they stand in the file."""
 
 
 class GroupRow(msgspec.Struct, frozen=True):
@@ -128,6 +134,28 @@ class GroupRow(msgspec.Struct, frozen=True):
     count: int
     first_ns: int
     last_ns: int
+
+
+class CauseRow(msgspec.Struct, frozen=True):
+    """A group of dead letters that a person called mended."""
+
+    fingerprint: str
+    resolved_ns: int
+    revision: int
+    principal: str
+    reason: str
+
+
+class FailureRow(msgspec.Struct, frozen=True):
+    """A death that the folder of what failed does not tell of yet, or tells of no longer rightly."""
+
+    subject: str
+    """Id of the dead run, or of the rejected file."""
+    file: str
+    """Id of its file; empty where only the copy is left to be removed."""
+    died_ns: int
+    name: str = ""
+    """Of the copy there is, of an earlier death or of a run that is not dead any more."""
 
 
 class TallyRow(msgspec.Struct, frozen=True):
@@ -208,10 +236,29 @@ class Reading(Protocol):
         """Dead runs by fingerprint, the latest first; `pipeline` empty means all."""
         ...
 
+    def causes(self) -> list[CauseRow]:
+        """Every group of dead letters that a person called mended."""
+        ...
+
     def ended(
-        self, state: str, pipeline: str, fingerprint: str, before: int | None, limit: int
+        self,
+        state: str,
+        pipeline: str,
+        fingerprint: str,
+        before: int | None,
+        limit: int,
+        *,
+        without: Sequence[str] = (),
     ) -> list[RunRow]:
-        """Runs in one side state (`dead`, `held`), the latest arrival first."""
+        """Runs in one side state (`dead`, `held`), the latest arrival first; none of the groups in `without`."""
+        ...
+
+    def uncopied(self, limit: int) -> list[FailureRow]:
+        """Dead runs and rejected files whose death the folder of what failed does not tell of."""
+        ...
+
+    def outlived(self, limit: int) -> list[FailureRow]:
+        """Copies in the folder of what failed whose run is not dead, or whose file is not rejected, any more."""
         ...
 
     def run_states(self, runs: Sequence[str]) -> dict[str, tuple[str, str]]:

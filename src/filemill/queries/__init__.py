@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from filemill.queries.balancing import Balance, balance_of
+from filemill.queries.grouping import group_name
 from filemill.queries.reader import RECENT_NS, STATES, Queries
 from filemill.queries.results import (
     Attempt,
+    DeadCause,
     DeadGroup,
     DeadItem,
     DeadPage,
@@ -29,6 +31,7 @@ __all__ = [
     "STATES",
     "Attempt",
     "Balance",
+    "DeadCause",
     "DeadGroup",
     "DeadItem",
     "DeadPage",
@@ -47,4 +50,5 @@ __all__ = [
     "RunSummary",
     "Status",
     "balance_of",
+    "group_name",
 ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from filemill.model.errors import NotFound, UsageError
+from filemill.model.fingerprint import Parts
 from filemill.model.states import RunState
 from filemill.ports.clock import Clock
 from filemill.ports.reading import FileRow, PauseRow, Reading, RunRow, Selection
 from filemill.queries.following import Following
+from filemill.queries.grouping import RESOLVED, common, dead_group, named, why_grouped
 from filemill.queries.results import (
-    DeadGroup,
+    DeadCause,
     DeadItem,
     DeadPage,
     FileHistory,
@@ -34,10 +36,14 @@ from filemill.queries.shaping import (
 
 STATES = ("live", "done", "dead", "held", "cancelled", "discarded", "rejected", "quarantined")
 """The words under which a file can count."""
+WAITING = ("queued", "running", "publishing", "retrying")
+"""The finer words of `live`: of a file that has a run in this state."""
 RECENT_NS = 3600 * 10**9
 RETRIES_SHOWN = 5
 _CANDIDATES = 10
 _BAD_KEPT = 1_000
+_LOOKED_AT = 10_000
+"""Members of a group whose tags are counted, the latest: bounds what one question costs."""
 
 
 class Queries:
@@ -70,14 +76,15 @@ class Queries:
     ) -> FilePage:
         """One row per file, the latest arrival first, with its worst run's state.
 
-        `state` is one of STATES; `tag` may end in `*`; `name` is part of the path below the source, or a pattern
-        (`*.csv`) for its last part.
+        `state` is one of STATES or WAITING; `tag` may end in `*`; `name` is part of the path below the source, or a
+        pattern (`*.csv`) for its last part.
 
         Raises:
             UsageError: no such state, or a cursor that is none.
         """
-        if state and state not in STATES:
-            raise UsageError(f"no state `{state}`", help="states: " + ", ".join(STATES))
+        if state and state not in (*STATES, *WAITING):
+            states = ", ".join((*STATES, *WAITING))
+            raise UsageError(f"no state `{state}`", help=f"states: {states}")
         rows = self._reading.select(
             Selection(
                 state=state,
@@ -162,55 +169,95 @@ class Queries:
         since_ns: int = 0,
         limit: int = 50,
         cursor: str | None = None,
+        resolved: bool = True,
     ) -> DeadPage:
         """Dead runs: all groups with their counts, the latest first, and a page of runs.
 
-        `fingerprint` narrows the page to one group; a part of it is enough.
+        `fingerprint` narrows the page to one group; a part of it is enough. Without `resolved` the groups are left
+        out that a person called mended, unless one died since.
 
         Raises:
             UsageError: a cursor that is none.
         """
-        groups = self._reading.groups(pipeline, since_ns)
-        if fingerprint:
-            groups = [g for g in groups if fingerprint in (g.fingerprint, g.fingerprint[3:])] or [
-                g for g in groups if g.fingerprint.removeprefix("v1:").startswith(fingerprint)
-            ]
-            if not groups:
-                return DeadPage(0, (), ())
-        group = groups[0].fingerprint if fingerprint else ""
-        rows = self._reading.ended(RunState.DEAD, pipeline, group, _place(cursor), limit + 1)
-        page, following = _whole_files(rows, limit)
-        files = {f.no: f for f in self._reading.by_number([run.file_no for run in page])}
-        return DeadPage(
-            total=sum(g.count for g in groups),
-            groups=tuple(
-                DeadGroup(
-                    g.fingerprint,
-                    g.pipeline,
-                    g.step,
-                    g.error,
-                    g.message,
-                    g.count,
-                    g.first_ns,
-                    g.last_ns,
-                )
-                for g in groups
-            ),
-            items=tuple(
-                DeadItem(
-                    file=files[run.file_no].file,
-                    name=text(files[run.file_no].relative),
-                    relative=files[run.file_no].relative,
-                    source=files[run.file_no].source,
-                    arrived_ns=files[run.file_no].arrived_ns,
-                    tags=files[run.file_no].tags,
-                    run=run_summary(run),
-                )
-                for run in page
-                if run.state_ns >= since_ns
-            ),
-            next=following,
+        now, causes = (
+            self._clock.wall_ns(),
+            {row.fingerprint: row for row in self._reading.causes()},
         )
+        rows = named(self._reading.groups(pipeline, since_ns), fingerprint)
+        groups = [dead_group(row, causes.get(row.fingerprint), now) for row in rows]
+        if fingerprint and not groups:
+            return DeadPage(0, (), ())
+        shown = [g for g in groups if resolved or fingerprint or g.status != RESOLVED]
+        runs = self._reading.ended(
+            RunState.DEAD,
+            pipeline,
+            groups[0].fingerprint if fingerprint else "",
+            _place(cursor),
+            limit + 1,
+            without=[g.fingerprint for g in groups if g not in shown],
+        )
+        page, following = _whole_files(runs, limit)
+        return DeadPage(
+            total=sum(g.count for g in shown),
+            groups=tuple(shown),
+            items=tuple(self._dead_items([run for run in page if run.state_ns >= since_ns])),
+            next=following,
+            hidden=len(groups) - len(shown),
+        )
+
+    def cause(self, fingerprint: str) -> DeadCause:
+        """One group of dead runs in full; a part of its fingerprint is enough.
+
+        Raises:
+            NotFound: nothing dead is of such a group.
+            UsageError: several groups begin so.
+        """
+        rows = named(self._reading.groups("", 0), fingerprint)
+        if not rows:
+            raise NotFound(
+                f"nothing dead is of a group `{fingerprint}`",
+                help="`filemill dead ls --all` shows the groups there are",
+            )
+        if len(rows) > 1:
+            raise UsageError(
+                f"`{fingerprint}` is the beginning of several groups: "
+                + ", ".join(row.fingerprint for row in rows[:_CANDIDATES]),
+                help="give more characters",
+            )
+        cause = next(
+            (c for c in self._reading.causes() if c.fingerprint == rows[0].fingerprint), None
+        )
+        group = dead_group(rows[0], cause, self._clock.wall_ns())
+        runs = self._reading.ended(RunState.DEAD, "", group.fingerprint, None, _LOOKED_AT)
+        items = tuple(self._dead_items(runs))
+        return DeadCause(
+            group=group,
+            why=self._why(runs[0]) if runs else None,
+            tags=common(tag for item in items for tag in item.tags),
+            revisions=common(item.run.revision for item in items),
+            looked_at=len(items),
+            items=items,
+        )
+
+    def _why(self, run: RunRow) -> Parts | None:
+        """What the fingerprint of this run's failure is made of."""
+        attempts = self._reading.attempts(run.no)
+        failure = next((each.failure for each in reversed(attempts) if each.failure), None)
+        return why_grouped(run, failure, self._reading.rejects(run.no, _BAD_KEPT))
+
+    def _dead_items(self, runs: Sequence[RunRow]) -> Iterator[DeadItem]:
+        files = {f.no: f for f in self._reading.by_number([run.file_no for run in runs])}
+        for run in runs:
+            file = files[run.file_no]
+            yield DeadItem(
+                file=file.file,
+                name=text(file.relative),
+                relative=file.relative,
+                source=file.source,
+                arrived_ns=file.arrived_ns,
+                tags=file.tags,
+                run=run_summary(run),
+            )
 
     def run_states(self, runs: Sequence[str]) -> dict[str, tuple[str, str]]:
         """(state, fingerprint) of each of these runs, by id; the unknown are absent."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from filemill.model.files import TagHit
-from filemill.model.runs import BadRecord, Failure, StepCount
+from filemill.model.fingerprint import Parts
+from filemill.model.runs import BadRecord, Failure, RecordForm, StepCount
 from filemill.ports.reading import AuditRow
 
 
@@ -24,6 +25,8 @@ class RunSummary(msgspec.Struct, frozen=True):
     attempt: int
     records: int
     bad: int
+    tries: int = 0
+    """How many attempts its policy allowed at its latest failure; 0: it never failed so."""
     due_ns: int | None = None
     """With `retrying`: when it is tried again."""
     fingerprint: str = ""
@@ -38,6 +41,8 @@ class RunSummary(msgspec.Struct, frozen=True):
     """The step it begins at, with its kept input; None: with the file."""
     pinned: bool = False
     """It stays with its revision, though another is current."""
+    mended: str | None = None
+    """The file that a person made in its place, or of its bad records."""
 
 
 class FileSummary(msgspec.Struct, frozen=True):
@@ -87,6 +92,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """What a person is told whom a step asked to decide, `hold_step`; `choices` are the answers there are."""
     hold_step: str = ""
     choices: tuple[str, ...] = ()
+    form: RecordForm | None = None
+    """With bad records: how they stand in the file."""
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -168,6 +175,33 @@ class DeadGroup(msgspec.Struct, frozen=True):
     count: int
     first_ns: int
     last_ns: int
+    status: str = "ongoing"
+    """`new` (the first died within a day), `ongoing`, `resolved`, or `regressed`: one died after it was resolved."""
+    resolution: Resolution | None = None
+
+
+class Resolution(msgspec.Struct, frozen=True):
+    """A person's word that the cause of a group is mended."""
+
+    at_ns: int
+    revision: int
+    principal: str
+    reason: str
+
+
+class DeadCause(msgspec.Struct, frozen=True):
+    """One group in full: why its members are one group, and what they have in common."""
+
+    group: DeadGroup
+    why: Parts | None
+    """What its fingerprint is made of; None where a step named the group itself."""
+    tags: tuple[tuple[str, int], ...]
+    """Each tag and how many of the `looked_at` members have it, the commonest first."""
+    revisions: tuple[tuple[int, int], ...]
+    """Each revision and how many of these members ran at it."""
+    looked_at: int
+    items: tuple[DeadItem, ...]
+    """The members that were looked at, the latest arrival first."""
 
 
 class DeadPage(msgspec.Struct, frozen=True):
@@ -177,6 +211,8 @@ class DeadPage(msgspec.Struct, frozen=True):
     groups: tuple[DeadGroup, ...]
     items: tuple[DeadItem, ...]
     next: str | None = None
+    hidden: int = 0
+    """Groups that are not among these because they are resolved."""
 
 
 class HeldItem(msgspec.Struct, frozen=True):

@@ -37,6 +37,7 @@ def run_summary(run: RunRow) -> RunSummary:
         state=run.state,
         state_ns=run.state_ns,
         attempt=run.attempt,
+        tries=run.tries,
         records=run.records,
         bad=run.bad,
         due_ns=run.due_ns,
@@ -46,6 +47,7 @@ def run_summary(run: RunRow) -> RunSummary:
         message=run.message,
         fence=run.fence,
         replays=run.replays,
+        mended=run.mended,
         from_step=run.from_step,
         pinned=bool(run.pinned),
     )
@@ -67,6 +69,7 @@ def attempt(row: AttemptRow) -> Attempt:
         hold=row.hold,
         hold_step=row.hold_step,
         choices=row.choices,
+        form=row.form,
     )
 
 

@@ -6,7 +6,7 @@ The same handlers serve the control socket and, where no server runs, the comman
 from __future__ import annotations
 
 import pwd
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from filemill.engine.dispatching import Dispatcher
@@ -14,6 +14,7 @@ from filemill.engine.inspecting import InspectionDesk
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
 from filemill.model.deeds import Deed
+from filemill.model.errors import UsageError
 from filemill.model.files import FileRef
 from filemill.model.runs import Publication, RunOrder
 from filemill.ports.clock import Clock
@@ -53,9 +54,18 @@ class LiveParts:
 
 
 class Actions:
-    """The acts. `live` is None where no server runs: then the next start goes on with what was asked."""
+    """The acts. `live` is None where no server runs: then the next start goes on with what was asked.
 
-    def __init__(self, ledger: Ledger, clock: Clock, live: LiveParts | None = None) -> None:
+    `more` are handlers of acts that other parts do.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        live: LiveParts | None = None,
+        more: Mapping[Any, Handler] | None = None,
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._live = live
@@ -70,6 +80,7 @@ class Actions:
             acts.PausePipelines: lambda act, deed: ledger.pause(act.pipelines, deed),
             acts.ResumePipelines: self._resume,
             acts.ResolveCauses: self._resolve,
+            **(more or {}),
         }
 
     async def perform(self, act: acts.Request, principal: str) -> acts.Done:
@@ -79,7 +90,10 @@ class Actions:
             FilemillError: nothing was done.
         """
         deed = Deed(principal, self._clock.wall_ns(), act.reason)
-        moved = await self._handlers[type(act)](act, deed)
+        handler = self._handlers.get(type(act))
+        if handler is None:
+            raise UsageError("this needs a running server", help="filemill run")
+        moved = await handler(act, deed)
         return acts.Done(tuple(moved), live=self._live is not None)
 
     async def _redrive(self, act: acts.RedriveRuns, deed: Deed) -> Sequence[bool]:

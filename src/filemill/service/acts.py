@@ -80,6 +80,27 @@ class ResolveCauses(Act, frozen=True):
     fingerprints: tuple[str, ...]
 
 
+class MendFile(Act, frozen=True):
+    """Put a file that a person made in the place of dead runs of one file, or of a done run's bad records.
+
+    Its bytes are staged, synced, in the folder of children under `staged`, a plain name.
+    """
+
+    runs: tuple[Chosen, ...]
+    child: str
+    """Id of the new file."""
+    staged: str
+    relative: bytes
+    """Its path below the source; the original's."""
+    again: bool = False
+
+
+class TakePaths(Act, frozen=True):
+    """Copy these files in, as `run --once` does, with their source's tags; what is known already is not taken again."""
+
+    paths: tuple[bytes, ...]
+
+
 class Look(msgspec.Struct, frozen=True, tag_field="act", tag=True):
     """Say what is going on; nothing is done. Only a running server can be asked."""
 
@@ -95,6 +116,8 @@ Request = (
     | PausePipelines
     | ResumePipelines
     | ResolveCauses
+    | MendFile
+    | TakePaths
 )
 """What is done, by a server or without one."""
 

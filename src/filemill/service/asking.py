@@ -8,6 +8,7 @@ import socket
 
 import msgspec
 
+from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
 from filemill.model import errors
@@ -16,6 +17,7 @@ from filemill.ports.clock import SystemClock
 from filemill.service import acts
 from filemill.service.acting import Actions, principal_of
 from filemill.service.control import MOST_BYTES, reachable
+from filemill.service.mending import Mender
 
 PATIENCE = 120.0
 """Seconds in which the server must have answered."""
@@ -46,6 +48,24 @@ def ask(data: str, act: acts.Request) -> acts.Done:
         known = isinstance(kind, type) and issubclass(kind, FilemillError)
         raise (kind if known else FilemillError)(answer.message, help=answer.help)
     return answer
+
+
+def listens(data: str) -> bool:
+    """Say whether a running server can be asked.
+
+    Raises:
+        SystemFault: it cannot be told.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PATIENCE)
+        try:
+            with reachable(data) as path:
+                connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError as error:
+            raise SystemFault(f"the server cannot be asked: {error}") from error
+    return True
 
 
 def look(data: str) -> acts.Seen | None:
@@ -95,11 +115,15 @@ def _ask_server(data: str, line: bytes, patience: float = PATIENCE) -> bytes | N
 async def _alone(data: str, act: acts.Request) -> acts.Done:
     """Under the instance lock, so that no server starts meanwhile."""
     with InstanceLock(data):
-        clock = SystemClock()
+        clock, durable = SystemClock(), Durable(Failpoints.from_environment("command"))
         ledger = await SqliteLedger.open(
-            os.path.join(data, "ledger.db"), durable=Durable(Failpoints("command")), clock=clock
+            os.path.join(data, "ledger.db"), durable=durable, clock=clock
         )
         try:
-            return await Actions(ledger, clock).perform(act, principal_of(os.geteuid()))
+            content = LocalContent(os.path.join(os.fsencode(data), b"content"), durable)
+            content.open()
+            more = {acts.MendFile: Mender(ledger, content, data).mend}
+            actions = Actions(ledger, clock, more=more)
+            return await actions.perform(act, principal_of(os.geteuid()))
         finally:
             await ledger.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,17 @@ from filemill.service.server import Revision, Server
 
 DRAIN = 60.0
 """Seconds that runs already with workers get to come back after Ctrl-C or TERM."""
+
+
+PIECE = 100
+"""Old files taken at a time."""
+
+
+class Backfill(msgspec.Struct, frozen=True):
+    """How old files are taken: at most `rate` a second (None: as fast as they are worked on); `told` how many more."""
+
+    told: Callable[[int], None]
+    rate: float | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -78,10 +89,12 @@ async def once(
     paths: Sequence[bytes] = (),
     *,
     again: bool = False,
+    backfill: Backfill | None = None,
 ) -> Outcome:
     """Take the named files, or all that waits in the sources, and return when each came to an end.
 
-    Retries are waited for. Named files are never moved or changed. A signal drains; what is left is
+    Retries are waited for. Named files are never moved or changed; with `backfill` they are old ones, taken at its
+    pace. A signal drains; what is left is
     kept for the next start.
     """
     stop = _Stop()
@@ -91,7 +104,7 @@ async def once(
         try:
             if not await _unless(stop.drain, server.start(watch=False)):
                 raise KeyboardInterrupt
-            taken = asyncio.create_task(_take(server, paths, again=again))
+            taken = asyncio.create_task(_take(server, paths, again=again, backfill=backfill))
             await _first(stop.drain.wait(), server.failed(), taken)
             if taken.done():
                 outcome = taken.result()
@@ -112,13 +125,35 @@ async def once(
     return outcome
 
 
-async def _take(server: Server, paths: Sequence[bytes], *, again: bool) -> Outcome:
+async def _take(
+    server: Server, paths: Sequence[bytes], *, again: bool, backfill: Backfill | None
+) -> Outcome:
+    if backfill is not None:
+        return await _backfill(server, paths, backfill)
     if not paths:
         await server.scan_once()
         return Outcome(tuple(server.ingested))
     taken = await server.intake.take(paths, again=again)
     known = tuple(path for path, file in zip(paths, taken, strict=True) if file is None)
     return Outcome(tuple(file for file in taken if file is not None), known)
+
+
+async def _backfill(server: Server, paths: Sequence[bytes], backfill: Backfill) -> Outcome:
+    taken: list[str] = []
+    known: list[bytes] = []
+    loop = asyncio.get_running_loop()
+    piece = PIECE if backfill.rate is None else max(1, min(PIECE, int(backfill.rate)))
+    for first in range(0, len(paths), piece):
+        began, group = loop.time(), paths[first : first + piece]
+        for path, file in zip(group, await server.intake.take(group, backfill=True), strict=True):
+            if file is None:
+                known.append(path)
+            else:
+                taken.append(file)
+        backfill.told(len(group))
+        if backfill.rate is not None and first + piece < len(paths):
+            await asyncio.sleep(max(0.0, len(group) / backfill.rate - (loop.time() - began)))
+    return Outcome(tuple(taken), tuple(known))
 
 
 def _with_children(outcome: Outcome, children: Mapping[str, str]) -> Outcome:

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import random
+from typing import Any
 
 import msgspec
 
@@ -33,6 +34,7 @@ from filemill.intake.gate import Gate, QueueLimits
 from filemill.intake.intake import Intake
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
 from filemill.ledgers.sqlite.reading import SqliteReading
+from filemill.model.deeds import Deed
 from filemill.model.errors import LedgerSyncError, SystemFault
 from filemill.model.events import (
     Emit,
@@ -49,14 +51,21 @@ from filemill.ports.ledger import Recovered
 from filemill.ports.registry import Registry
 from filemill.ports.source import Sighting
 from filemill.service import acts
-from filemill.service.acting import Actions, LiveParts, as_staged
+from filemill.service.acting import Actions, Handler, LiveParts, as_staged
 from filemill.service.building import build_sinks, build_sources, settings_of
 from filemill.service.calming import Calm
 from filemill.service.control import ControlSocket
+from filemill.service.failed_folder import FailedFolder
+from filemill.service.mending import Mender
 
 _LOOK_EVERY = 0.25
 _LAST_DISPOSALS = 5.0
 """Seconds that `after:` gets at the end; what is left is found in the ledger at the next start."""
+
+
+def _nothing(event: Event) -> None:
+    """Take no hint."""
+    del event
 
 
 class Revision(msgspec.Struct, frozen=True):
@@ -74,7 +83,9 @@ class Server:
         self._revision = revision
         self._registry = registry
         self._calm = Calm(emit)
-        self._emit: Emit = self._calm
+        self._out: Emit = self._calm
+        self._hint: Emit = _nothing
+        self._emit: Emit = self._told
         self._clock = SystemClock()
         self._ids = RandomIds()
         self._durable = Durable(
@@ -129,6 +140,7 @@ class Server:
         self._build()
         left = await self._start_pool()
         recovered = await self._recover(left)
+        await self._keep_failed()
         await self._start_roles()
         await self._start_control()
         if watch:
@@ -206,6 +218,29 @@ class Server:
         if kept >= 0:
             self._emit(ServerStopped(at_ns=self._clock.wall_ns(), kept=kept))
 
+    async def _keep_failed(self) -> None:
+        """Begin to keep the folder of what failed, where the configuration names one."""
+        plan = self.plan
+        if not plan.failed_folder:
+            return
+        folder = FailedFolder(
+            plan.failed_folder,
+            plan.data,
+            ledger=self.ledger,
+            reading=SqliteReading.open(os.path.join(plan.data, "ledger.db")),
+            durable=self._durable,
+            clock=self._clock,
+            emit=self._emit,
+        )
+        self._hint = folder.hint
+        await folder.start()
+        self._closing.push_async_callback(folder.stop)
+
+    def _told(self, event: Event) -> None:
+        """Every event goes out; the folder of what failed hears of it too."""
+        self._out(event)
+        self._hint(event)
+
     def _build(self) -> None:
         plan, clock, emit = self.plan, self._clock, self._emit
         self.trouble = Trouble(clock, emit)
@@ -216,6 +251,15 @@ class Server:
             sink.prepare()
         self._pages = os.path.join(os.fsencode(plan.data), b"workers")
         self.pool = WorkerPool(plan, self._pages, Limits(plan.workers), clock, emit)
+        self.adoption = Adoption(
+            ledger=self.ledger,
+            content=self.content,
+            durable=self._durable,
+            clock=clock,
+            emit=self._say,
+            trouble=self.trouble,
+            ingested=self._on_ingested,
+        )
         self.breakers = Breakers(self.sinks, plan.pipelines, clock, emit, self._sink_tries)
         self._closing.push_async_callback(self.breakers.stop)
         self.publisher = Publisher(
@@ -224,15 +268,7 @@ class Server:
             clock=clock,
             emit=emit,
             trouble=self.trouble,
-            adoption=Adoption(
-                ledger=self.ledger,
-                content=self.content,
-                durable=self._durable,
-                clock=clock,
-                emit=self._say,
-                trouble=self.trouble,
-                ingested=self._on_ingested,
-            ),
+            adoption=self.adoption,
             breakers=self.breakers,
             finished=self._finished,
         )
@@ -318,10 +354,18 @@ class Server:
         await self.intake.start()
         self._closing.push_async_callback(self.intake.stop)
 
+    async def _take_paths(self, act: acts.TakePaths, deed: Deed) -> list[bool]:
+        """Copy old files in; False for each that is known already."""
+        del deed
+        taken = await self.intake.take(act.paths, backfill=True)
+        return [file is not None for file in taken]
+
     async def _start_control(self) -> None:
         live = LiveParts(self.dispatcher, self.publisher, self.desk, self._placed)
-        perform = Actions(self.ledger, self._clock, live).perform
-        control = ControlSocket(self.plan.data, perform, self._seen)
+        mender = Mender(self.ledger, self.content, self.plan.data, self.adoption)
+        more: dict[Any, Handler] = {acts.MendFile: mender.mend, acts.TakePaths: self._take_paths}
+        actions = Actions(self.ledger, self._clock, live, more)
+        control = ControlSocket(self.plan.data, actions.perform, self._seen)
         await control.start()
         self._closing.push_async_callback(control.stop)
 
@@ -330,6 +374,14 @@ class Server:
             acts.TroubleNow(each.what, each.at_ns, each.message, each.help)
             for each in self._calm.troubles
         )
+        troubles += tuple(
+            acts.TroubleNow(f"sink {each.sink}", each.since_ns, each.message, each.help)
+            for each in self.breakers.broken
+        )
+        if self.gate.waits:
+            troubles += (
+                acts.TroubleNow("intake", self.gate.since_ns, self.gate.why, self.gate.help),
+            )
         return acts.Seen(os.getpid(), self.dispatcher.running, troubles)
 
     async def _recover(self, left: Recovered) -> int:

@@ -169,7 +169,8 @@ def _failed(lines: Lines, event: e.RunFailed) -> list[str]:
         ]
     if event.state == "retrying":
         when = f", again at {clock(event.retry_at_ns, lines.zone)}" if event.retry_at_ns else ""
-        where = f"failed at {event.step}, try {event.attempt}{when}"
+        of = f" of {event.tries}" if event.tries else ""
+        where = f"failed at {event.step}, try {event.attempt}{of}{when}"
         first = lines.head(event, lines.marks.again, "wait", name, event.pipeline, where)
         return [first, *lines.more(error)]
     if not lines.verbose:  # queued again, nothing charged: the engine's own affair
@@ -275,6 +276,15 @@ def _missed(lines: Lines, event: e.EventsMissed) -> list[str]:
     )
 
 
+def _uncopied(lines: Lines, event: e.CopiesTrouble) -> list[str]:
+    text = f"failed folder {printable(event.folder)}: {printable(event.message)}; tried again, nothing else waits"
+    return lines.note(event, text, event.help)
+
+
+def _copied(lines: Lines, event: e.CopiesRecovered) -> list[str]:
+    return lines.note(event, f"failed folder {printable(event.folder)}: kept again")
+
+
 def _trouble(lines: Lines, event: e.SystemTrouble) -> list[str]:
     text = f"{event.what}: {printable(event.message)}"
     first = lines.head(event, lines.marks.note, "bad", text, "work waits, nothing is lost")
@@ -352,6 +362,8 @@ _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.SourceReturned: _returned,
     e.SourceNotice: _notice,
     e.EventsMissed: _missed,
+    e.CopiesTrouble: _uncopied,
+    e.CopiesRecovered: _copied,
     e.SystemTrouble: _trouble,
     e.SystemRecovered: _over,
     e.IntakeWaits: _intake_waits,

@@ -73,7 +73,7 @@ def redrive(tx: Transaction, redrives: Sequence[Redrive], deed: Deed) -> list[bo
         | ({"revision": r.revision} if r.revision else {})
         for row, r in again
     }
-    _audit(tx, deed, "redrive", details)
+    audit(tx, deed, "redrive", details)
     return answers
 
 
@@ -95,9 +95,7 @@ def release(tx: Transaction, releases: Sequence[Release], deed: Deed) -> list[bo
             for row, r in moved
         ],
     )
-    _audit(
-        tx, deed, "release", {row.id: {"step": row.step, "choice": r.choice} for row, r in moved}
-    )
+    audit(tx, deed, "release", {row.id: {"step": row.step, "choice": r.choice} for row, r in moved})
     return answers
 
 
@@ -106,7 +104,7 @@ def discard(tx: Transaction, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
     answers, moved = _choose(tx, runs, RunState.DISCARDED)
     tx.run(SQL["discard"], moved, deed.at_ns)
     tx.run(RUNS["drop_staged"], moved)
-    _audit(tx, deed, "discard", _agreed(runs, answers))
+    audit(tx, deed, "discard", _agreed(runs, answers))
     return answers
 
 
@@ -115,7 +113,7 @@ def cancel(tx: Transaction, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
     answers, moved = _choose(tx, runs, RunState.CANCELLED)
     tx.run(SQL["cancel"], moved, deed.at_ns)
     tx.run(RUNS["drop_chunks"], moved)
-    _audit(tx, deed, "cancel", _agreed(runs, answers))
+    audit(tx, deed, "cancel", _agreed(runs, answers))
     return answers
 
 
@@ -144,7 +142,7 @@ def replay(tx: Transaction, replays: Sequence[Replay], deed: Deed) -> list[bool]
             for row, r in moved
         ],
     )
-    _audit(
+    audit(
         tx, deed, "replay", {row.id: {"run": r.run, "supersede": r.supersede} for row, r in moved}
     )
     return answers
@@ -158,7 +156,7 @@ def readmit(tx: Transaction, files: Sequence[str], deed: Deed) -> list[bool]:
     tagged = tx.read(SQL["tags_of"], _TAGS, moved)
     tx.many(SQL["forget_tags"], [(tag, no) for no, tags in tagged for tag in tags.split()])
     tx.run(SQL["readmit"], moved, deed.at_ns)
-    _audit(tx, deed, "readmit", _agreed_files(files, answers))
+    audit(tx, deed, "readmit", _agreed_files(files, answers))
     return answers
 
 
@@ -167,7 +165,7 @@ def discard_files(tx: Transaction, files: Sequence[str], deed: Deed) -> list[boo
     before = {FileState.HELD, FileState.REJECTED, FileState.QUARANTINED}
     answers, moved = _choose_files(tx, files, FileState.DISCARDED, before)
     tx.run(SQL["discard_files"], moved, deed.at_ns)
-    _audit(tx, deed, "discard", _agreed_files(files, answers))
+    audit(tx, deed, "discard", _agreed_files(files, answers))
     return answers
 
 
@@ -183,7 +181,7 @@ def pause(tx: Transaction, pipelines: Sequence[str], deed: Deed) -> list[bool]:
     already = set(tx.read(SQL["paused"], _TEXTS))
     new = [name for name in dict.fromkeys(pipelines) if name not in already]
     tx.many(SQL["pause"], [(n, deed.at_ns, deed.principal, plain(deed.reason)) for n in new])
-    _audit(tx, deed, "pause", {name: {} for name in new})
+    audit(tx, deed, "pause", {name: {} for name in new})
     return [name not in already for name in pipelines]
 
 
@@ -192,7 +190,7 @@ def resume(tx: Transaction, pipelines: Sequence[str], deed: Deed) -> list[bool]:
     already = set(tx.read(SQL["paused"], _TEXTS))
     old = [name for name in dict.fromkeys(pipelines) if name in already]
     tx.run(SQL["resume"], texts(old))
-    _audit(tx, deed, "resume", {name: {} for name in old})
+    audit(tx, deed, "resume", {name: {} for name in old})
     return [name in already for name in pipelines]
 
 
@@ -201,12 +199,12 @@ def resolve(tx: Transaction, fingerprints: Sequence[str], revision: int, deed: D
     known = revision or int(tx.one(SQL["latest_revision"]))
     rows = [(f, deed.at_ns, known, deed.principal, plain(deed.reason)) for f in fingerprints]
     tx.many(SQL["resolve"], rows)
-    _audit(tx, deed, "resolve", {f: {"revision": known} for f in fingerprints})
+    audit(tx, deed, "resolve", {f: {"revision": known} for f in fingerprints})
 
 
 def note(tx: Transaction, action: str, objects: Sequence[str], detail: str, deed: Deed) -> None:
     """Only the audit."""
-    _audit(tx, deed, action, {each: {"detail": detail} if detail else {} for each in objects})
+    audit(tx, deed, action, {each: {"detail": detail} if detail else {} for each in objects})
 
 
 def _find(tx: Transaction, runs: Iterable[str]) -> dict[str, _Run]:
@@ -257,7 +255,7 @@ def _agreed_files(files: Sequence[str], answers: Sequence[bool]) -> _Details:
     return {file: {} for file, ok in zip(files, answers, strict=True) if ok}
 
 
-def _audit(tx: Transaction, deed: Deed, action: str, details: _Details) -> None:
+def audit(tx: Transaction, deed: Deed, action: str, details: _Details) -> None:
     """One row per object, with the reason given."""
     reason = {"reason": plain(deed.reason)} if deed.reason else {}
     tx.many(

@@ -24,6 +24,15 @@ UPDATE run SET state = 'queued', state_ns = given.at_ns, fence = fence + 1, atte
   due_ns = NULL, from_step = given.from_step, released = given.released
 FROM given WHERE run.no = given.no AND run.state = 'held';
 
+-- name: find_mendable
+-- What a person's move needs to know of these runs to put another file in their place.
+SELECT json_group_array(json_array(run.no, run.id, run.state, run.fence, run.bad, run.mended, run.file))
+FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value;
+
+-- name: mended
+-- Remember with these runs the file that a person made in their place, or of their bad records.
+UPDATE run SET mended = ?2 WHERE no IN (SELECT value FROM carray(?1));
+
 -- name: discard
 -- Give dead and held runs up; moves run: dead, held -> discarded.
 UPDATE run SET state = 'discarded', state_ns = ?2

@@ -6,11 +6,20 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import chunks, claims, deeds, leasing, recovering, runs
+from filemill.ledgers.sqlite import (
+    chunks,
+    claims,
+    copies,
+    deeds,
+    leasing,
+    mending,
+    recovering,
+    runs,
+)
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.ledgers.sqlite.writer import Writer
-from filemill.model.deeds import Chosen, Deed, Redrive, Release, Replay
+from filemill.model.deeds import Chosen, Deed, Mend, Redrive, Release, Replay
 from filemill.model.files import Claim, FileRef
 from filemill.model.runs import Publication, RunOrder
 from filemill.ports.clock import Clock, SystemClock
@@ -147,6 +156,14 @@ class SqliteLedger:
         """Note that `after:` was applied."""
         return await self._writer.ask(lambda tx: claims.disposed(tx, files, at_ns))
 
+    async def note_copies(self, copies_: Sequence[tuple[str, int, str]]) -> None:
+        """Remember which deaths the folder of what failed tells of."""
+        await self._writer.ask(lambda tx: copies.note_copies(tx, copies_))
+
+    async def forget_copies(self, subjects: Sequence[str]) -> None:
+        """These copies are gone."""
+        await self._writer.ask(lambda tx: copies.forget_copies(tx, subjects))
+
     async def redrive(self, redrives: Sequence[Redrive], deed: Deed) -> list[bool]:
         """DEAD -> QUEUED, or PUBLISHING where it died when it published."""
         return await self._writer.ask(lambda tx: deeds.redrive(tx, redrives, deed))
@@ -174,6 +191,10 @@ class SqliteLedger:
     async def discard_files(self, files: Sequence[str], deed: Deed) -> list[bool]:
         """HELD, REJECTED or QUARANTINED -> DISCARDED."""
         return await self._writer.ask(lambda tx: deeds.discard_files(tx, files, deed))
+
+    async def mend(self, mends: Sequence[Mend], deed: Deed) -> list[bool]:
+        """A child in the place of dead runs, or of the bad records of a done one."""
+        return await self._writer.ask(lambda tx: mending.mend(tx, mends, deed))
 
     async def publishing(self, runs_: Sequence[str]) -> tuple[list[RunOrder], list[Publication]]:
         """Those of these runs that are PUBLISHING, and what of them is not published."""

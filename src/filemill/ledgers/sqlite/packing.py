@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from filemill.model.files import Facts, TagHit
-from filemill.model.runs import Failure, RunResult, StepCount
+from filemill.model.runs import Failure, RecordForm, RunResult, StepCount
 
 _TOP = 1 << 63
 _ALL = 1 << 64
@@ -48,6 +48,7 @@ class PackedAttempt(msgspec.Struct, array_like=True, frozen=True):
     hold: str = ""
     hold_step: str = ""
     choices: tuple[str, ...] = ()
+    form: RecordForm | None = None
 
 
 class PackedCheckpoint(msgspec.Struct, array_like=True, frozen=True):
@@ -90,6 +91,7 @@ def pack_attempt(result: RunResult) -> bytes:
             result.hold,
             result.hold_step,
             result.choices,
+            result.form,
         )
     )
 

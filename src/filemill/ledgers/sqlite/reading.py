@@ -25,6 +25,8 @@ from filemill.model.runs import BadRecord, Failure, Publication
 from filemill.ports.reading import (
     AttemptRow,
     AuditRow,
+    CauseRow,
+    FailureRow,
     FileRow,
     GroupRow,
     PauseRow,
@@ -37,6 +39,8 @@ from filemill.ports.reading import (
 _SQL = load("reading.sql")
 _MINUTE_NS = 60_000_000_000
 _TOP = (1 << 63) - 1
+_NO_GROUP = "-"
+"""A fingerprint that no failure has."""
 _RANKS = ("dead", "held", "cancelled", "discarded")
 _FILE = (
     "file.no, file.id, file.state, file.state_ns, file.source, file.path, file.relative, file.size, "
@@ -47,8 +51,8 @@ _FILE = (
 _RUN = (
     "run.no, run.id, run.file, run.pipeline, run.revision, run.state, run.state_ns, run.queued_ns, run.began_ns, "
     "run.attempt, run.interruptions, run.due_ns, run.records, run.bad, coalesce(run.fingerprint, ''), "
-    "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input, "
-    "run.fence, run.from_step, run.pinned, run.replays"
+    "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input, coalesce(run.tries, 0), "
+    "run.fence, run.from_step, run.pinned, run.replays, run.mended"
 )
 _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
 _DETAIL = msgspec.json.Decoder(dict[str, str | int | bool | None])
@@ -147,6 +151,7 @@ class SqliteReading:
                     hold_step=packed.hold_step,
                     choices=packed.choices,
                     failure=unpack_failure(failure),
+                    form=packed.form,
                 )
             )
         return found
@@ -174,8 +179,19 @@ class SqliteReading:
         """Dead runs by fingerprint, the latest first."""
         return [GroupRow(*row) for row in self._rows("groups", pipeline, since_ns)]
 
+    def causes(self) -> list[CauseRow]:
+        """Every group that a person called mended."""
+        return [CauseRow(*row) for row in self._rows("causes")]
+
     def ended(
-        self, state: str, pipeline: str, fingerprint: str, before: int | None, limit: int
+        self,
+        state: str,
+        pipeline: str,
+        fingerprint: str,
+        before: int | None,
+        limit: int,
+        *,
+        without: Sequence[str] = (),
     ) -> list[RunRow]:
         """Runs in one side state, the latest arrival first."""
         bindings: list[Any] = [state, pipeline, _TOP if before is None else before, limit]
@@ -183,7 +199,17 @@ class SqliteReading:
         if fingerprint:
             query = "ended_of_group"
             bindings.append(fingerprint)
+        else:
+            bindings.append(texts(without or (_NO_GROUP,)))
         return [RunRow(*row) for row in self._rows(query, *bindings)]
+
+    def uncopied(self, limit: int) -> list[FailureRow]:
+        """Deaths that no copy tells of."""
+        return [FailureRow(*row) for row in self._rows("uncopied", limit)]
+
+    def outlived(self, limit: int) -> list[FailureRow]:
+        """Copies of what is not dead any more."""
+        return [FailureRow(*row) for row in self._rows("outlived", limit)]
 
     def tags(self, prefix: str, limit: int) -> list[str]:
         """Tags that begin so."""

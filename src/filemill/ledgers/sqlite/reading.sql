@@ -54,11 +54,36 @@ SELECT fingerprint, pipeline, coalesce(step, ''), coalesce(error, ''), coalesce(
        first_ns, last_ns
 FROM grouped ORDER BY last_ns DESC;
 
+-- name: causes
+-- Groups of dead letters that a person called mended.
+SELECT fingerprint, resolved_ns, revision, principal, reason FROM cause;
+
+-- name: uncopied
+-- Deaths that the folder of what failed does not tell of, with the copy of an earlier one.
+SELECT * FROM (
+  SELECT run.id, file.id, run.state_ns, coalesce(copy.name, '')
+  FROM run CROSS JOIN file ON file.no = run.file LEFT JOIN failure_copy AS copy ON copy.subject = run.id
+  WHERE run.state = 'dead' AND (copy.died_ns IS NULL OR copy.died_ns <> run.state_ns) LIMIT ?1
+) UNION ALL SELECT * FROM (
+  SELECT file.id, file.id, file.state_ns, '' FROM file LEFT JOIN failure_copy AS copy ON copy.subject = file.id
+  WHERE file.state = 'rejected' AND file.disposed_ns IS NULL AND copy.subject IS NULL LIMIT ?1
+);
+
+-- name: outlived
+-- Copies in the folder of what failed of what is not dead, or not rejected, any more.
+SELECT subject, coalesce(
+    (SELECT file.id FROM run JOIN file ON file.no = run.file WHERE run.id = subject),
+    (SELECT id FROM file WHERE id = subject), ''), died_ns, name
+FROM failure_copy
+WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = subject AND run.state = 'dead')
+  AND NOT EXISTS (SELECT 1 FROM file WHERE file.id = subject AND file.state = 'rejected')
+LIMIT ?1;
+
 -- name: ended
--- Runs in one side state, the latest arrival first.
+-- Runs in one side state, the latest arrival first, without those of some groups.
 SELECT {run} FROM run
 WHERE state = ?1 AND state IN ('dead', 'held', 'cancelled', 'discarded') AND (?2 = '' OR pipeline = ?2)
-  AND file < ?3
+  AND file < ?3 AND coalesce(fingerprint, '') NOT IN (SELECT value FROM carray(?5))
 ORDER BY file DESC, pipeline LIMIT ?4;
 
 -- name: ended_of_group

@@ -271,6 +271,7 @@ def _fail_row(row: RunRow, each: Fail, after: RunState) -> tuple[Any, ...]:
         failure.error if failure else None,
         plain(failure.message if failure else result.hold),
         each.input,
+        each.tries or None,
     )
 
 

@@ -119,13 +119,13 @@ WHERE no IN (SELECT value FROM carray(?1)) AND state = 'publishing';
 -- name: fail
 -- Note a bad end; moves run: running -> retrying, dead, queued, held; moves run: publishing -> dead.
 WITH given (no, fence, before, after, at_ns, spent, due_ns, solo, records, bad, fingerprint, step, error,
-            message, input) AS (
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            message, input, tries) AS (
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 )
 UPDATE run SET state = given.after, state_ns = given.at_ns, attempt = attempt - (1 - given.spent),
   due_ns = given.due_ns, solo = given.solo, records = given.records, bad = coalesce(given.bad, run.bad),
   fingerprint = given.fingerprint, step = given.step, error = given.error, message = given.message,
-  input = coalesce(given.input, run.input)
+  input = coalesce(given.input, run.input), tries = coalesce(given.tries, run.tries)
 FROM given WHERE run.no = given.no AND run.fence = given.fence AND run.state = given.before;
 
 -- name: left_running

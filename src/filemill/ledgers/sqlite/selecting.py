@@ -112,6 +112,8 @@ def _in_state(state: str, bindings: dict[str, Any]) -> str:
             "AND NOT EXISTS (SELECT 1 FROM run WHERE run.file = file.no AND run.state <> 'done')"
         )
     bindings["state"] = state
+    if state in LIVE_RUN_STATES:
+        return f"file.no IN (SELECT file FROM run WHERE state = :state AND state IN {_LIVE})"
     own = "SELECT no FROM file WHERE disposed_ns IS NULL AND state = :state"
     if state not in _WORST_FIRST:
         return f"file.no IN ({own})"

@@ -1,0 +1,208 @@
+"""The folder of what failed (`failed: {folder: errors}`): a copy of each dead original, and why, while it is dead.
+
+The ledger is the truth and the folder its picture. Events are hints; what is missing or outlived is found by asking the
+ledger, so that nothing is forgotten whatever was interrupted:
+
+    [run is dead] -> copy written aside, synced, renamed -> reason the same way -> [commit: this death is told of]
+    [run is not dead any more] -> copy and reason removed -> [commit: forgotten]
+
+A crash before a commit repeats a step that finds its work done. Each death is told of once: what a person takes away
+does not come back, and a copy that they changed is theirs and stays. Whatever is wrong with the folder's disk is said
+and tried again later; nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from filemill.durable import Durable
+from filemill.model.errors import FilemillError, LedgerSyncError, NotFound, SystemFault
+from filemill.model.events import (
+    CopiesRecovered,
+    CopiesTrouble,
+    Emit,
+    Event,
+    FileRejected,
+    RunFailed,
+)
+from filemill.ports.clock import Clock
+from filemill.ports.ledger import Ledger
+from filemill.ports.reading import FailureRow, Reading
+from filemill.queries import Queries
+from filemill.service.copying import Copies, safe_name
+from filemill.service.originals import Originals, pieces
+from filemill.service.reasons import reason_of, text_of
+
+LOOK_EVERY = 2.0
+"""Seconds between two looks at what people did meanwhile; more where one look takes long."""
+AGAIN_AFTER = 10.0
+"""Seconds until a folder that failed is tried again."""
+LAST = 5.0
+"""Seconds that the last look at a stop may take."""
+_SHARE = 20
+_GROUP = 100
+_MODE = 0o700
+
+
+class FailedFolder:
+    """Keeps the folder. Lives in one event loop: `start`, `stop`."""
+
+    def __init__(
+        self,
+        folder: str,
+        data: str,
+        *,
+        ledger: Ledger,
+        reading: Reading,
+        durable: Durable,
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
+        self._folder = folder
+        self._copies = Copies(folder, durable, mode=_MODE)
+        self._ledger = ledger
+        self._reading = reading
+        self._queries = Queries(reading, clock)
+        self._originals = Originals(data)
+        self._clock = clock
+        self._emit = emit
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._troubled = False
+        self._stopping = False
+
+    def hint(self, event: Event) -> None:
+        """Take note of an event: something may have died. From any thread; never blocks, never raises."""
+        if (isinstance(event, RunFailed) and event.state == "dead") or isinstance(
+            event, FileRejected
+        ):
+            with contextlib.suppress(RuntimeError):  # the loop has ended: the next start looks
+                self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def start(self) -> None:
+        """Begin to keep it."""
+        self._task = asyncio.create_task(self._keep(), name="failed folder")
+
+    async def stop(self) -> None:
+        """Stop, after a last look. Idempotent."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._stopping = True
+        self._wake.set()
+        await asyncio.wait({task}, timeout=LAST)
+        task.cancel()  # what is left is found at the next start
+        await asyncio.gather(task, return_exceptions=True)
+        self._reading.close()
+
+    async def _keep(self) -> None:
+        while True:
+            self._wake.clear()
+            last = self._stopping
+            began = time.monotonic()
+            worked = await self._try()
+            if last:
+                return
+            took = time.monotonic() - began
+            wait = max(LOOK_EVERY, _SHARE * took) if worked else AGAIN_AFTER
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+                    while not (worked or self._stopping):
+                        # Where the disk fails, a hint is no reason to try again at once.
+                        self._wake.clear()
+                        await self._wake.wait()
+
+    async def _try(self) -> bool:
+        """Bring the folder up to date; False where its disk does not let us, which is said once."""
+        try:
+            while await self._some():
+                pass
+        except LedgerSyncError:
+            raise
+        except (OSError, SystemFault) as error:
+            if not self._troubled:
+                self._troubled = True
+                self._emit(
+                    CopiesTrouble(
+                        at_ns=self._clock.wall_ns(),
+                        folder=self._folder,
+                        message=str(error),
+                        help="make room, or mend the folder; what is missing is copied then",
+                    )
+                )
+            return False
+        if self._troubled:
+            self._troubled = False
+            self._emit(CopiesRecovered(at_ns=self._clock.wall_ns(), folder=self._folder))
+        return True
+
+    async def _some(self) -> bool:
+        """Remove and make some copies; says whether there was anything to do."""
+        gone, due = await asyncio.to_thread(
+            lambda: (self._reading.outlived(_GROUP), self._reading.uncopied(_GROUP))
+        )
+        if gone:
+            await asyncio.to_thread(self._remove, gone)
+            await self._ledger.forget_copies([row.subject for row in gone])
+        made = await asyncio.to_thread(lambda: list(self._make(due))) if due else []
+        if made:
+            await self._ledger.note_copies(made)
+        return bool(gone or made)
+
+    def _make(self, due: Iterable[FailureRow]) -> Iterator[tuple[str, int, str]]:
+        """Copy these; (subject, death, name) of each that is in the folder now."""
+        with self._copies.alone():
+            for row in due:
+                try:
+                    history = self._queries.file(row.file)
+                except FilemillError:
+                    continue
+                run = next((r for r in history.runs if r.summary.run == row.subject), None)
+                if row.subject != row.file and (run is None or run.summary.state_ns != row.died_ns):
+                    continue  # it moved on since it was looked up
+                name = safe_name(history.summary.relative, row.subject)
+                if row.name:
+                    self._copies.remove_reason(row.name)
+                with contextlib.ExitStack() as stack:
+                    source: BinaryIO | None = None
+                    with contextlib.suppress(NotFound):
+                        source = stack.enter_context(self._originals.open(history.content))
+                    bytes_ = pieces(source) if source is not None else None
+                    self._copies.add(name, bytes_, text_of(reason_of(history, run)))
+                yield row.subject, row.died_ns, name
+
+    def _remove(self, gone: Iterable[FailureRow]) -> None:
+        """Take these copies away; one that somebody changed stays, without its reason."""
+        with self._copies.alone():
+            for row in gone:
+                if self._is_ours(row):
+                    self._copies.remove(row.name)
+                else:
+                    self._copies.remove_reason(row.name)
+
+    def _is_ours(self, row: FailureRow) -> bool:
+        """Say whether the copy has the original's bytes; where the original is gone, nobody can tell."""
+        try:
+            history = self._queries.file(row.file)
+            with (
+                self._originals.open(history.content) as original,
+                os.fdopen(self._copies.open(row.name), "rb", buffering=0) as copy,
+            ):
+                return _same(original, copy)
+        except FilemillError:
+            return False
+        except OSError:
+            return False
+
+
+def _same(one: BinaryIO, other: BinaryIO) -> bool:
+    if os.fstat(one.fileno()).st_size != os.fstat(other.fileno()).st_size:
+        return False
+    return all(a == b for a, b in zip(pieces(one), pieces(other), strict=True))

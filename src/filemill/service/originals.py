@@ -1,0 +1,106 @@
+"""The bytes that are kept, for those who only read: originals, and single records of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from filemill.model.errors import NotFound
+from filemill.model.runs import BadRecord, RecordForm
+
+_PIECE = 1 << 20
+
+
+class Originals:
+    """Content of a data directory, opened for reading only; works beside a running server."""
+
+    def __init__(self, data: str) -> None:
+        self._root = os.path.join(os.fsencode(data), b"content")
+
+    def path(self, reference: str) -> bytes:
+        """Where the bytes of this content reference are, or were."""
+        return os.path.join(self._root, reference.encode())
+
+    def kept(self, reference: str) -> bool:
+        """Say whether the bytes are still there."""
+        return bool(reference) and os.path.isfile(self.path(reference))
+
+    def open(self, reference: str) -> BinaryIO:
+        """The bytes, from their beginning.
+
+        Raises:
+            NotFound: they are gone.
+            OSError: they cannot be read.
+        """
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.fdopen(os.open(self.path(reference), flags), "rb", buffering=0)
+        except FileNotFoundError as error:
+            raise NotFound(
+                "the original is not kept any more",
+                help="`after: delete` and `after: keep` let go of it when every run of the file is done",
+            ) from error
+
+    def piece(self, reference: str, start: int, end: int, limit: int) -> bytes:
+        """The bytes from `start` to `end`, at most `limit` of them.
+
+        Raises:
+            NotFound: they are gone.
+            OSError: they cannot be read.
+        """
+        with self.open(reference) as file:
+            return os.pread(file.fileno(), max(0, min(end - start, limit)), start)
+
+
+def pieces(source: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """A file's bytes from `start` to `end` (None: its own), a MiB at a time."""
+    at = start
+    while end is None or at < end:
+        size = _PIECE if end is None else min(_PIECE, end - at)
+        piece = os.pread(source.fileno(), size, at)
+        if not piece:
+            return
+        yield piece
+        at += len(piece)
+
+
+def why_not_alone(bad: Sequence[BadRecord], form: RecordForm | None) -> str:
+    """Why these records cannot be taken out of their file; empty when they can."""
+    if not bad:
+        return "no record of it is bad: it failed as a whole"
+    if form is None:
+        return "how its records stand in the file was not noted"
+    if not form.original:
+        return "a step changed the file before it was read, so its records are not in the original as they were read"
+    if all(each.end <= each.start for each in bad):
+        return f"{form.format} has no bytes of its own for a record"
+    return ""
+
+
+def alone(source: BinaryIO, bad: Sequence[BadRecord], form: RecordForm) -> Iterator[bytes]:
+    """A file of these records only, each as it stands in `source`, in the form that its reader reads.
+
+    `why_not_alone` says nothing against it.
+    """
+    ending = b"\r\n" if form.crlf else b"\n"
+    if form.format == "json":
+        yield from _array(source, bad, form)
+        return
+    if form.opens:
+        yield form.opens.encode() + ending
+    for each in bad:
+        yield from pieces(source, each.start, each.end)
+        yield ending
+
+
+def _array(source: BinaryIO, bad: Sequence[BadRecord], form: RecordForm) -> Iterator[bytes]:
+    """JSON: what opens the array, the elements with commas between them, what closes it."""
+    yield form.opens.encode()
+    for number, each in enumerate(bad):
+        if number:
+            yield b","
+        if form.opens:
+            yield b"\n"
+        yield from pieces(source, each.start, each.end)
+    yield (b"\n" if form.opens else b"") + form.closes.encode() + b"\n"
