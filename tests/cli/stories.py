@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 
 from filemill.ledgers.sqlite import SqliteLedger
@@ -12,6 +13,7 @@ from filemill.model.runs import BadRecord, Failure, RunResult, StagedOutput, Ste
 from filemill.ports.ledger import Fail, Finish, NewRun, Routing, Stage
 
 SECOND = 10**9
+FILEMILL = [sys.executable, "-m", "filemill"]
 MISSING = "column 'amount' missing; header has 'amonut'"
 
 

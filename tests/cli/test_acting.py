@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import FILEMILL
+from stories import FILEMILL
 
 CONFIG = """\
 version: 1

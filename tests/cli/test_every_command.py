@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import stories
-from conftest import FILEMILL
+from stories import FILEMILL
 
 from filemill.cli import application
 from filemill.cli.main import COMMANDS, load

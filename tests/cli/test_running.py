@@ -306,3 +306,24 @@ def test_steps_show_describes_a_users_function(project):
     done = project("steps", "show", "steps.add_vat")
     assert "Add the tax to every order." in done.stdout
     assert re.search(r"rate +number +0\.2", done.stdout)
+
+
+def test_troubles_are_kept_to_be_asked_for_until_they_are_over():
+    import asyncio
+
+    from filemill.model.events import SystemRecovered, SystemTrouble
+    from filemill.service import calming
+
+    async def live():
+        calm = calming.Calm(lambda _event: None)
+        calm(SystemTrouble(at_ns=5, what="disk", message="full", help="free some"))
+        calm(SystemTrouble(at_ns=9, what="disk", message="full", help="free some"))
+        during = calm.troubles
+        calm(SystemRecovered(what="disk"))
+        calm(SystemRecovered(what="disk"))
+        await asyncio.sleep(calming.CALM + 1)
+        return during, calm.troubles
+
+    during, after = asyncio.run(live())
+    assert [(each.what, each.at_ns) for each in during] == [("disk", 5)]
+    assert after == ()
