@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from filemill.engine.dispatching import GROUP_BYTES, batches
+from filemill.engine.batching import GROUP_BYTES, batches
 from filemill.model.files import FileRef
 from filemill.model.runs import RunOrder
 

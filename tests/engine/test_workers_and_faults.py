@@ -12,7 +12,7 @@ import pytest
 
 from filemill.engine import frames
 from filemill.engine.announcing import Announced
-from filemill.engine.supervisor import Limits, WorkerDied, WorkerPool
+from filemill.engine.supervisor import Limits, WorkerDied, WorkerPool, make_folder
 from filemill.model.events import Event, RunFailed, RunFinished, WorkerLost, WorkerStarted
 from filemill.model.files import FileRef
 from filemill.model.plan import PipelinePlan, Plan, RetryPlan, SinkPlan, SourcePlan, StepPlan
@@ -134,6 +134,7 @@ def with_pool(
         folder = os.fsencode(tmp_path / "workers")
         pool = WorkerPool(plan, folder, limits, SystemClock(), events.append)
         try:
+            make_folder(folder)
             await pool.start()
             await body(pool, events)  # type: ignore[misc]
         finally:

@@ -19,6 +19,7 @@ QUERIES = {
         "claims",
         "leasing",
         "runs",
+        "revisions",
         "deeds",
         "tally",
         "copies",

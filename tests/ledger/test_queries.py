@@ -310,6 +310,23 @@ def test_revisions_are_listed_latest_first(world):
     assert (first.number, first.digest, first.runs) == (1, "aa", 1)
 
 
+def test_what_came_into_force_and_what_was_refused_since(world):
+    ledger = world.ledger
+    for digest in ("aa", "bb"):
+        world.do(ledger.add_revision(digest, "version: 1", 5))
+    world.do(ledger.activate(1, "start", 6))
+    world.do(ledger.activate(2, "reload", 7))
+    world.do(ledger.refuse_revision("no such step", 8))
+    world.do(ledger.refuse_revision("no such sink", 9))
+    refused = world.queries.refusal()
+    assert (refused.at_ns, refused.why) == (9, "no such sink")
+    world.do(ledger.activate(1, "reload", 10))
+    assert world.queries.refusal() is None
+    latest, first = world.queries.revisions()
+    assert (latest.current, latest.began) == (False, ((7, "reload"),))
+    assert (first.current, first.began) == (True, ((10, "reload"), (6, "start")))
+
+
 def test_queries_work_when_no_server_runs(world):
     world.named(b"\xffa.csv")
     world.do(world.ledger.close())

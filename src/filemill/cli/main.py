@@ -21,6 +21,8 @@ COMMANDS = {
     "held": "what waits for a person, and why; release or discard it",
     "pause": "begin no runs of a pipeline any more, until it is resumed",
     "resume": "begin runs of a paused pipeline again",
+    "reload": "have the running server take the configuration on the disk",
+    "drain": "have the running server finish what runs, and end",
     "tail": "read along with what becomes of files",
     "status": "counts and trouble at a glance",
     "gc": "remove now what `retention:` says may go",
@@ -29,7 +31,7 @@ COMMANDS = {
     "verify": "whether the ledger is sound and all content is there",
     "steps": "the steps that are installed, with their options",
     "completion": "completion of commands, ids, tags for bash, zsh, fish, powershell",
-    "config": "show the effective configuration, print its JSON Schema",
+    "config": "what is in force and where it comes from; what ran, diffs, rollback; JSON Schema",
 }
 """Every command and its line in the help. `filemill/cli/<name>.py` adds it to the application."""
 _MODULES = {
@@ -39,6 +41,9 @@ _MODULES = {
     "files": ("files", "replaying"),
     "pause": ("pausing",),
     "resume": ("pausing",),
+    "reload": ("reloading",),
+    "drain": ("draining",),
+    "config": ("config", "revising"),
 }
 """Commands that are not one module of their own name."""
 

@@ -22,6 +22,8 @@ from filemill.telemetry.console import Console
 from filemill.telemetry.jsonlog import JsonLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from filemill.config import Loaded
     from filemill.model.plan import Plan
 
@@ -40,6 +42,20 @@ def run(
     again: Annotated[
         bool, typer.Option("--again", help="With --once: unchanged files that are done, too.")
     ] = False,
+    reload: Annotated[
+        bool,
+        typer.Option(
+            "--reload", help="Take a changed configuration, or a step's module, as it is saved."
+        ),
+    ] = False,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            "--grace",
+            metavar="TIME",
+            help="How long running runs get to finish at the end; default: `grace:`, 60s.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Worker processes; default: CPUs.")
     ] = None,
@@ -62,20 +78,26 @@ def run(
     files = named_files(paths or [])
     if paths and not files:
         raise UsageError("no file in what was named; nothing was started")
-    loaded = load_or_say(session, workers)
+    if reload and once:
+        raise UsageError("--reload is for watching, not for --once")
+    loaded = load_or_say(session, workers, grace)
     if loaded is None:
         return USAGE
     if once:
         from filemill.cli.once import run_once
 
         return run_once(session, loaded, files, again=again, log_format=log_format)
-    return _watch(session, loaded, log_format)
+    # Found once: a reload is of this file, whatever becomes of the folder the command was given in.
+    session.named = session.config()
+
+    def load() -> Loaded:
+        return _overridden(load_config(session, trusting=True), workers, grace)
+
+    return _watch(session, loaded, log_format, load, follow=reload)
 
 
-def load_or_say(session: Session, workers: int | None) -> Loaded | None:
+def load_or_say(session: Session, workers: int | None, grace: str | None = None) -> Loaded | None:
     """The configuration, its warnings said; None when it has errors, which are then said."""
-    import msgspec
-
     from filemill.config import ConfigProblems
     from filemill.config.rendering import render_problem
 
@@ -87,11 +109,24 @@ def load_or_say(session: Session, workers: int | None) -> Loaded | None:
     if not session.quiet:
         for problem in loaded.warnings:
             session.output.say(render_problem(problem))
-    if workers is None:
-        return loaded
-    return msgspec.structs.replace(
-        loaded, plan=msgspec.structs.replace(loaded.plan, workers=workers)
-    )
+    return _overridden(loaded, workers, grace)
+
+
+def _overridden(loaded: Loaded, workers: int | None, grace: str | None) -> Loaded:
+    """With what the command line says in place of what the configuration says."""
+    import msgspec
+
+    from filemill.ports.units import parse_duration
+
+    plan = loaded.plan
+    if workers is not None:
+        plan = msgspec.structs.replace(plan, workers=workers)
+    if grace is not None:
+        try:
+            plan = msgspec.structs.replace(plan, grace=parse_duration(grace))
+        except ValueError as error:
+            raise UsageError(f"--grace: {error}", help="such as 30s or 2m") from error
+    return msgspec.structs.replace(loaded, plan=plan)
 
 
 def make_log(session: Session, log_format: str) -> Console | JsonLog:
@@ -107,8 +142,11 @@ def make_log(session: Session, log_format: str) -> Console | JsonLog:
     )
 
 
-def _watch(session: Session, loaded: Loaded, log_format: str) -> int:
+def _watch(
+    session: Session, loaded: Loaded, log_format: str, load: Callable[[], Loaded], *, follow: bool
+) -> int:
     from filemill.ports.registry import Registry
+    from filemill.service.reloading import Candidate
     from filemill.service.running import watch
     from filemill.service.server import Revision
 
@@ -119,9 +157,14 @@ def _watch(session: Session, loaded: Loaded, log_format: str) -> int:
             announce(log, session, loaded.plan, event)
         log(event)
 
+    def anew() -> Candidate:
+        again = load()
+        return Candidate(again.plan, Revision(again.digest, again.text))
+
     revision = Revision(loaded.digest, loaded.text)
+    watching = watch(loaded.plan, revision, Registry(), emit, load=anew, follow=follow)
     try:
-        drained = asyncio.run(watch(loaded.plan, revision, Registry(), emit))
+        drained = asyncio.run(watching)
     finally:
         log.close()
     return OK if drained else INTERRUPTED

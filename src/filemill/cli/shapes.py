@@ -235,6 +235,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     failure = attempt.failure
     return {
         "number": attempt.number,
+        "revision": attempt.revision,
         "began_at": utc(attempt.began_ns),
         "ended_at": utc(attempt.ended_ns),
         "took_ms": milliseconds(attempt.took_ns),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from filemill.cli.application import command
 from filemill.cli.reading import STYLES, open_ledger, short
 from filemill.cli.session import Session
+from filemill.cli.standing import standing_of
 from filemill.telemetry.wording import age, clock, duration, number, plural, printable, size
 
 if TYPE_CHECKING:
@@ -22,14 +23,26 @@ def status(session: Session) -> None:
 
     with open_ledger(session) as queries:
         now = queries.status()
+        standing = standing_of(session, queries)
     seen = look(session.data())
     if session.output.json:
         from filemill.cli.shapes import server
         from filemill.cli.shapes import status as shape
 
-        session.output.document("filemill.status/1", **shape(now), server=server(seen))
+        config = {
+            "revision": standing.revision or None,
+            "changes_on_disk": standing.changes,
+            "refused": standing.refused or None,
+        }
+        session.output.document(
+            "filemill.status/1", **shape(now), server=server(seen), config=config
+        )
         return
     _print_server(session.output, seen, now)
+    mark = session.output.paint("wait", session.output.marks.note)
+    for line in standing.lines(now.at_ns):
+        session.output.print(f"{mark} {line}")
+        mark = " "
     _print(session.output, now)
 
 

@@ -127,15 +127,17 @@ def _entries(output: Output, file: FileHistory, verbose: bool) -> Iterator[Entry
     for number_, run in enumerate(file.runs):
         label = f" {run.summary.pipeline}" if several else ""
         base = 10 * (number_ + 1)
+        revision = run.attempts[0].revision if run.attempts else run.summary.revision
         yield Entry(
             run.queued_ns,
             "",
             "queued",
-            f"for {run.summary.pipeline} (rev {run.summary.revision}), run {short(run.summary.run)}",
+            f"for {run.summary.pipeline} (rev {revision}), run {short(run.summary.run)}",
             order=base,
         )
         for attempt in run.attempts:
-            yield from _attempt(output, attempt, label, base, verbose=verbose)
+            named = f"{label} (rev {attempt.revision})" if attempt.revision != revision else label
+            yield from _attempt(output, attempt, named, base, verbose=verbose)
         yield from _state_now(run, label, base)
     for deed in file.deeds:
         yield Entry(deed.at_ns, "", _DEEDS.get(deed.action, deed.action), _deed(deed), order=9_000)

@@ -59,6 +59,7 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         worker_environment=None if names is None else tuple(names),
         secrets=tuple(sorted(secret_names(draft.tree))),
         retention=_retention(settings.retention),
+        grace=settings.grace,
     )
 
 

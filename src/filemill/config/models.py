@@ -271,6 +271,11 @@ class Settings(_Strict):
         description="Memory that a worker, and what its steps start, may hold; 0 for no limit. "
         "Unless set, its share of three quarters of the machine's.",
     )
+    grace: Duration = Field(
+        60.0,
+        ge=0,
+        description="How long running runs get to finish when the server is told to stop; the rest is queued again.",
+    )
     max_work: Size = Field(
         10 << 30,
         ge=1 << 20,

@@ -63,13 +63,15 @@ class Breakers:
         changed: Callable[[str], None],
     ) -> None:
         self._sinks = sinks
+        self._older: dict[str, Sink] = {}
+        """Sinks that are no longer in force and that runs of their revisions still met, by key."""
         self._writers = writers(pipelines)
         self._clock = clock
         self._emit = emit
         self._changed = changed
         self._broken: dict[str, Broken] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._troubled = {name: asyncio.Event() for name in sinks}
+        self._troubled: dict[str, asyncio.Event] = {}
         self._mended: dict[str, tuple[float, float]] = {}
         """By sink: when it was mended last (monotonic), and the delay it had come to."""
 
@@ -91,13 +93,42 @@ class Breakers:
         state = self._broken.get(sink)
         return state is not None and not state.trying
 
-    def knows(self, sink: str) -> bool:
-        """Say whether this is a sink of the configuration, and not where children wait, say."""
-        return sink in self._sinks
+    def key(self, name: str, sinks: Mapping[str, Sink], revision: int) -> str:
+        """Under which name the breaker goes that belongs to this sink of `sinks`, those of a revision.
+
+        Its own, unless a change has put another sink in its place. Empty: it is no sink (where children wait, say).
+        """
+        sink = sinks.get(name)
+        if sink is None:
+            return ""
+        if self._sinks.get(name) is sink:
+            return name
+        for key, known in self._older.items():
+            if known is sink:
+                return key
+        key = f"{name} (rev {revision})"
+        self._older[key] = sink
+        return key
+
+    def is_older(self, key: str) -> bool:
+        """Say whether this is the breaker of a sink that is no longer in force: no pipeline is parked for it."""
+        return key in self._older
+
+    def update(self, sinks: Mapping[str, Sink], pipelines: Iterable[PipelinePlan]) -> None:
+        """Go by another configuration: a breaker whose sink is another one now, or gone, is forgotten."""
+        former, self._sinks = self._sinks, sinks
+        self._writers = writers(pipelines)
+        for name, sink in former.items():
+            if sinks.get(name) is not sink and self._broken.pop(name, None) is not None:
+                self._tasks.pop(name).cancel()
+                self._emit(SinkMended(at_ns=self._clock.wall_ns(), sink=name))
+                self._changed(name)
 
     def trip(self, sink: str, error: BaseException, pipelines: Iterable[str] = ()) -> None:
         """The sink's place failed; `pipelines` are those whose runs met it."""
-        self._writers.setdefault(sink, set()).update(pipelines)
+        mine = self._writers.setdefault(sink, set())
+        if not self.is_older(sink):  # what goes to the sinks of today has no part in it
+            mine.update(pipelines)
         text = error.message if isinstance(error, FilemillError) else str(error)
         text = text.removeprefix(f"staging for sink `{sink}` failed: ")
         help_ = (error.help if isinstance(error, FilemillError) else "") or advice(error)
@@ -106,7 +137,7 @@ class Breakers:
             state.message, state.help = text, help_
             if state.trying:
                 state.trying = False
-                self._troubled[sink].set()
+                self._troubled.setdefault(sink, asyncio.Event()).set()
             return
         when, delay = self._mended.pop(sink, (0.0, 0.0))
         recent = when and self._clock.monotonic() - when < FORGIVEN
@@ -127,10 +158,13 @@ class Breakers:
     async def fails(self, sink: str) -> OSError | FilemillError | None:
         """Look whether the sink's place can be used; what is wrong with it, if anything is."""
         try:
-            await asyncio.to_thread(self._sinks[sink].probe)
+            await asyncio.to_thread(self._place(sink).probe)
         except (OSError, FilemillError) as error:
             return error
         return None
+
+    def _place(self, key: str) -> Sink:
+        return self._older.get(key) or self._sinks[key]
 
     async def stop(self) -> None:
         """Look no more."""
@@ -141,7 +175,7 @@ class Breakers:
 
     async def _mend(self, state: Broken) -> None:
         """Look again and again until work has gone through for a while."""
-        troubled = self._troubled[state.sink]
+        troubled = self._troubled.setdefault(state.sink, asyncio.Event())
         while True:
             state.next_ns = self._clock.wall_ns() + int(state.delay * 1e9)
             await asyncio.sleep(state.delay)

@@ -9,32 +9,31 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from filemill.engine import frames
+from filemill.engine.batching import batches
 from filemill.engine.breaking import Breakers
-from filemill.engine.chunking import Chunked, ChunkedRuns
+from filemill.engine.chunking import Chunked
 from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
-from filemill.engine.supervisor import WorkerDied, WorkerPool
+from filemill.engine.serving import Revisions, Served
+from filemill.engine.supervisor import WorkerDied
 from filemill.engine.trouble import Trouble
 from filemill.engine.verdicts import Verdict, Verdicts, longest_step
-from filemill.model.errors import FailureKind, SystemFault
+from filemill.model.errors import FailureKind, FilemillError, SystemFault
 from filemill.model.events import Emit
-from filemill.model.plan import PipelinePlan, Plan
+from filemill.model.plan import PipelinePlan
 from filemill.model.runs import Failure, Publication, RunOrder, RunResult, StagedOutput
 from filemill.model.states import RunState
 from filemill.ports.clock import Clock, Steady
 from filemill.ports.content import Content
 from filemill.ports.ledger import Ledger
-from filemill.ports.sink import Sink
 
 GROUP = 256
-GROUP_BYTES = 32 << 20
-"""A job's files together: what a worker may hold in memory at once when it computes them as one batch."""
 MAX_UNPUBLISHED = 4_096
 """Staged runs that may wait for their sinks before leasing waits: bounds memory when a sink's disk is slow."""
 SLOWEST_POLL = 5.0
@@ -47,12 +46,10 @@ class Dispatcher:
     def __init__(
         self,
         *,
-        plan: Plan,
+        revisions: Revisions,
         ledger: Ledger,
         content: Content,
-        pool: WorkerPool,
         publisher: Publisher,
-        sinks: Mapping[str, Sink],
         clock: Clock,
         emit: Emit,
         trouble: Trouble,
@@ -60,17 +57,14 @@ class Dispatcher:
         chance: random.Random,
         inputs: Inputs,
     ) -> None:
-        self._plan = plan
-        self._pipelines = {pipeline.name: pipeline for pipeline in plan.pipelines}
+        self._revisions = revisions
         self._ledger = ledger
         self._content = content
-        self._pool = pool
         self._publisher = publisher
         self._clock = clock
         self._emit = emit
         self._trouble = trouble
         self._breakers = breakers
-        self._sinks = sinks
         self._steady = Steady(clock)
         self._verdicts = Verdicts(
             inputs=inputs,
@@ -86,16 +80,6 @@ class Dispatcher:
         self._loop: asyncio.Task[None] | None = None
         self._draining = False
         self._pausing = 0
-        self._chunked = ChunkedRuns(
-            plan=plan,
-            ledger=ledger,
-            pool=pool,
-            sinks=sinks,
-            trouble=trouble,
-            clock=clock,
-            emit=emit,
-            stopping=lambda: self._draining,
-        )
         self.crashed: BaseException | None = None
 
     def wake(self) -> None:
@@ -126,6 +110,11 @@ class Dispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
+    def draining(self) -> bool:
+        """Nothing new may begin."""
+        return self._draining
+
+    @property
     def running(self) -> int:
         """Jobs with workers now."""
         return len(self._jobs)
@@ -147,12 +136,12 @@ class Dispatcher:
     async def _lease_while_room(self) -> float:
         """Lease until nothing is queued or every worker has one job ahead; answers how long to wait then."""
         while (
-            len(self._jobs) < 2 * self._pool.limits.workers
+            len(self._jobs) < 2 * self._revisions.current.pool.limits.workers
             and not self._pausing
             and self._publisher.waiting < MAX_UNPUBLISHED
         ):
             parked = self._breakers.parked()
-            leased = await self._trouble.insist("ledger", functools.partial(self._lease, parked))
+            leased = await self._lease(parked)
             if not leased:
                 due = await self._trouble.insist(
                     "ledger", functools.partial(self._ledger.next_due, parked)
@@ -160,17 +149,31 @@ class Dispatcher:
                 if due is None:
                     return SLOWEST_POLL
                 return min(SLOWEST_POLL, max(0.0, (due - self._steady.ns()) / 1e9))
-            placed = [self._with_path(order) for order in leased]
-            for batch in batches(placed, self._plan.chunk_size):
-                job = asyncio.create_task(self._execute(batch), name="execute")
-                self._jobs.add(job)
-                job.add_done_callback(self._job_done)
         return SLOWEST_POLL
 
-    async def _lease(self, parked: frozenset[str]) -> list[RunOrder]:
-        return await self._ledger.lease(
-            GROUP, self._clock.wall_ns(), self._plan.revision, self._steady.ns(), parked
-        )
+    async def _lease(self, parked: frozenset[str]) -> bool:
+        """Lease a group and begin its jobs; False when nothing is queued.
+
+        The current revision is held until they have begun, so that one whose time ends meanwhile is still there.
+        """
+        served = self._revisions.hold(self._revisions.current)
+        try:
+            leased = await self._trouble.insist(
+                "ledger",
+                lambda: self._ledger.lease(
+                    GROUP, self._clock.wall_ns(), served.number, self._steady.ns(), parked
+                ),
+            )
+            placed = [self._with_path(order) for order in leased]
+            for batch in batches(placed, served.plan.chunk_size, served.number):
+                own = batch[0].revision == served.number
+                held = self._revisions.hold(served) if own else None
+                job = asyncio.create_task(self._execute(batch, held), name="execute")
+                self._jobs.add(job)
+                job.add_done_callback(self._job_done)
+        finally:
+            self._revisions.release(served)
+        return bool(leased)
 
     def _with_path(self, order: RunOrder) -> RunOrder:
         path = self._content.path(order.file.path.decode("ascii"))
@@ -186,18 +189,35 @@ class Dispatcher:
         self._note_crash(job)
         self.wake()
 
-    async def _execute(self, batch: tuple[RunOrder, ...]) -> None:
-        pipeline = self._pipelines.get(batch[0].pipeline)
+    async def _execute(self, batch: tuple[RunOrder, ...], held: Served | None) -> None:
+        """Run a job at its revision: `held` where it is at work already, else one that is opened for it."""
+        if held is None:
+            try:
+                held = await self._revisions.acquire(batch[0].revision)
+            except SystemFault as fault:
+                await self._give_back(batch, fault)
+                return
+            except FilemillError as error:
+                lost = [self._verdicts.unservable(order, error) for order in batch]
+                await self._verdicts.record(lost)
+                return
+        try:
+            await self._execute_with(held, batch)
+        finally:
+            self._revisions.release(held)
+
+    async def _execute_with(self, served: Served, batch: tuple[RunOrder, ...]) -> None:
+        pipeline = served.pipelines.get(batch[0].pipeline)
         if pipeline is None:
             await self._verdicts.record([self._verdicts.homeless(order) for order in batch])
             return
-        if self._chunked.wants(batch):
-            chunked = await self._chunked.run(batch[0], pipeline, longest_step(pipeline))
+        if served.chunked.wants(batch):
+            chunked = await served.chunked.run(batch[0], pipeline, longest_step(pipeline))
             if chunked is not None:
                 await self._settle_chunked(batch[0], chunked, pipeline)
                 return
         try:
-            reply, output = await self._pool.run(
+            reply, output = await served.pool.run(
                 lambda job: frames.Execute(job, batch), longest_step(pipeline)
             )
         except WorkerDied as died:
@@ -211,9 +231,10 @@ class Dispatcher:
         await self._settle(batch, reply.results, output, pipeline)
 
     async def _give_back(self, batch: Sequence[RunOrder], fault: SystemFault) -> None:
+        await self._linger(self._breaker(fault.sink, batch), fault)
         await self._verdicts.record([self._verdicts.unstarted(order, fault) for order in batch])
-        if self._breakers.knows(fault.sink):
-            self._breakers.trip(fault.sink, fault, {order.pipeline for order in batch})
+        if key := self._breaker(fault.sink, batch):
+            self._breakers.trip(key, fault, {order.pipeline for order in batch})
         else:
             await self._pause("workers", fault)
 
@@ -255,14 +276,14 @@ class Dispatcher:
         fault: Failure | None = None
         broken: dict[str, Failure] = {}
         for order, result in zip(batch, results, strict=True):
-            failure = result.failure or self._misplaced(result)
+            failure = result.failure or self._misplaced(order, result)
             if failure is not None:
                 failure = msgspec.structs.replace(failure, output=failure.output or output)
                 failed.append(self._verdicts.judge(order, result, failure, pipeline))
                 if failure.kind is not FailureKind.SYSTEM:
                     continue
-                if self._breakers.knows(failure.sink):
-                    broken[failure.sink] = failure
+                if key := self._breaker(failure.sink, batch):
+                    broken[key] = failure
                 else:
                     fault = failure
             elif result.hold:
@@ -272,6 +293,7 @@ class Dispatcher:
         self._publisher.put(staged)
         failed = await self._verdicts.keep(failed, pipeline)
         for sink, failure in broken.items():
+            await self._linger(sink, SystemFault(failure.message, help=failure.help))
             # Before its runs are queued again: nobody may lease them meanwhile.
             self._breakers.trip(
                 sink, SystemFault(failure.message, help=failure.help), {pipeline.name}
@@ -284,13 +306,23 @@ class Dispatcher:
             self._trouble.over("stage")
         return failed
 
-    def _misplaced(self, result: RunResult) -> Failure | None:
+    async def _linger(self, key: str, fault: SystemFault) -> None:
+        """Keep a run back that met trouble at a sink of an older revision: nothing is parked that would do so."""
+        if key and self._breakers.is_older(key):
+            await self._trouble.wait("stage", fault)
+
+    def _breaker(self, sink: str, batch: Sequence[RunOrder]) -> str:
+        """Under which key the breaker of this job's sink goes; empty: it is no sink."""
+        revision = batch[0].revision
+        return self._breakers.key(sink, self._revisions.sinks_of(revision), revision)
+
+    def _misplaced(self, order: RunOrder, result: RunResult) -> Failure | None:
         """The failure of a run whose outputs lie where its sink's file system was unmounted."""
         by_sink: dict[str, list[StagedOutput]] = {}
         for output in result.outputs:
             by_sink.setdefault(output.sink, []).append(output)
         for name, outputs in by_sink.items():
-            sink = self._sinks.get(name)
+            sink = self._revisions.sinks_of(order.revision).get(name)
             error = sink.misplaced(outputs) if sink is not None else None
             if error is not None:
                 message = f"staging for sink `{name}` failed: {error}"
@@ -314,32 +346,6 @@ class Dispatcher:
             self.wake()
 
 
-def batches(orders: Iterable[RunOrder], big: int = GROUP_BYTES) -> Iterator[tuple[RunOrder, ...]]:
-    """Cut leased runs into jobs: one pipeline and revision each, at most 32 MiB; alone go solo runs and big files.
-
-    A file is big if it has more bytes than `big`.
-    """
-    group: list[RunOrder] = []
-    size = 0
-    for order in orders:
-        fits = (
-            group
-            and not order.solo
-            and not group[0].solo
-            and max(order.file.size, group[0].file.size) <= big
-            and group[0].pipeline == order.pipeline
-            and group[0].revision == order.revision
-            and size + order.file.size <= GROUP_BYTES
-        )
-        if group and not fits:
-            yield tuple(group)
-            group, size = [], 0
-        group.append(order)
-        size += order.file.size
-    if group:
-        yield tuple(group)
-
-
 def as_staged(order: RunOrder, result: RunResult) -> Staged:
     """A worker's result as the publisher takes it."""
     return Staged(
@@ -348,6 +354,7 @@ def as_staged(order: RunOrder, result: RunResult) -> Staged:
         order.pipeline,
         order.file,
         [_as_publication(order, output) for output in result.outputs],
+        order.revision,
         result,
         kept=order.kept,
     )

@@ -26,7 +26,7 @@ MAX_FRAME = 256 << 20
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
-    """Server: the plan to serve. Sent first, and again when a worker must change revision."""
+    """Server: the plan to serve. Sent first: a worker serves one revision from start to end."""
 
     plan: Plan
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from filemill.engine import frames
-from filemill.engine.supervisor import WorkerDied, WorkerPool
+from filemill.engine.serving import Revisions, Served
+from filemill.engine.supervisor import WorkerDied
 from filemill.engine.trouble import Trouble
 from filemill.model.errors import SystemFault
 from filemill.model.events import Emit, Event, FileHeld, FileRejected, FileRouted
@@ -43,9 +44,8 @@ class InspectionDesk:
     def __init__(
         self,
         *,
-        plan: Plan,
+        revisions: Revisions,
         ledger: Ledger,
-        pool: WorkerPool,
         clock: Clock,
         ids: Ids,
         emit: Emit,
@@ -54,16 +54,15 @@ class InspectionDesk:
         priorities: Mapping[str, int],
         routed: Callable[[], None],
     ) -> None:
-        self._plan = plan
+        self._revisions = revisions
         self._ledger = ledger
-        self._pool = pool
         self._clock = clock
         self._ids = ids
         self._emit = emit
         self._trouble = trouble
-        self._duplicates = duplicates
+        self.duplicates = duplicates
         """`process`, `hold` or `skip` by source name; `process` where it says nothing."""
-        self._priorities = priorities
+        self.priorities = priorities
         """By source name; 0 where it says nothing."""
         self._routed = routed
         self._waiting: Turns[Waiting] = Turns()
@@ -87,7 +86,7 @@ class InspectionDesk:
         """Behind the others of its source, whose turn it will be whatever the others have."""
         for waiting in group:
             source = waiting.file.source
-            self._waiting.put(source, (waiting,), self._priorities.get(source, 0))
+            self._waiting.put(source, (waiting,), self.priorities.get(source, 0))
 
     async def idle(self) -> None:
         """Return when every file taken over is routed."""
@@ -119,9 +118,16 @@ class InspectionDesk:
         self._changed.set()
 
     async def _inspect(self, group: list[Waiting]) -> None:
+        served = self._revisions.hold(self._revisions.current)
+        try:
+            await self._inspect_with(served, group)
+        finally:
+            self._revisions.release(served)
+
+    async def _inspect_with(self, served: Served, group: list[Waiting]) -> None:
         files = tuple(waiting.file for waiting in group)
         try:
-            reply, _ = await self._pool.run(lambda job: frames.Inspect(job, files), DEADLINE)
+            reply, _ = await served.pool.run(lambda job: frames.Inspect(job, files), DEADLINE)
         except WorkerDied as died:
             await self._after_death(group, died)
             return
@@ -131,16 +137,20 @@ class InspectionDesk:
             return
         self._trouble.over("workers")
         assert isinstance(reply, frames.Inspected), "an Inspect is answered by Inspected"  # noqa: S101
-        again = []
-        readable = []
+        if not served.current:
+            # Tags of one revision and pipelines of another would go together as nobody wrote them.
+            self._put_back(group)
+            return
+        again: list[Waiting] = []
+        readable: list[tuple[Waiting, Facts]] = []
         for waiting, facts in zip(group, reply.facts, strict=True):
             waiting.tries += bool(facts.error)
             if facts.error and waiting.tries < TRIES:
                 again.append(waiting)
             else:
-                readable.append((waiting.file, facts))
+                readable.append((waiting, facts))
         if readable:
-            await self._route(readable)
+            await self._route(served, readable)
         if again:
             self._put_back(again)
             await self._trouble.wait("content", SystemFault(reply.facts[0].error or "unreadable"))
@@ -155,18 +165,22 @@ class InspectionDesk:
             self._alone.append(waiting)
             return
         reason = f"inspection failed: {died.reason}"
-        await self._route([(waiting.file, Facts(waiting.file.file, error=reason))])
+        facts = Facts(waiting.file.file, error=reason)
+        await self._route(self._revisions.current, [(waiting, facts)])
 
-    async def _route(self, inspected: list[tuple[FileRef, Facts]]) -> None:
+    async def _route(self, served: Served, inspected: list[tuple[Waiting, Facts]]) -> None:
         digests = [facts.digest for _, facts in inspected if facts.digest]
         known = await self._trouble.insist("ledger", lambda: self._ledger.find_digests(digests))
+        if not served.current:
+            self._put_back([waiting for waiting, _ in inspected])
+            return
         at = self._clock.wall_ns()
         routings = []
         events: list[Event] = []
-        for file, facts in inspected:
-            original = known.get(facts.digest)
+        for waiting, facts in inspected:
+            file, original = waiting.file, known.get(facts.digest)
             routing, event = self._decide(
-                file, facts, at, original if original != file.file else None
+                file, facts, at, original if original != file.file else None, served.plan
             )
             routings.append(routing)
             events.append(event)
@@ -177,7 +191,7 @@ class InspectionDesk:
         self._routed()
 
     def _decide(
-        self, file: FileRef, facts: Facts, at: int, original: str | None
+        self, file: FileRef, facts: Facts, at: int, original: str | None, plan: Plan
     ) -> tuple[Routing, Event]:
         tags = tuple(sorted({hit.tag for hit in facts.tags}))
         if facts.refused:
@@ -193,7 +207,7 @@ class InspectionDesk:
         facts = msgspec.structs.replace(
             facts, error=""
         )  # from here on a person's, not ours to retry
-        duplicates = self._duplicates.get(file.source, "process")
+        duplicates = self.duplicates.get(file.source, "process")
         if original is not None and duplicates == "skip" and not held:
             reason = f"duplicate of {original}"
             event = FileHeld(
@@ -203,10 +217,10 @@ class InspectionDesk:
         if original is not None and duplicates == "hold":
             held = held or f"duplicate of {original}"
         if not held:
-            matched = pipelines_for(tags, self._plan)
+            matched = pipelines_for(tags, plan)
             held = matched.held
             runs = tuple(
-                NewRun(self._ids.new(), p.name, self._plan.revision, p.priority)
+                NewRun(self._ids.new(), p.name, plan.revision, p.priority)
                 for p in matched.pipelines
             )
         if held:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -29,10 +29,10 @@ _Ended = tuple[RunOrder, RunResult, str]
 
 
 class Inputs:
-    """Keeps inputs, and lets go of them."""
+    """Keeps inputs, and lets go of them. `pool_of` finds the workers of a revision."""
 
-    def __init__(self, pool: WorkerPool, content: Content) -> None:
-        self._pool = pool
+    def __init__(self, pool_of: Callable[[int], WorkerPool], content: Content) -> None:
+        self._pool_of = pool_of
         self._content = content
         self._going: set[asyncio.Task[None]] = set()
 
@@ -94,7 +94,9 @@ class Inputs:
         orders = tuple(order for order, _, _ in asked)
         steps = tuple(step for _, _, step in asked)
         try:
-            reply, _ = await self._pool.run(lambda job: frames.Keep(job, orders, steps), patience)
+            # All are of one job, and so of one revision.
+            pool = self._pool_of(orders[0].revision)
+            reply, _ = await pool.run(lambda job: frames.Keep(job, orders, steps), patience)
         except WorkerDied as died:
             why = f"the worker was lost while the steps before worked again: {died.reason}"
             return [Captured(order.run, why=why) for order in orders]

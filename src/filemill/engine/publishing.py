@@ -43,7 +43,7 @@ class Publisher:
         self,
         *,
         ledger: Ledger,
-        sinks: Mapping[str, Sink],
+        sinks_of: Callable[[int], Mapping[str, Sink]],
         clock: Clock,
         emit: Emit,
         trouble: Trouble,
@@ -55,7 +55,12 @@ class Publisher:
         self._ledger = ledger
         self._adoption = adoption
         self._revealer = Revealer(
-            ledger=ledger, sinks=sinks, clock=clock, emit=emit, trouble=trouble, breakers=breakers
+            ledger=ledger,
+            sinks_of=sinks_of,
+            clock=clock,
+            emit=emit,
+            trouble=trouble,
+            breakers=breakers,
         )
         self._clock = clock
         self._emit = emit

@@ -7,7 +7,7 @@ already is answered so, and nothing happens twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -33,6 +33,8 @@ class Staged(msgspec.Struct):
     pipeline: str
     file: FileRef
     publications: list[Publication]
+    revision: int
+    """Whose sinks its outputs are staged in."""
     result: RunResult | None = None
     kept: str = ""
     """Content reference of kept input, which goes when the run is done."""
@@ -46,6 +48,14 @@ class Staged(msgspec.Struct):
 
 
 _Each = tuple[Staged, Publication]
+
+
+class _Place(msgspec.Struct):
+    """One sink, the key of its breaker, and what is to be published there."""
+
+    key: str
+    sink: Sink
+    mine: list[_Each]
 
 
 class _PlaceFailed(Exception):
@@ -66,14 +76,14 @@ class Revealer:
         self,
         *,
         ledger: Ledger,
-        sinks: Mapping[str, Sink],
+        sinks_of: Callable[[int], Mapping[str, Sink]],
         clock: Clock,
         emit: Emit,
         trouble: Trouble,
         breakers: Breakers,
     ) -> None:
         self._ledger = ledger
-        self._sinks = sinks
+        self._sinks_of = sinks_of
         self._breakers = breakers
         self._clock = clock
         self._emit = emit
@@ -87,20 +97,29 @@ class Revealer:
         """
         for staged in group:
             staged.waits = ""
-        order = sorted(self._sinks, key=lambda name: not self._sinks[name].spec.transactional)
-        for name in order:
-            mine = [
-                (s, p)
-                for s in group
-                for p in s.publications
-                # What is visible is not looked for again: its consumer may have taken it.
-                if p.sink == name and p.publication not in (*s.published, *s.unverified)
-            ]
-            if mine:
-                await self._reveal_or_wait(name, mine)
+        places: dict[int, _Place] = {}
+        for revision in dict.fromkeys(staged.revision for staged in group):
+            sinks = self._sinks_of(revision)
+            for name, sink in sinks.items():
+                key = self._breakers.key(name, sinks, revision)
+                # Revisions share the sinks that no change touched.
+                place = places.setdefault(id(sink), _Place(key, sink, []))
+                place.mine += [
+                    (s, p)
+                    for s in group
+                    for p in s.publications
+                    # What is visible is not looked for again: its consumer may have taken it.
+                    if s.revision == revision
+                    and p.sink == name
+                    and p.publication not in (*s.published, *s.unverified)
+                ]
+        for place in sorted(places.values(), key=lambda each: not each.sink.spec.transactional):
+            if place.mine:
+                await self._reveal_or_wait(place)
         for staged in group:
+            known = self._sinks_of(staged.revision)
             for publication in staged.publications:
-                if publication.sink not in self._sinks:
+                if publication.sink not in known:
                     _refuse(
                         staged,
                         publication,
@@ -109,26 +128,27 @@ class Revealer:
                         "put the sink back and start again; the staged output is kept",
                     )
 
-    async def _reveal_or_wait(self, name: str, mine: Sequence[_Each]) -> None:
-        if not self._breakers.is_open(name):
+    async def _reveal_or_wait(self, place: _Place) -> None:
+        key, sink, mine = place.key, place.sink, place.mine
+        if not self._breakers.is_open(key):
             try:
-                await self._reveal_in(name, self._sinks[name], mine)
+                await self._reveal_in(key, sink, mine)
             except _PlaceFailed as failed:
                 pipelines = {staged.pipeline for staged, _ in mine}
-                self._breakers.trip(name, failed.error, pipelines)
+                self._breakers.trip(key, failed.error, pipelines)
             else:
                 return
         for staged, publication in mine:
             if publication.publication not in (*staged.published, *staged.unverified):
-                staged.waits = name
+                staged.waits = key
 
-    async def _reveal_in(self, name: str, sink: Sink, mine: Sequence[_Each]) -> None:
+    async def _reveal_in(self, key: str, sink: Sink, mine: Sequence[_Each]) -> None:
         visible: list[_Each] = []
-        taken = await self._try(name, sink, mine, visible)
+        taken = await self._try(key, sink, mine, visible)
         for _ in range(MOST_ROUNDS):
             if not taken:
                 break
-            taken = await self._try(name, sink, await self._renamed(sink, taken), visible)
+            taken = await self._try(key, sink, await self._renamed(sink, taken), visible)
         for staged, publication in taken:
             _refuse(staged, publication, "NameTaken", "no free name was found", "redrive it")
         try:
@@ -142,7 +162,7 @@ class Revealer:
                 staged.published.append(publication.publication)
 
     async def _try(
-        self, name: str, sink: Sink, mine: Sequence[_Each], visible: list[_Each]
+        self, key: str, sink: Sink, mine: Sequence[_Each], visible: list[_Each]
     ) -> list[_Each]:
         """Publish these; adds what is visible now to `visible`, answers with those whose name is taken.
 
@@ -174,7 +194,7 @@ class Revealer:
                     raise answer
                 case OSError():
                     # This target's own, unless nothing can be published there at all (unmounted, no access).
-                    if (fault := await self._breakers.fails(name)) is not None:
+                    if (fault := await self._breakers.fails(key)) is not None:
                         raise _PlaceFailed(fault)
                     error = type(answer).__name__
                     _refuse(staged, publication, error, str(answer), "mend it, then redrive")

@@ -19,121 +19,57 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
-
 from filemill.engine import frames
+from filemill.engine.allowances import check_allowances
 from filemill.engine.announcing import Announced, Announcement, Page
-from filemill.engine.processes import descendants_of, memory_of
-from filemill.engine.spawning import (
-    STOP_GRACE,
-    Spawned,
-    ask_to_end,
-    describe_exit,
-    end_now,
-    environment_for,
-    spawn,
-)
+from filemill.engine.slots import Limits, Numbers, Slot, WorkerDied, reap, receive
+from filemill.engine.spawning import describe_exit, end_now, environment_for, spawn
 from filemill.engine.trouble import advice
-from filemill.engine.work import measure, remove, remove_all, set_aside, work_folder
+from filemill.engine.work import remove, remove_all, set_aside, work_folder
 from filemill.model.errors import SystemFault
 from filemill.model.events import Emit, WorkerLost, WorkerStarted
 from filemill.model.plan import Plan
 from filemill.ports.clock import Clock
-from filemill.ports.units import format_size
+
+__all__ = ["Limits", "Numbers", "WorkerDied", "WorkerPool", "make_folder"]
 
 IDLE_LEAVES = 30.0
 WATCH_EVERY = 0.25
 START_LIMIT = 60.0
-KEPT_OUTPUT = 64 << 10
-"""Bytes of a job's output that are kept: its end, where the trouble usually is."""
-_READ = 64 << 10
-_READS = 32
-"""Reads in one go: a worker that prints without an end must not have the event loop to itself."""
 _OUT_OF_MEMORY = ("memory allocation of ", "std::bad_alloc", "MemoryError", "out of memory")
 """What native code and the interpreter say when an allocation is refused."""
 
 
-class WorkerDied(Exception):
-    """The worker ended before it answered; `announced` says whom to charge."""
-
-    def __init__(self, reason: str, announced: Announcement, output: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.announced = announced
-        self.output = output
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """How many workers, and when one is replaced. Bytes and counts."""
-
-    workers: int
-    max_jobs: int = 5_000
-    max_resident: int = 1 << 30
-
-
-class _Slot:
-    """One running worker and what we know of it."""
-
-    def __init__(self, number: int, spawned: Spawned, page: Page, clock: Clock) -> None:
-        self.number = number
-        self.process = spawned.process
-        self.connection = spawned.connection
-        self.output_pipe = spawned.output
-        self.page = page
-        self.output: deque[bytes] = deque()
-        self.output_size = 0
-        self.jobs = 0
-        self.job = 0
-        self.deadline = 0.0
-        self.sequence = 0
-        self.moved_at = clock.monotonic()
-        self.idle_since = self.moved_at
-        self.killed_for = ""
-        self.asked_at = 0.0
-        """When it was asked to end; 0: it was not."""
-        self.pid = 0
-        """Of the worker itself, below its keeper."""
-        self.work = b""
-        self.measuring: asyncio.Future[None] | None = None
-        self.reader: asyncio.StreamReader
-        self.writer: asyncio.StreamWriter
-
-    def drain_output(self) -> None:
-        """Read what the worker printed; keep the end of it."""
-        for _ in range(_READS):
-            try:
-                data = os.read(self.output_pipe, _READ)
-            except BlockingIOError:
-                return
-            if not data:
-                asyncio.get_running_loop().remove_reader(self.output_pipe)
-                return
-            self.output.append(data)
-            self.output_size += len(data)
-            while self.output_size - len(self.output[0]) >= KEPT_OUTPUT:
-                self.output_size -= len(self.output.popleft())
-
-    def take_output(self) -> str:
-        """What was printed since the last call, its last 64 KiB."""
-        self.drain_output()
-        text = b"".join(self.output)[-KEPT_OUTPUT:].decode("utf-8", "backslashreplace")
-        self.output.clear()
-        self.output_size = 0
-        return text
+def make_folder(folder: bytes) -> None:
+    """Make the folder of pages, and remove the scratch files that the workers of a former server left."""
+    os.makedirs(folder, 0o700, exist_ok=True)
+    remove_all(folder)
 
 
 class WorkerPool:
-    """Runs jobs on worker processes. `start` once, `run` any number of times at once, `stop` once."""
+    """Runs jobs of one plan on worker processes. `start` once, `run` any number of times at once, `stop` once.
 
-    def __init__(self, plan: Plan, folder: bytes, limits: Limits, clock: Clock, emit: Emit) -> None:
+    Pools beside one another share their `folder` and the `numbers` of their workers.
+    """
+
+    def __init__(  # noqa: PLR0917 -- what a pool stands on
+        self,
+        plan: Plan,
+        folder: bytes,
+        limits: Limits,
+        clock: Clock,
+        emit: Emit,
+        numbers: Numbers | None = None,
+    ) -> None:
         self.plan = plan
         self.limits = limits
+        self._numbers = numbers or Numbers()
         self._folder = folder
         self._clock = clock
         self._emit = emit
-        self._slots: dict[int, _Slot] = {}
-        self._idle: deque[_Slot] = deque()
-        self._waiting: deque[asyncio.Future[_Slot]] = deque()
+        self._slots: dict[int, Slot] = {}
+        self._idle: deque[Slot] = deque()
+        self._waiting: deque[asyncio.Future[Slot]] = deque()
         self._starting: set[asyncio.Task[None]] = set()
         self._jobs = 0
         self._watch: asyncio.Task[None] | None = None
@@ -156,16 +92,21 @@ class WorkerPool:
         """Workers holding a job now."""
         return len(self._slots) - len(self._idle)
 
-    async def start(self) -> None:
-        """Start the first worker and return when it answers.
+    @property
+    def size(self) -> int:
+        """Workers there are now."""
+        return len(self._slots)
+
+    async def start(self, warm: int = 1) -> None:
+        """Start the first `warm` workers, in the folder of pages, and return when they answer.
 
         Raises:
             SystemFault: no worker can be started, with the worker's own words as help.
         """
-        os.makedirs(self._folder, 0o700, exist_ok=True)
-        await asyncio.to_thread(remove_all, self._folder)
         self._watch = asyncio.create_task(self._watchdog(), name="worker watchdog")
-        self._release(await self._start_slot())
+        many = max(1, min(warm, self.limits.workers))
+        for slot in await asyncio.gather(*(self._start_slot() for _ in range(many))):
+            self._release(slot)
 
     async def run(
         self, build: Callable[[int], frames.ToWorker], deadline: float
@@ -190,7 +131,7 @@ class WorkerPool:
         try:
             slot.writer.write(frames.pack(build(slot.job)))
             await slot.writer.drain()
-            reply = await _receive(slot.reader)
+            reply = await receive(slot.reader)
             healthy = not isinstance(reply, frames.Broken)
         except (asyncio.IncompleteReadError, ConnectionError, frames.FrameError) as error:
             raise self._bury(slot, error) from None
@@ -221,20 +162,20 @@ class WorkerPool:
         slots = list(self._slots.values())
         for slot in slots:
             slot.writer.close()
-        await asyncio.gather(*(asyncio.to_thread(_reap, slot) for slot in slots))
+        await asyncio.gather(*(asyncio.to_thread(reap, slot) for slot in slots))
         for slot in slots:
             self._forget(slot)
         for waiting in self._waiting:
             waiting.cancel()
 
-    async def _acquire(self) -> _Slot:
+    async def _acquire(self) -> Slot:
         while self._idle:
             # The most recently used: its caches are warm, and the others grow old enough to leave.
             slot = self._idle.pop()
             if slot.process.poll() is None:
                 return slot
             self._bury(slot, None)
-        promised: asyncio.Future[_Slot] = asyncio.get_running_loop().create_future()
+        promised: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._waiting.append(promised)
         self._grow()
         return await promised
@@ -258,18 +199,18 @@ class WorkerPool:
             return
         self._release(slot)
 
-    async def _start_slot(self) -> _Slot:
-        used = set(self._slots)
-        number = next(n for n in range(1, self.limits.workers + 2) if n not in used)
+    async def _start_slot(self) -> Slot:
+        number = self._numbers.take()
         path = os.path.join(self._folder, b"%d.page" % number)
         try:
             page = Page(path)
             page.announce(0, [])
             plan = self.plan
             environment = environment_for(os.environ, plan.worker_environment, plan.secrets)
-            slot = _Slot(number, spawn(path, plan.root, environment), page, self._clock)
+            slot = Slot(number, spawn(path, plan.root, environment), page, self._clock)
             slot.work = work_folder(path)
         except OSError as error:  # no space for the page, no file descriptor or process left
+            self._numbers.give(number)
             raise SystemFault(f"a worker cannot be started: {error}", help=advice(error)) from error
         self._slots[number] = slot
         try:
@@ -279,7 +220,7 @@ class WorkerPool:
             asyncio.get_running_loop().add_reader(slot.output_pipe, slot.drain_output)
             slot.writer.write(frames.pack(frames.Setup(self.plan)))
             async with asyncio.timeout(START_LIMIT):
-                reply = await _receive(slot.reader)
+                reply = await receive(slot.reader)
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, frames.FrameError):
             died = self._bury(slot, None)
             raise SystemFault(
@@ -295,7 +236,7 @@ class WorkerPool:
         self._emit(WorkerStarted(at_ns=self._clock.wall_ns(), worker=number, pid=slot.pid))
         return slot
 
-    def _release(self, slot: _Slot) -> None:
+    def _release(self, slot: Slot) -> None:
         slot.job = 0
         slot.idle_since = self._clock.monotonic()
         while self._waiting:
@@ -305,14 +246,14 @@ class WorkerPool:
                 return
         self._idle.append(slot)
 
-    def _retire(self, slot: _Slot) -> None:
+    def _retire(self, slot: Slot) -> None:
         """Let a worker go in peace: it ends when its socket closes."""
         slot.writer.close()
         self._forget(slot)
-        asyncio.get_running_loop().run_in_executor(None, _reap, slot)
+        asyncio.get_running_loop().run_in_executor(None, reap, slot)
         self._grow()
 
-    def _bury(self, slot: _Slot, error: Exception | None, *, ours: bool = False) -> WorkerDied:
+    def _bury(self, slot: Slot, error: Exception | None, *, ours: bool = False) -> WorkerDied:
         """End a worker that failed, or that we end (`ours`, no news); answers why, and whom to charge."""
         code = slot.process.poll()
         if code is None and error is not None:
@@ -342,8 +283,9 @@ class WorkerPool:
             self._grow()
         return WorkerDied(reason, announced, output)
 
-    def _forget(self, slot: _Slot) -> None:
-        self._slots.pop(slot.number, None)
+    def _forget(self, slot: Slot) -> None:
+        if self._slots.pop(slot.number, None) is not None:
+            self._numbers.give(slot.number)
         if slot.measuring is not None:
             slot.measuring.cancel()
         with contextlib.suppress(ValueError):
@@ -369,64 +311,9 @@ class WorkerPool:
             now = self._clock.monotonic()
             for slot in list(self._slots.values()):
                 if slot.job:
-                    self._check_deadline(slot, now)
-                    self._check_memory(slot)
-                    self._check_work(slot)
-                    if slot.asked_at and now - slot.asked_at > STOP_GRACE:
-                        # Its socket closes with it, and whoever waits for its answer buries it.
-                        slot.process.terminate()
+                    check_allowances(slot, self.plan, now)
             for slot in list(self._idle):
                 if slot.process.poll() is not None:
                     self._bury(slot, None)
                 elif now - slot.idle_since > IDLE_LEAVES and len(self._slots) > 1:
                     self._retire(slot)
-
-    def _check_deadline(self, slot: _Slot, now: float) -> None:
-        sequence, allowed = slot.page.glance()
-        if sequence != slot.sequence:
-            slot.sequence = sequence
-            slot.moved_at = now
-        deadline = allowed or slot.deadline
-        if now - slot.moved_at > deadline and not slot.killed_for:
-            slot.killed_for = f"timed out after {deadline:g}s"
-            slot.asked_at = now
-            ask_to_end(slot.process)
-
-    def _check_memory(self, slot: _Slot) -> None:
-        """The kernel holds the worker itself to its limit; what its step started is seen only here."""
-        limit = self.plan.worker_memory
-        if not limit or not slot.pid or slot.killed_for:
-            return
-        held = sum(memory_of(each) for each in descendants_of(slot.process.pid))
-        if held > limit:
-            slot.killed_for = f"out of memory: it held {format_size(held)}, `worker_memory` allows {format_size(limit)}"
-            slot.process.terminate()
-
-    def _check_work(self, slot: _Slot) -> None:
-        """Have its work folder measured, in a thread: a step may put any number of files there."""
-        if slot.killed_for or (slot.measuring is not None and not slot.measuring.done()):
-            return
-        slot.measuring = asyncio.ensure_future(self._measure(slot, slot.job))
-
-    async def _measure(self, slot: _Slot, job: int) -> None:
-        used, free = await asyncio.to_thread(measure, slot.work, self.plan.max_work)
-        if slot.job != job or slot.killed_for or used <= min(self.plan.max_work, free):
-            return
-        allowed = (
-            f"`max_work` allows {format_size(self.plan.max_work)}"
-            if used > self.plan.max_work
-            else f"only {format_size(free)} are left on its disk"
-        )
-        slot.killed_for = f"its work folder grew to {format_size(used)}, {allowed}"
-        slot.process.terminate()
-
-
-async def _receive(reader: asyncio.StreamReader) -> frames.FromWorker:
-    length = frames.body_length(await reader.readexactly(4))
-    return frames.unpack_from_worker(await reader.readexactly(length))
-
-
-def _reap(slot: _Slot) -> None:
-    with contextlib.suppress(Exception):
-        slot.process.wait(timeout=STOP_GRACE)
-    end_now(slot.process)

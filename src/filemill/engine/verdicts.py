@@ -12,7 +12,7 @@ from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.policy import Decision, decide, with_fingerprint
 from filemill.engine.supervisor import WorkerDied
 from filemill.engine.trouble import Trouble
-from filemill.model.errors import FailureKind, SystemFault
+from filemill.model.errors import FailureKind, FilemillError, SystemFault
 from filemill.model.events import Emit, RunFailed, RunHeld
 from filemill.model.plan import PipelinePlan, StepPlan
 from filemill.model.runs import Failure, RunOrder, RunResult
@@ -114,11 +114,21 @@ class Verdicts:
             FailureKind.PERMANENT,
             "pipeline",
             "PipelineMissing",
-            f"the configuration has no pipeline `{order.pipeline}` any more (queued at revision {order.revision})",
-            "put the pipeline back, or drop the file in again for today's pipelines",
+            f"the configuration (rev {order.revision}) has no pipeline `{order.pipeline}` any more",
+            "put the pipeline back and redrive it, or drop the file in again for today's pipelines",
         )
-        failure = with_fingerprint(failure, order.pipeline)
-        return Verdict(order, _failed(order, failure), failure, Decision("dead"))
+        return _dead(order, failure)
+
+    def unservable(self, order: RunOrder, error: FilemillError) -> Verdict:
+        """The revision that it is pinned to cannot work any more: a person decides whether today's will do."""
+        failure = Failure(
+            FailureKind.PERMANENT,
+            "revision",
+            "RevisionLost",
+            f"revision {order.revision} cannot run any more: {error.message}",
+            f"{error.help}; or redrive it at the current revision".removeprefix("; or "),
+        )
+        return _dead(order, failure)
 
     async def record(self, verdicts: Sequence[Verdict]) -> None:
         """Commit these verdicts together and say those that a person should hear of."""
@@ -232,6 +242,11 @@ def _as_fail(verdict: Verdict, at_ns: int, steady_ns: int) -> Fail:
         solo=decision.solo,
         input=verdict.input,
     )
+
+
+def _dead(order: RunOrder, failure: Failure) -> Verdict:
+    failure = with_fingerprint(failure, order.pipeline)
+    return Verdict(order, _failed(order, failure), failure, Decision("dead"))
 
 
 def _as_event(verdict: Verdict, fail: Fail) -> RunFailed:

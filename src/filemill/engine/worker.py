@@ -25,6 +25,7 @@ from filemill.engine.announcing import Page
 from filemill.engine.description import answer
 from filemill.engine.execution import Executor
 from filemill.engine.garbage import collect_seldom
+from filemill.engine.importing import KeptModules
 from filemill.engine.processes import end_strays
 from filemill.engine.spawning import BROKEN
 from filemill.engine.surroundings import Surroundings, flush_by_line, out_of_reach
@@ -167,6 +168,8 @@ class Worker:
     def _set_up(self, plan: Plan) -> frames.FromWorker:
         if plan.root not in sys.path:
             sys.path.insert(0, plan.root)
+        if plan.modules:
+            KeptModules(plan.root, plan.modules).install()
         try:
             durable = Durable(self.failpoints, sync=plan.durability == "power")
             self.plan = plan

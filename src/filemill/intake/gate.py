@@ -81,6 +81,10 @@ class Gate:
             await self._look()
         self._task = asyncio.create_task(self._watch(), name="gate")
 
+    def update(self, limits: QueueLimits) -> None:
+        """Go by other limits from now on; what was never counted is, at the next look."""
+        self._limits = limits
+
     async def stop(self) -> None:
         """Count no more."""
         if self._task is not None:

@@ -114,6 +114,13 @@ class Intake:
         """How many files of one source are settling or being claimed. Any thread may ask."""
         return self._settler.of(source)
 
+    def update(self, sources: Mapping[str, SourceSettings]) -> None:
+        """Go by other sources from now on; what is settling in a source that is no more stays where it is."""
+        self._sources = dict(sources)
+        self._settler.update(self._sources)
+        self._named.update(self._sources.values())
+        self._wake.set()
+
     def poke(self) -> None:
         """There is room again: look at once."""
         self._wake.set()

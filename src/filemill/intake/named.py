@@ -40,6 +40,11 @@ class Named:
         self._ids = ids
         self._sources = tuple(sources)
 
+    def update(self, sources: Iterable[SourceSettings]) -> None:
+        """Go by other sources from now on."""
+        self._sources = tuple(sources)
+        self.__dict__.pop("_roots", None)
+
     def takings(
         self,
         paths: Mapping[int, bytes],

@@ -144,6 +144,25 @@ class Settler:
                 waiting.checks = 0
                 self._schedule(waiting, self._first_due(waiting, now))
 
+    def update(self, sources: Mapping[str, SourceSettings]) -> None:
+        """Go by other settings: files settle on by those of their source, and are forgotten where it is no more.
+
+        Those handed out are at their claim already; what is to be looked at again goes by the new settings, too.
+        """
+        self._sources = sources
+        for path, waiting in list(self._files.items()):
+            if not self._adopt(waiting):
+                del self._files[path]
+                self._of[waiting.sighting.source] -= 1
+
+    def _adopt(self, waiting: Waiting) -> bool:
+        """Give it its source's settings of now; False: its source is no more, or is another folder."""
+        settings = self._sources.get(waiting.sighting.source)
+        if settings is None or settings.root != waiting.settings.root:
+            return False
+        waiting.settings = settings
+        return True
+
     def take(self, limit: int) -> list[Waiting]:
         """Hand out up to `limit` files that are to be looked at now: sources in turn, higher priorities first."""
         out: list[Waiting] = []
@@ -203,12 +222,12 @@ class Settler:
         path = waiting.sighting.path
         self._taken.pop(path, None)
         again, waiting.again = waiting.again, None
-        if keep:
+        if keep and self._adopt(waiting):
             self._files[path] = waiting
             self._schedule(waiting, waiting.due)
         else:
             self._of[waiting.sighting.source] -= 1
-        if again is not None:
+        if again is not None and again.source in self._sources:
             self.sight((again,))
 
     def _quiet(self, waiting: Waiting, look: Look, now: float) -> Verdict:

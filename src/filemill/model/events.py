@@ -253,6 +253,39 @@ class CopiesRecovered(Event, frozen=True):
     folder: str
 
 
+class ConfigReloaded(Event, frozen=True):
+    """Another configuration is in force: what begins from now on goes by it, what runs finishes as it began."""
+
+    revision: int
+    former: int
+    changes: tuple[str, ...]
+    """What is different, in words: `pipeline orders changed`."""
+    took_ns: int
+
+
+class ConfigUnchanged(Event, frozen=True):
+    """A reload was asked for and nothing is different."""
+
+    revision: int
+
+
+class ConfigRefused(Event, frozen=True):
+    """A configuration that is not taken; the one that runs is kept."""
+
+    revision: int
+    """The one that is kept."""
+    problems: str
+    """Every problem at its place, as `filemill check` shows them."""
+
+
+class HeldRoutable(Event, frozen=True):
+    """So many held files that no pipeline wanted would be routed by the configuration that is in force now."""
+
+    count: int
+    capped: bool = False
+    """There are more held files than were looked at."""
+
+
 class SystemTrouble(Event, frozen=True):
     """The machine, not a file: leasing stops until it is over. No attempt is spent."""
 

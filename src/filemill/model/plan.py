@@ -150,6 +150,10 @@ class Plan(msgspec.Struct, frozen=True):
     secrets: tuple[str, ...] = ()
     """Names of the environment variables that the configuration reads as secrets."""
     retention: RetentionPlan = RetentionPlan()
+    modules: dict[str, bytes] = {}
+    """Texts of the modules of users that this revision names, by path below `root`; workers import these."""
+    grace: float = 60.0
+    """Seconds that running runs get to finish when the server is told to stop."""
 
     def pipeline(self, name: str) -> PipelinePlan:
         """The pipeline of that name; StopIteration if there is none."""

@@ -123,6 +123,8 @@ class Recovered(msgspec.Struct, frozen=True):
     """Runs that were running and are queued again, with their interruption counted."""
     undisposed: tuple[str, ...]
     """Files all of whose runs are done and whose `after:` is not yet applied."""
+    revisions: tuple[int, ...] = ()
+    """At which revisions the interrupted runs were running: what they had staged lies with those revisions' sinks."""
     kept_staged: tuple[bytes, ...] = ()
     """Staged files of dead runs, which wait to be redriven, and those that checkpoints name: a sink's `sweep` must
     spare them.
@@ -144,6 +146,18 @@ class Ledger(Protocol):
 
     async def add_revision(self, digest: str, text: str, at_ns: int) -> int:
         """Store a configuration under the next number, or find the one with this digest."""
+        ...
+
+    async def revision_text(self, number: int) -> tuple[str, str] | None:
+        """(digest, text) of a stored configuration; None when there is none of this number."""
+        ...
+
+    async def activate(self, revision: int, how: str, at_ns: int) -> None:
+        """Note that a stored configuration came into force, by a `start` or a `reload`; forget what was refused."""
+        ...
+
+    async def refuse_revision(self, why: str, at_ns: int) -> None:
+        """Remember why the last configuration was not taken, until one is; with no reason, forget it."""
         ...
 
     async def recover(
@@ -209,7 +223,8 @@ class Ledger(Protocol):
         oldest first; what is answered is grouped by pipeline. Pipelines that are paused, or in `excluding`, get none.
         Its cost does not grow with the number of runs that wait. Counts the attempt *before* it runs and raises the
         fence. Content paths in the orders, that of kept input included, are filled in by the caller's content store.
-        `revision` is that of the current plan; orders carry the run's own.
+        `revision` is that of the current plan, at which each of these attempts runs, but for runs that are pinned to
+        their own and those in the middle of a big file, which have checkpoints of it; the orders say which.
         """
         ...
 

@@ -121,6 +121,7 @@ class AttemptRow(msgspec.Struct, frozen=True):
     hold_step: str
     choices: tuple[str, ...]
     failure: Failure | None
+    revision: int
     form: RecordForm | None = None
     """With bad records: how they stand in the file."""
     began_at: str = ""
@@ -348,6 +349,14 @@ class Reading(Protocol):
 
     def revisions(self) -> list[RevisionRow]:
         """Every stored configuration, the latest first."""
+        ...
+
+    def activations(self) -> list[tuple[int, int, str]]:
+        """(revision, when, how) of each time a configuration came into force, the latest first."""
+        ...
+
+    def refusal(self) -> tuple[int, str] | None:
+        """When and why the last configuration was not taken; None when it was."""
         ...
 
     def has_revision(self, digest: str) -> bool:

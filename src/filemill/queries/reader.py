@@ -20,6 +20,7 @@ from filemill.queries.results import (
     FilePage,
     HeldItem,
     HeldPage,
+    Refusal,
     Retry,
     Revision,
     RunHistory,
@@ -41,9 +42,11 @@ WAITING = ("queued", "running", "publishing", "retrying")
 RECENT_NS = 3600 * 10**9
 RETRIES_SHOWN = 5
 _CANDIDATES = 10
+_PAGE = 500
 _BAD_KEPT = 1_000
 _LOOKED_AT = 10_000
 """Members of a group whose tags are counted, the latest: bounds what one question costs."""
+_UNROUTED = "unrouted"
 
 
 class Queries:
@@ -377,10 +380,40 @@ class Queries:
 
     def revisions(self) -> tuple[Revision, ...]:
         """Every stored configuration, the latest first."""
+        activations = self._reading.activations()
+        current = activations[0][0] if activations else 0
+        began: dict[int, list[tuple[int, str]]] = {}
+        for number, at_ns, how in activations:
+            began.setdefault(number, []).append((at_ns, how))
         return tuple(
-            Revision(row.number, row.digest, row.at_ns, row.runs, row.text)
+            Revision(
+                number=row.number,
+                digest=row.digest,
+                at_ns=row.at_ns,
+                runs=row.runs,
+                text=row.text,
+                began=tuple(began.get(row.number, ())),
+                current=row.number == current,
+            )
             for row in self._reading.revisions()
         )
+
+    def refusal(self) -> Refusal | None:
+        """The configuration that was refused since one was last taken, if one was."""
+        found = self._reading.refusal()
+        return None if found is None else Refusal(*found)
+
+    def unrouted(self, limit: int) -> list[FileRow]:
+        """Files that are held because no pipeline wanted them, the latest first, with all that was noted of them."""
+        found: list[FileRow] = []
+        before = None
+        while len(found) < limit:
+            page = self._reading.select(Selection(state="held", before=before, limit=_PAGE))
+            found += [row for row in page if row.reason == _UNROUTED]
+            if len(page) < _PAGE:
+                break
+            before = page[-1].no
+        return found[:limit]
 
     def has_revision(self, digest: str) -> bool:
         """Say whether a server ran the configuration of this digest before."""

@@ -100,6 +100,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """What was kept when it ended."""
     unkept: str = ""
     """Why nothing was."""
+    revision: int = 0
+    """Number of the configuration it ran at."""
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -304,10 +306,22 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Revision(msgspec.Struct, frozen=True):
-    """One stored configuration."""
+    """One stored configuration. `runs` are those whose latest attempt ran at it."""
 
     number: int
     digest: str
     at_ns: int
+    """When it was first stored."""
     runs: int
     text: str
+    began: tuple[tuple[int, str], ...] = ()
+    """(when, `start` or `reload`) of each time it came into force, the latest first; none: it never did."""
+    current: bool = False
+    """It is the one that came into force last."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A configuration that the server did not take, and why, as it was shown."""
+
+    at_ns: int
+    why: str

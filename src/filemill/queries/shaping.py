@@ -73,6 +73,7 @@ def attempt(row: AttemptRow) -> Attempt:
         began_at=row.began_at,
         kept=row.kept,
         unkept=row.unkept,
+        revision=row.revision,
     )
 
 

@@ -5,6 +5,7 @@ The same handlers serve the control socket and, where no server runs, the comman
 
 from __future__ import annotations
 
+import json
 import pwd
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from filemill.engine.dispatching import Dispatcher
 from filemill.engine.inspecting import InspectionDesk
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
+from filemill.engine.serving import Revisions
 from filemill.model.deeds import Deed
 from filemill.model.errors import UsageError
 from filemill.model.files import FileRef
@@ -33,19 +35,29 @@ class LiveParts:
         dispatcher: Dispatcher,
         publisher: Publisher,
         desk: InspectionDesk,
+        revisions: Revisions,
         placed: Callable[[FileRef], FileRef],
     ) -> None:
         self._dispatcher = dispatcher
         self._publisher = publisher
         self._desk = desk
+        self._revisions = revisions
         self._placed = placed
+        self.reload: Callable[[], Awaitable[acts.Reloaded]] | None = None
+        """Takes the configuration on the disk; None where nobody can (a one-shot run)."""
+        self.drain: Callable[[], None] | None = None
+        """Tells the server to end; None as above."""
 
     def queued(self) -> None:
         """Runs may be leased."""
         self._dispatcher.wake()
 
-    def publish(self, orders: Sequence[RunOrder], publications: Sequence[Publication]) -> None:
-        """These runs wait to be published."""
+    async def publish(
+        self, orders: Sequence[RunOrder], publications: Sequence[Publication]
+    ) -> None:
+        """These runs wait to be published, through the sinks of their revisions."""
+        for number in dict.fromkeys(order.revision for order in orders):
+            await self._revisions.know_sinks(number)
         self._publisher.put(as_staged(orders, publications))
 
     def inspect(self, files: Sequence[FileRef]) -> None:
@@ -83,13 +95,28 @@ class Actions:
             **(more or {}),
         }
 
-    async def perform(self, act: acts.Request, principal: str) -> acts.Done:
-        """Do it, in one commit.
+    async def perform(self, act: acts.Request, principal: str) -> acts.Done | acts.Reloaded:
+        """Do it, in one commit; a reload or a drain is the server's own affair.
 
         Raises:
             FilemillError: nothing was done.
         """
         deed = Deed(principal, self._clock.wall_ns(), act.reason)
+        if isinstance(act, acts.Reload):
+            reload = None if self._live is None else self._live.reload
+            if reload is None:
+                raise UsageError("no server is watching here", help="filemill run starts one")
+            done = await reload()
+            detail = {"revision": done.revision, "former": done.former, "taken": not done.problems}
+            await self._ledger.note("reload", ["config"], json.dumps(detail), deed)
+            return done
+        if isinstance(act, acts.Drain):
+            drain = None if self._live is None else self._live.drain
+            if drain is None:
+                raise UsageError("no server is watching here", help="filemill run starts one")
+            await self._ledger.note("drain", ["server"], "{}", deed)
+            drain()
+            return acts.Done(())
         handler = self._handlers.get(type(act))
         if handler is None:
             raise UsageError("this needs a running server", help="filemill run")
@@ -101,7 +128,7 @@ class Actions:
         if self._live is not None:
             runs = [each.run for each, ok in zip(act.runs, moved, strict=True) if ok]
             # Those that died when they published go to the publisher, not to a worker.
-            self._live.publish(*await self._ledger.publishing(runs))
+            await self._live.publish(*await self._ledger.publishing(runs))
             self._live.queued()
         return moved
 
@@ -134,7 +161,15 @@ class Actions:
 def as_staged(orders: Sequence[RunOrder], publications: Sequence[Publication]) -> list[Staged]:
     """Runs that the ledger has as PUBLISHING, as the publisher takes them."""
     staged = {
-        order.run: Staged(order.run, order.fence, order.pipeline, order.file, [], kept=order.kept)
+        order.run: Staged(
+            order.run,
+            order.fence,
+            order.pipeline,
+            order.file,
+            [],
+            order.revision,
+            kept=order.kept,
+        )
         for order in orders
     }
     for publication in publications:

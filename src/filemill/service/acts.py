@@ -74,6 +74,14 @@ class ResumePipelines(Act, frozen=True):
     pipelines: tuple[str, ...]
 
 
+class Reload(Act, frozen=True):
+    """Take the configuration that lies on the disk."""
+
+
+class Drain(Act, frozen=True):
+    """Finish what runs, then end."""
+
+
 class ResolveCauses(Act, frozen=True):
     """Remember that what these groups of dead letters died of is mended."""
 
@@ -127,6 +135,8 @@ Request = (
     | MendFile
     | TakePaths
     | ApplyRetention
+    | Reload
+    | Drain
 )
 """What is done, by a server or without one."""
 
@@ -137,6 +147,15 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     moved: tuple[bool, ...]
     live: bool = True
     """A server runs and goes on with them now; else at the next start."""
+
+
+class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
+    """What became of a reload: `revision` runs now; if it is `former`, nothing changed or `problems` say why."""
+
+    revision: int
+    former: int
+    changes: tuple[str, ...] = ()
+    problems: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -176,4 +195,4 @@ class Seen(msgspec.Struct, frozen=True, tag="seen"):
     troubles: tuple[TroubleNow, ...] = ()
 
 
-Answer = Done | Seen | Collected | Refused
+Answer = Done | Reloaded | Seen | Collected | Refused

@@ -46,7 +46,36 @@ def ask(data: str, act: acts.Request) -> acts.Done:
     return answer
 
 
-def read_answer(line: bytes) -> acts.Done | acts.Collected:
+def ask_reload(data: str, reason: str = "") -> acts.Reloaded:
+    """Have the running server take the configuration on the disk.
+
+    Raises:
+        UsageError: no server runs.
+        FilemillError: as the server says. That a configuration is bad is no error here, but the answer's `problems`.
+    """
+    answer = read_answer(_ask_running(data, acts.Reload(reason=reason)))
+    assert isinstance(answer, acts.Reloaded), "a Reload is answered by Reloaded"  # noqa: S101
+    return answer
+
+
+def ask_drain(data: str, reason: str = "") -> None:
+    """Have the running server finish what runs, and end.
+
+    Raises:
+        UsageError: no server runs.
+        FilemillError: as the server says.
+    """
+    read_answer(_ask_running(data, acts.Drain(reason=reason)))
+
+
+def _ask_running(data: str, act: acts.Request) -> bytes:
+    line = ask_server(data, msgspec.json.encode(act) + b"\n")
+    if line is None:
+        raise UsageError(f"no server runs on {data}", help="filemill run starts one")
+    return line
+
+
+def read_answer(line: bytes) -> acts.Done | acts.Collected | acts.Reloaded:
     """The server's answer.
 
     Raises:
@@ -136,6 +165,8 @@ async def _alone(data: str, act: acts.Request) -> acts.Done:
             content.open()
             more = {acts.MendFile: Mender(ledger, content, data).mend}
             actions = Actions(ledger, clock, more=more)
-            return await actions.perform(act, principal_of(os.geteuid()))
+            done = await actions.perform(act, principal_of(os.geteuid()))
+            assert isinstance(done, acts.Done), "alone nothing is reloaded"  # noqa: S101
+            return done
         finally:
             await ledger.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from filemill.durable import Durable
 from filemill.model.events import Emit
-from filemill.model.plan import Plan
+from filemill.model.plan import Plan, SinkPlan, SourcePlan
 from filemill.ports.clock import Clock
 from filemill.ports.registry import Registry
 from filemill.ports.sink import Sink, SinkContext
@@ -19,19 +19,22 @@ OUTSIDE = "cli"
 
 def build_sinks(plan: Plan, registry: Registry, durable: Durable) -> dict[str, Sink]:
     """The server's half of every sink, by name."""
-    sinks: dict[str, Sink] = {}
-    for each in plan.sinks:
-        component = registry.get("sinks", each.kind)
-        sinks[each.name] = component(
-            SinkContext(
-                name=each.name,
-                options=component.Options.model_validate(each.options),
-                timezone=plan.timezone,
-                durable=durable,
-                sync=plan.durability == "power",
-            )
+    return {each.name: build_sink(each, plan, registry, durable) for each in plan.sinks}
+
+
+def build_sink(sink: SinkPlan, plan: Plan, registry: Registry, durable: Durable) -> Sink:
+    """The server's half of one sink of the plan."""
+    component = registry.get("sinks", sink.kind)
+    built: Sink = component(
+        SinkContext(
+            name=sink.name,
+            options=component.Options.model_validate(sink.options),
+            timezone=plan.timezone,
+            durable=durable,
+            sync=plan.durability == "power",
         )
-    return sinks
+    )
+    return built
 
 
 def build_sources(
@@ -44,14 +47,33 @@ def build_sources(
     clock: Clock,
 ) -> dict[str, Source]:
     """Every source of the plan, by name; none is started."""
-    sources: dict[str, Source] = {}
-    for each in plan.sources:
-        component = registry.get("sources", each.kind)
-        options = component.Options.model_validate(each.options)
-        mine = functools.partial(backlog, each.name)
-        context = SourceContext(each.name, options, sighted, emit, clock, mine)
-        sources[each.name] = component(context)
-    return sources
+    return {
+        each.name: build_source(
+            each,
+            registry,
+            sighted=sighted,
+            backlog=functools.partial(backlog, each.name),
+            emit=emit,
+            clock=clock,
+        )
+        for each in plan.sources
+    }
+
+
+def build_source(
+    source: SourcePlan,
+    registry: Registry,
+    *,
+    sighted: Callable[[list[Sighting]], None],
+    backlog: Callable[[], int],
+    emit: Emit,
+    clock: Clock,
+) -> Source:
+    """One source, not started."""
+    component = registry.get("sources", source.kind)
+    options = component.Options.model_validate(source.options)
+    built: Source = component(SourceContext(source.name, options, sighted, emit, clock, backlog))
+    return built
 
 
 def settings_of(sources: Mapping[str, Source]) -> dict[str, SourceSettings]:

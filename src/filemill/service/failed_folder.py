@@ -63,7 +63,7 @@ class FailedFolder:
         clock: Clock,
         emit: Emit,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._copies = Copies(folder, durable, mode=_MODE)
         self._ledger = ledger
         self._reading = reading
@@ -132,7 +132,7 @@ class FailedFolder:
                 self._emit(
                     CopiesTrouble(
                         at_ns=self._clock.wall_ns(),
-                        folder=self._folder,
+                        folder=self.folder,
                         message=str(error),
                         help="make room, or mend the folder; what is missing is copied then",
                     )
@@ -140,7 +140,7 @@ class FailedFolder:
             return False
         if self._troubled:
             self._troubled = False
-            self._emit(CopiesRecovered(at_ns=self._clock.wall_ns(), folder=self._folder))
+            self._emit(CopiesRecovered(at_ns=self._clock.wall_ns(), folder=self.folder))
         return True
 
     async def _some(self) -> bool:

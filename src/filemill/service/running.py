@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,11 +14,9 @@ import msgspec
 from filemill.model.events import Emit
 from filemill.model.plan import Plan
 from filemill.ports.registry import Registry
+from filemill.service.noticing import Noticing
+from filemill.service.reloading import Load, Reloader
 from filemill.service.server import Revision, Server
-
-DRAIN = 60.0
-"""Seconds that runs already with workers get to come back after Ctrl-C or TERM."""
-
 
 PIECE = 100
 """Old files taken at a time."""
@@ -38,11 +37,20 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class _Stop:
-    """Ctrl-C or TERM once: drain. Twice: now."""
+    """Ctrl-C or TERM once: drain. Twice: now. HUP: look at the configuration."""
 
     def __init__(self) -> None:
         self.drain = asyncio.Event()
         self.now = asyncio.Event()
+        self.reload = asyncio.Event()
+        self._terminal = _terminal()
+
+    def hung_up(self) -> None:
+        """HUP. It also comes when the terminal is closed: then nobody watches any more, and it is as Ctrl-C."""
+        if self._terminal is not None and _terminal() is None:
+            self.asked()
+        else:
+            self.reload.set()
 
     def asked(self) -> None:
         if self.drain.is_set():
@@ -50,35 +58,71 @@ class _Stop:
         self.drain.set()
 
 
+def _terminal() -> int | None:
+    """The foreground process group of our terminal; None without one."""
+    try:
+        return os.tcgetpgrp(1)
+    except OSError:
+        return None
+
+
 @contextlib.contextmanager
-def _signals(stop: _Stop) -> Iterator[None]:
+def _signals(stop: _Stop, *, reloads: bool = False) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.asked)
+    handlers = {signal.SIGINT: stop.asked, signal.SIGTERM: stop.asked}
+    if reloads:
+        handlers[signal.SIGHUP] = stop.hung_up
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in handlers:
             loop.remove_signal_handler(number)
 
 
-async def watch(plan: Plan, revision: Revision, registry: Registry, emit: Emit) -> bool:
-    """Run until a signal; True when it drained in peace, False when it was stopped at once.
+async def watch(
+    plan: Plan,
+    revision: Revision,
+    registry: Registry,
+    emit: Emit,
+    *,
+    load: Load,
+    follow: bool = False,
+) -> bool:
+    """Run until a signal or a drain; True when it drained in peace, False when it was stopped at once.
+
+    `load` reads the configuration anew: on HUP, when a command asks, and with `follow` whenever it changes.
 
     Raises:
         FilemillError: it could not start, or a part of it ended (a failed ledger sync).
     """
     stop = _Stop()
     server = Server(plan, revision, registry, emit)
-    with _signals(stop):
+    reloader = Reloader(server, load)
+    with _signals(stop, reloads=True):
         try:
+            server.listen(reload=reloader.reload, drain=stop.drain.set)
             await _unless(stop.now, server.start(watch=True))
             if not stop.now.is_set():
-                await _first(stop.drain.wait(), server.failed())
-            drained = not stop.now.is_set() and await _unless(stop.now, server.drain(DRAIN))
+                waits = [stop.drain.wait(), server.failed(), _reload_when_told(stop, reloader)]
+                if follow:
+                    waits.append(Noticing(server, reloader).run())
+                await _first(*waits)
+            await reloader.stop()
+            drained = not stop.now.is_set() and await _unless(
+                stop.now, server.drain(server.plan.grace)
+            )
         finally:
             await server.stop()
     return bool(drained)
+
+
+async def _reload_when_told(stop: _Stop, reloader: Reloader) -> None:
+    while True:
+        await stop.reload.wait()
+        stop.reload.clear()
+        await reloader.reload()
 
 
 async def once(
@@ -114,7 +158,7 @@ async def once(
                 taken.cancel()
                 outcome = Outcome(())
             if stop.drain.is_set():
-                await _unless(stop.now, server.drain(DRAIN))
+                await _unless(stop.now, server.drain(plan.grace))
                 raise KeyboardInterrupt
         finally:
             if taken is not None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import random
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -28,17 +28,16 @@ from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.publishing import Publisher
 from filemill.engine.states import sweep as sweep_states
-from filemill.engine.supervisor import Limits, WorkerPool
+from filemill.engine.supervisor import make_folder
 from filemill.engine.trouble import Trouble
 from filemill.engine.work import sweep_inputs
-from filemill.intake.dispose import dispose
 from filemill.intake.gate import Gate, QueueLimits
 from filemill.intake.intake import Intake
 from filemill.intake.retention import Retention
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
 from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.deeds import Deed
-from filemill.model.errors import LedgerSyncError, SystemFault
+from filemill.model.errors import SystemFault
 from filemill.model.events import (
     Emit,
     Event,
@@ -52,19 +51,19 @@ from filemill.model.plan import Plan
 from filemill.ports.clock import RandomIds, SystemClock
 from filemill.ports.ledger import Recovered
 from filemill.ports.registry import Registry
-from filemill.ports.source import Sighting
+from filemill.ports.source import SourceSettings
 from filemill.service import acts
 from filemill.service.acting import Actions, Handler, LiveParts, as_staged
-from filemill.service.building import build_sinks, build_sources, settings_of
 from filemill.service.calming import Calm
 from filemill.service.control import ControlSocket
+from filemill.service.disposing import Disposer
 from filemill.service.failed_folder import FailedFolder
 from filemill.service.mending import Mender
+from filemill.service.serving import Workshop, with_modules
+from filemill.service.sourcing import Sources
 from filemill.service.tidying import Tidier
 
 _LOOK_EVERY = 0.25
-_LAST_DISPOSALS = 5.0
-"""Seconds that `after:` gets at the end; what is left is found in the ledger at the next start."""
 
 
 def _nothing(event: Event) -> None:
@@ -84,13 +83,12 @@ class Server:
 
     def __init__(self, plan: Plan, revision: Revision, registry: Registry, emit: Emit) -> None:
         self.plan = plan
-        self._revision = revision
+        self.revision = revision
         self._registry = registry
         self._calm = Calm(emit)
-        self._out: Emit = self._calm
         self._hint: Emit = _nothing
-        self._emit: Emit = self._told
-        self._clock = SystemClock()
+        self.emit: Emit = self._told
+        self.clock = SystemClock()
         self._ids = RandomIds()
         self._durable = Durable(
             Failpoints.from_environment("server"), sync=plan.durability == "power"
@@ -98,13 +96,14 @@ class Server:
         self._closing = contextlib.AsyncExitStack()
         self._watching = contextlib.AsyncExitStack()
         self._fatal: asyncio.Future[None] | None = None
-        self._ended: list[str] = []
-        self._disposer: asyncio.Task[None] | None = None
         self.ingested: dict[str, None] = {}
         """Files acknowledged since the start, the rejected too; only without watching (a one-shot run counts them)."""
         self.children: dict[str, str] = {}
         """Of these, the ones that were emitted, each with its parent, which stands before it."""
         self._keep_ingested = False
+        self._reload: Callable[[], Awaitable[acts.Reloaded]] | None = None
+        self._drain: Callable[[], None] | None = None
+        self._failed: FailedFolder | None = None
 
     async def start(self, *, watch: bool = True) -> None:
         """Start everything; returns when all of it answers.
@@ -124,7 +123,7 @@ class Server:
             ) from error
 
     async def _start(self, *, watch: bool) -> None:
-        began = self._clock.monotonic()
+        began = self.clock.monotonic()
         collect_seldom()
         self._keep_ingested = not watch
         self._fatal = asyncio.get_running_loop().create_future()
@@ -134,40 +133,43 @@ class Server:
         lock.acquire()
         self._closing.callback(lock.release)
         self.ledger = await SqliteLedger.open(
-            os.path.join(data, "ledger.db"), durable=self._durable, clock=self._clock
+            os.path.join(data, "ledger.db"), durable=self._durable, clock=self.clock
         )
         self._closing.push_async_callback(self.ledger.close)
         number = await self.ledger.add_revision(
-            self._revision.digest, self._revision.text, self._clock.wall_ns()
+            self.revision.digest, self.revision.text, self.clock.wall_ns()
         )
-        self.plan = msgspec.structs.replace(self.plan, revision=number)
+        self.plan = with_modules(self.plan, number, self.revision.text)
         self._build()
         left = await self._start_pool()
         recovered = await self._recover(left)
-        await self._keep_failed()
+        await self.keep_failed()
         await self._start_roles()
         await self._start_control()
         if watch:
-            for source in self.sources.values():
-                await source.start()
-                self._watching.push_async_callback(source.stop)
+            self._watching.push_async_callback(self.sources.stop)
+            await self.sources.start()
             self.tidier.start()
-        self._emit(
+        await self.ledger.activate(number, "start", self.clock.wall_ns())
+        self.emit(
             ServerStarted(
-                at_ns=self._clock.wall_ns(),
-                took_ns=int((self._clock.monotonic() - began) * 1e9),
+                at_ns=self.clock.wall_ns(),
+                took_ns=int((self.clock.monotonic() - began) * 1e9),
                 recovered=recovered,
                 revision=number,
-                watching=tuple(each.watching() for each in self.sources.values()) if watch else (),
+                watching=self.sources.watching() if watch else (),
             )
         )
 
+    def listen(
+        self, *, reload: Callable[[], Awaitable[acts.Reloaded]], drain: Callable[[], None]
+    ) -> None:
+        """Have commands reload and drain it, too. Before `start`."""
+        self._reload, self._drain = reload, drain
+
     async def scan_once(self) -> None:
         """Sight everything that waits in the sources now, and return when all of it is taken."""
-        for source in self.sources.values():
-            await source.start()
-            await source.scanned()
-            await source.stop()
+        await self.sources.scan_once()
         await self.intake.idle()
 
     async def rest(self) -> None:
@@ -179,8 +181,7 @@ class Server:
             if not self.dispatcher.running and await self.ledger.live() == 0:
                 break
             await asyncio.sleep(0.02)
-        if self._disposer is not None:
-            await self._disposer
+        await self.disposer.idle()
 
     async def failed(self) -> None:
         """Raise the error that ended a part of the server, when one does; never returns otherwise."""
@@ -197,9 +198,9 @@ class Server:
         running = self.dispatcher.running
         await self._watching.aclose()
         await self.intake.stop()
-        self._emit(
+        self.emit(
             ServerDraining(
-                at_ns=self._clock.wall_ns(),
+                at_ns=self.clock.wall_ns(),
                 running=running,
                 queued=max(0, await self.ledger.live() - running),
             )
@@ -221,41 +222,68 @@ class Server:
         await self._watching.aclose()
         await self._closing.aclose()
         if kept >= 0:
-            self._emit(ServerStopped(at_ns=self._clock.wall_ns(), kept=kept))
+            self.emit(ServerStopped(at_ns=self.clock.wall_ns(), kept=kept))
 
-    async def _keep_failed(self) -> None:
-        """Begin to keep the folder of what failed, where the configuration names one."""
+    async def keep_failed(self) -> None:
+        """Keep the folder of what failed that the configuration in force names, if it names one, and no other."""
         plan = self.plan
+        if self._failed is not None and self._failed.folder == plan.failed_folder:
+            return
+        await self._forget_failed()
         if not plan.failed_folder:
             return
-        folder = FailedFolder(
+        self._failed = FailedFolder(
             plan.failed_folder,
             plan.data,
             ledger=self.ledger,
             reading=SqliteReading.open(os.path.join(plan.data, "ledger.db")),
             durable=self._durable,
-            clock=self._clock,
-            emit=self._emit,
+            clock=self.clock,
+            emit=self.emit,
         )
-        self._hint = folder.hint
-        await folder.start()
-        self._closing.push_async_callback(folder.stop)
+        self._hint = self._failed.hint
+        await self._failed.start()
+
+    async def _forget_failed(self) -> None:
+        failed, self._failed, self._hint = self._failed, None, _nothing
+        if failed is not None:
+            await failed.stop()
 
     def _told(self, event: Event) -> None:
         """Every event goes out; the folder of what failed hears of it too."""
-        self._out(event)
+        self._calm(event)
         self._hint(event)
 
     def _build(self) -> None:
-        plan, clock, emit = self.plan, self._clock, self._emit
+        plan, clock, emit = self.plan, self.clock, self.emit
         self.trouble = Trouble(clock, emit)
         self.content = LocalContent(os.path.join(os.fsencode(plan.data), b"content"), self._durable)
         self.content.open()
-        self.sinks = build_sinks(plan, self._registry, self._durable)
-        for sink in self.sinks.values():
-            sink.prepare()
-        self._pages = os.path.join(os.fsencode(plan.data), b"workers")
-        self.pool = WorkerPool(plan, self._pages, Limits(plan.workers), clock, emit)
+        self.disposer = Disposer(
+            ledger=self.ledger,
+            content=self.content,
+            clock=clock,
+            emit=emit,
+            trouble=self.trouble,
+            on_fatal=self._on_fatal,
+        )
+        self.workshop = Workshop(
+            plan=plan,
+            ledger=self.ledger,
+            registry=self._registry,
+            durable=self._durable,
+            trouble=self.trouble,
+            clock=clock,
+            emit=emit,
+            stopping=lambda: self.dispatcher.draining,
+        )
+        self.revisions = self.workshop.revisions
+        self.revisions.switch(self.workshop.serve(plan, self.workshop.sinks(plan)))
+        self.breakers = Breakers(
+            self.revisions.current.sinks, plan.pipelines, clock, emit, self._sink_tries
+        )
+        self._closing.push_async_callback(self.breakers.stop)
+        self._closing.push_async_callback(self._forget_failed)
         self.adoption = Adoption(
             ledger=self.ledger,
             content=self.content,
@@ -265,12 +293,10 @@ class Server:
             trouble=self.trouble,
             ingested=self._on_ingested,
         )
-        self._inputs = Inputs(self.pool, self.content)
-        self.breakers = Breakers(self.sinks, plan.pipelines, clock, emit, self._sink_tries)
-        self._closing.push_async_callback(self.breakers.stop)
+        self._inputs = Inputs(self.revisions.pool_of, self.content)
         self.publisher = Publisher(
             ledger=self.ledger,
-            sinks=self.sinks,
+            sinks_of=self.revisions.sinks_of,
             clock=clock,
             emit=emit,
             trouble=self.trouble,
@@ -280,12 +306,10 @@ class Server:
             forget=self._inputs.forget,
         )
         self.dispatcher = Dispatcher(
-            plan=plan,
+            revisions=self.revisions,
             ledger=self.ledger,
             content=self.content,
-            pool=self.pool,
             publisher=self.publisher,
-            sinks=self.sinks,
             clock=clock,
             emit=emit,
             trouble=self.trouble,
@@ -293,25 +317,24 @@ class Server:
             chance=random.Random(),  # noqa: S311 -- jitter, not secrets
             inputs=self._inputs,
         )
-        self.sources = build_sources(
-            plan,
-            self._registry,
-            sighted=self._sighted,
-            backlog=self._backlog,
-            emit=emit,
+        self.sources = Sources(
+            registry=self._registry,
             clock=clock,
+            emit=emit,
+            sighted=lambda sightings: self.intake.sighted(sightings),  # noqa: PLW0108 -- made below
+            backlog=lambda source: self.intake.backlog(source),  # noqa: PLW0108
         )
-        settings = settings_of(self.sources)
+        self.sources.take(plan)
+        settings = self.sources.settings
         self.desk = InspectionDesk(
-            plan=plan,
+            revisions=self.revisions,
             ledger=self.ledger,
-            pool=self.pool,
             clock=clock,
             ids=self._ids,
             emit=emit,
             trouble=self.trouble,
-            duplicates={name: each.duplicates for name, each in settings.items()},
-            priorities={name: each.priority for name, each in settings.items()},
+            duplicates=duplicates_of(settings),
+            priorities=priorities_of(settings),
             routed=self._routed,
         )
         self.gate = Gate(
@@ -335,7 +358,6 @@ class Server:
             room=self.gate.room,
             on_fatal=self._on_fatal,
         )
-
         self.tidier = Tidier(
             plan=lambda: self.plan,
             ledger=self.ledger,
@@ -351,11 +373,13 @@ class Server:
 
     async def _start_pool(self) -> Recovered:
         """First worker and the ledger's recovery side by side: a worker takes half a second to warm."""
-        self._closing.push_async_callback(self.pool.stop)
-        begun = frozenset(announced_before(self._pages))
-        worker = asyncio.create_task(self.pool.start(), name="first worker")
+        self._closing.push_async_callback(self.revisions.stop)
+        pages = self.workshop.pages
+        begun = frozenset(announced_before(pages))
+        await asyncio.to_thread(make_folder, pages)
+        worker = asyncio.create_task(self.revisions.current.pool.start(), name="first worker")
         try:
-            left = await self.ledger.recover(self._clock.wall_ns(), MAX_INTERRUPTIONS, begun)
+            left = await self.ledger.recover(self.clock.wall_ns(), MAX_INTERRUPTIONS, begun)
         except BaseException:
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)
@@ -365,7 +389,7 @@ class Server:
 
     async def _start_roles(self) -> None:
         await self.publisher.start()
-        self._closing.push_async_callback(self._finish_disposals)
+        self._closing.push_async_callback(self.disposer.stop)
         self._closing.push_async_callback(self._inputs.idle)
         self._closing.push_async_callback(self.publisher.stop)
         self._closing.push_async_callback(self.desk.stop)
@@ -384,12 +408,15 @@ class Server:
         return [file is not None for file in taken]
 
     async def _start_control(self) -> None:
-        live = LiveParts(self.dispatcher, self.publisher, self.desk, self._placed)
+        live = LiveParts(self.dispatcher, self.publisher, self.desk, self.revisions, self._placed)
+        live.reload, live.drain = self._reload, self._drain
         mender = Mender(self.ledger, self.content, self.plan.data, self.adoption)
         more: dict[Any, Handler] = {acts.MendFile: mender.mend, acts.TakePaths: self._take_paths}
-        actions = Actions(self.ledger, self._clock, live, more)
+        actions = Actions(self.ledger, self.clock, live, more)
 
-        async def perform(act: acts.Request, principal: str) -> acts.Done | acts.Collected:
+        async def perform(
+            act: acts.Request, principal: str
+        ) -> acts.Done | acts.Collected | acts.Reloaded:
             if isinstance(act, acts.ApplyRetention):
                 return await self.tidier.apply(act, principal)
             return await actions.perform(act, principal)
@@ -419,7 +446,11 @@ class Server:
         unclaimed = {claim.path for claim in left.claiming if claim.parent is not None}
         await asyncio.to_thread(sweep_children, self.plan.data, unclaimed, self._durable)
         known = frozenset((*(p.staged for p in left.publishing), *left.kept_staged))
-        for sink in self.sinks.values():
+        before = {order.revision for order in left.publishing_runs} | set(left.revisions)
+        for number in before:
+            await self.revisions.know_sinks(number)
+        sinks = [self.revisions.sinks_of(number) for number in before | {self.plan.revision}]
+        for sink in {id(sink): sink for each in sinks for sink in each.values()}.values():
             await asyncio.to_thread(sink.sweep, known)
         await asyncio.to_thread(sweep_states, self.plan.data, known)
         await asyncio.to_thread(sweep_inputs, self.plan.data)
@@ -427,7 +458,7 @@ class Server:
         placed = [self._placed(file) for file in left.uninspected]
         refs = await self.intake.recover(msgspec.structs.replace(left, uninspected=tuple(placed)))
         self._on_ingested(refs)
-        self._dispose_soon(list(left.undisposed))
+        self.disposer.put(list(left.undisposed))
         return len(left.claiming) + len(left.uninspected) + len(staged) + left.interrupted
 
     def _placed(self, file: FileRef) -> FileRef:
@@ -447,7 +478,7 @@ class Server:
             self.ingested[event.file] = None
             if event.parent:
                 self.children[event.file] = event.parent
-        self._emit(event)
+        self.emit(event)
 
     def _count_queue(self, size: bool) -> tuple[int, int]:
         reading = SqliteReading.open(os.path.join(self.plan.data, "ledger.db"))
@@ -458,12 +489,6 @@ class Server:
 
     def _room_again(self) -> None:
         self.intake.poke()
-
-    def _sighted(self, sightings: list[Sighting]) -> None:
-        self.intake.sighted(sightings)
-
-    def _backlog(self, source: str) -> int:
-        return self.intake.backlog(source)
 
     def _routed(self) -> None:
         self.dispatcher.wake()
@@ -479,38 +504,14 @@ class Server:
 
     def _finished(self, files: list[str]) -> None:
         self.dispatcher.wake()
-        self._dispose_soon(files)
+        self.disposer.put(files)
 
-    def _dispose_soon(self, files: list[str]) -> None:
-        """Apply `after:` to files whose last run ended: in the background, in groups."""
-        self._ended.extend(files)
-        if self._ended and (self._disposer is None or self._disposer.done()):
-            self._disposer = asyncio.create_task(self._dispose(), name="dispose")
 
-    async def _dispose(self) -> None:
-        while self._ended:
-            files, self._ended = self._ended, []
-            try:
-                await self.trouble.insist("ledger", functools.partial(self._dispose_of, files))
-            except OSError as error:
-                # The commit was made, so the bytes that stayed go with the sweep of the next start.
-                await self.trouble.wait("content", error)
-                self.trouble.over("content")
-            except LedgerSyncError as error:
-                self._on_fatal(error)
-                return
+def duplicates_of(settings: Mapping[str, SourceSettings]) -> dict[str, str]:
+    """What the inspection desk does with content that came before, by source."""
+    return {name: each.duplicates for name, each in settings.items()}
 
-    async def _dispose_of(self, files: list[str]) -> None:
-        await dispose(
-            await self.ledger.disposable(files),
-            ledger=self.ledger,
-            content=self.content,
-            clock=self._clock,
-            emit=self._emit,
-        )
 
-    async def _finish_disposals(self) -> None:
-        if self._disposer is not None:
-            await asyncio.wait({self._disposer}, timeout=_LAST_DISPOSALS)
-            self._disposer.cancel()
-            await asyncio.gather(self._disposer, return_exceptions=True)
+def priorities_of(settings: Mapping[str, SourceSettings]) -> dict[str, int]:
+    """The priority of each source's files."""
+    return {name: each.priority for name, each in settings.items()}

@@ -285,6 +285,32 @@ def _copied(lines: Lines, event: e.CopiesRecovered) -> list[str]:
     return lines.note(event, f"failed folder {printable(event.folder)}: kept again")
 
 
+def _reloaded(lines: Lines, event: e.ConfigReloaded) -> list[str]:
+    took = f"reloaded in {event.took_ns / 1e9:.1f}s"
+    first = lines.head(event, lines.marks.done, "good", f"config rev {event.revision}", took)
+    return [first, *lines.more(", ".join(event.changes))]
+
+
+def _unchanged(lines: Lines, event: e.ConfigUnchanged) -> list[str]:
+    return [lines.head(event, " ", "dim", f"config rev {event.revision}", "unchanged")]
+
+
+def _refused(lines: Lines, event: e.ConfigRefused) -> list[str]:
+    kept = f"the running one (rev {event.revision}) is kept"
+    first = lines.head(event, lines.marks.dead, "bad", "config not reloaded", kept)
+    # Carets point at columns, so these lines are neither indented nor wrapped.
+    return [first, *(printable(line) for line in event.problems.splitlines())]
+
+
+def _routable(lines: Lines, event: e.HeldRoutable) -> list[str]:
+    many = f"{'at least ' if event.capped else ''}{plural(event.count, 'held file')}"
+    return lines.note(
+        event,
+        f"{many} would be routed now",
+        "filemill held release --held-for unrouted takes them up again",
+    )
+
+
 def _trouble(lines: Lines, event: e.SystemTrouble) -> list[str]:
     text = f"{event.what}: {printable(event.message)}"
     first = lines.head(event, lines.marks.note, "bad", text, "work waits, nothing is lost")
@@ -370,6 +396,10 @@ _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.EventsMissed: _missed,
     e.CopiesTrouble: _uncopied,
     e.CopiesRecovered: _copied,
+    e.ConfigReloaded: _reloaded,
+    e.ConfigUnchanged: _unchanged,
+    e.ConfigRefused: _refused,
+    e.HeldRoutable: _routable,
     e.SystemTrouble: _trouble,
     e.SystemRecovered: _over,
     e.IntakeWaits: _intake_waits,

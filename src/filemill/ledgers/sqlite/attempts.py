@@ -31,13 +31,14 @@ class RunRow(msgspec.Struct, array_like=True, gc=False):
     records: int
     size: int
     claimed_ns: int
+    revision: int
 
 
 _OUTPUTS = msgspec.json.Decoder(list[tuple[str, str, int, int, int]])
 
 
 def note_attempt(tx: Transaction, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write attempt rows: run, fence, number, began, ended, outcome, facts, failure."""
+    """Write attempt rows: run, fence, number, began, ended, outcome, facts, failure, revision."""
     tx.many(SQL["add_attempts"], rows)
 
 
@@ -57,6 +58,7 @@ def note_attempts(
                 outcome,
                 pack_attempt(result),
                 pack_failure(failed.failure) if failed else None,
+                row.revision,
             )
             for row, result, at_ns, outcome, failed in ends
         ],
@@ -98,6 +100,7 @@ def note_publish_failure(tx: Transaction, row: RunRow, each: Fail) -> None:
                 each.state,
                 pack_attempt(each.result),
                 pack_failure(each.failure),
+                row.revision,
             )
         ],
     )

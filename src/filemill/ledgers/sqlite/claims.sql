@@ -157,11 +157,3 @@ SELECT json_group_array(id) FROM (
 SELECT (SELECT count(*) FROM file WHERE disposed_ns IS NULL AND state IN ('claiming', 'ingested'))
      + (SELECT count(*) FROM run WHERE state IN ('queued', 'running', 'publishing', 'retrying')
           AND NOT (state IN ('queued', 'retrying') AND pipeline IN (SELECT pipeline FROM pause)));
-
--- name: find_revision
--- The number of the configuration with this digest.
-SELECT max(number) FROM revision WHERE digest = ?1;
-
--- name: add_revision
--- Store a configuration under the next number.
-INSERT INTO revision (digest, text, at_ns) VALUES (?1, ?2, ?3);

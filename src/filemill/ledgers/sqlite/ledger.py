@@ -14,11 +14,11 @@ from filemill.ledgers.sqlite import (
     leasing,
     mending,
     recovering,
+    revisions,
     runs,
 )
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.retaining import SqliteRetaining
-from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.deeds import Chosen, Deed, Mend, Redrive, Release, Replay
 from filemill.model.files import Claim, FileRef
@@ -56,15 +56,19 @@ class SqliteLedger(SqliteRetaining):
 
     async def add_revision(self, digest: str, text: str, at_ns: int) -> int:
         """Store a configuration under the next number, or find the one with this digest."""
+        return await self._writer.ask(lambda tx: revisions.add(tx, digest, text, at_ns))
 
-        def work(tx: Transaction) -> int:
-            number = tx.one(claims.SQL["find_revision"], digest)
-            if number is None:
-                tx.run(claims.SQL["add_revision"], digest, text, at_ns)
-                number = tx.one(claims.SQL["find_revision"], digest)
-            return int(number)
+    async def revision_text(self, number: int) -> tuple[str, str] | None:
+        """(digest, text) of a stored configuration; None when there is none of this number."""
+        return await self._writer.ask(lambda tx: revisions.text(tx, number))
 
-        return await self._writer.ask(work)
+    async def activate(self, revision: int, how: str, at_ns: int) -> None:
+        """Note that a configuration came into force."""
+        await self._writer.ask(lambda tx: revisions.activate(tx, revision, how, at_ns))
+
+    async def refuse_revision(self, why: str, at_ns: int) -> None:
+        """Remember why a configuration was not taken."""
+        await self._writer.ask(lambda tx: revisions.refuse(tx, why, at_ns))
 
     async def recover(
         self, at_ns: int, max_interruptions: int, begun: Collection[str] | None = None
@@ -111,10 +115,11 @@ class SqliteLedger(SqliteRetaining):
         excluding: Collection[str] = (),
     ) -> list[RunOrder]:
         """QUEUED, or RETRYING and due -> RUNNING; consecutive orders share their pipeline where priorities allow."""
-        del revision  # every run carries its own; here it decides nothing
         due = at_ns if due_ns is None else due_ns
         return await self._writer.ask(
-            lambda tx: runs.lease(tx, leasing.choose(tx, limit, due, excluding, self._turn), at_ns)
+            lambda tx: runs.lease(
+                tx, leasing.choose(tx, limit, due, excluding, self._turn), at_ns, revision
+            )
         )
 
     async def next_due(self, excluding: Collection[str] = ()) -> int | None:

@@ -131,7 +131,7 @@ class SqliteReading:
     def attempts(self, run: int) -> list[AttemptRow]:
         """Every recorded attempt of a run."""
         found = []
-        for number, fence, began_ns, ended_ns, outcome, facts, failure in self._rows(
+        for number, fence, began_ns, ended_ns, outcome, facts, failure, revision in self._rows(
             "attempts", run
         ):
             packed, steps = unpack_attempt(facts)
@@ -155,6 +155,7 @@ class SqliteReading:
                     unkept=packed.unkept,
                     failure=unpack_failure(failure),
                     form=packed.form,
+                    revision=revision,
                 )
             )
         return found
@@ -334,6 +335,15 @@ class SqliteReading:
             RevisionRow(number, digest, at_ns, text, runs.get(number, 0))
             for number, digest, at_ns, text in self._rows("revisions")
         ]
+
+    def activations(self) -> list[tuple[int, int, str]]:
+        """(revision, when, how) of each time a configuration came into force, the latest first."""
+        return [(number, at_ns, how) for number, at_ns, how in self._rows("activations")]
+
+    def refusal(self) -> tuple[int, str] | None:
+        """When and why the last configuration was not taken; None when it was."""
+        rows = self._rows("refusal")
+        return (rows[0][0], rows[0][1]) if rows else None
 
     def has_revision(self, digest: str) -> bool:
         """Say whether the configuration of this digest is stored."""

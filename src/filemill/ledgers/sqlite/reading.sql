@@ -21,7 +21,7 @@ SELECT {run} FROM carray(?1) AS wanted CROSS JOIN run ON run.file = wanted.value
 
 -- name: attempts
 -- How each attempt of a run went.
-SELECT number, fence, began_ns, ended_ns, outcome, facts, failure FROM attempt WHERE run = ?1 ORDER BY fence;
+SELECT number, fence, began_ns, ended_ns, outcome, facts, failure, revision FROM attempt WHERE run = ?1 ORDER BY fence;
 
 -- name: publications
 -- Outputs of a run.
@@ -171,6 +171,14 @@ SELECT pipeline, step, sink, outcome, count, records, bytes, latency FROM tally 
 -- name: revisions
 -- Stored configurations; the runs of each are counted apart.
 SELECT number, digest, at_ns, text FROM revision ORDER BY number DESC;
+
+-- name: activations
+-- When each configuration came into force, and how, the latest first.
+SELECT revision, at_ns, how FROM activation ORDER BY number DESC;
+
+-- name: refusal
+-- When and why the last configuration was not taken.
+SELECT at_ns, why FROM refusal;
 
 -- name: has_revision
 -- Whether this configuration is stored.

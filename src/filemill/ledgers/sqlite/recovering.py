@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -27,6 +27,7 @@ class _Running(msgspec.Struct, array_like=True, gc=False):
     attempt: int
     interruptions: int
     began_ns: int
+    revision: int
 
 
 _RUNNING = msgspec.json.Decoder(list[_Running])
@@ -37,7 +38,8 @@ def recover(
     tx: Transaction, at_ns: int, max_interruptions: int, begun: Collection[str] | None
 ) -> Recovered:
     """Queue or end what was running; list the rest. `begun` None: all that was running had begun."""
-    interrupted = _interrupt(tx, at_ns, max_interruptions, begun)
+    running = tx.read(SQL["left_running"], _RUNNING)
+    interrupted = _interrupt(tx, running, at_ns, max_interruptions, begun)
     publishing = tuple(orders(tx, tx.read(SQL["left_publishing"], _NUMBERS)))
     staged = _staged(tx, RunState.PUBLISHING)
     waiting = {each.run for each in staged}
@@ -50,6 +52,7 @@ def recover(
         ),
         publishing_runs=publishing,
         interrupted=interrupted,
+        revisions=tuple(sorted({run.revision for run in running})),
         undisposed=claims.left_undisposed(tx),
         kept_staged=(
             *(each.staged for each in _staged(tx, RunState.DEAD)),
@@ -58,13 +61,18 @@ def recover(
     )
 
 
-def _interrupt(tx: Transaction, at_ns: int, limit: int, begun: Collection[str] | None) -> int:
+def _interrupt(
+    tx: Transaction,
+    left: Sequence[_Running],
+    at_ns: int,
+    limit: int,
+    begun: Collection[str] | None,
+) -> int:
     """RUNNING -> QUEUED, or DEAD over the limit; answers how many are queued again.
 
     Only runs that had begun are counted as interrupted. One that was interrupted often runs alone from then on, so that
     a file which ends servers is found; not from the first time, since killing a server is no file's fault.
     """
-    left = tx.read(SQL["left_running"], _RUNNING)
     queued: dict[tuple[int, int], list[int]] = {}
     for run in left:
         counted = int(begun is None or run.run in begun)
@@ -107,6 +115,7 @@ def _give_up(tx: Transaction, run: _Running, at_ns: int) -> None:
                 str(RunState.DEAD),
                 nothing,
                 pack_failure(failure),
+                run.revision,
             )
         ],
     )

@@ -66,7 +66,7 @@ _ORDERS = msgspec.json.Decoder(list[_OrderRow])
 _TEXTS = msgspec.json.Decoder(list[str])
 
 
-def lease(tx: Transaction, chosen: Sequence[int], at_ns: int) -> list[RunOrder]:
+def lease(tx: Transaction, chosen: Sequence[int], at_ns: int, revision: int) -> list[RunOrder]:
     """QUEUED or RETRYING -> RUNNING: these runs, by number, in this sequence.
 
     Raises:
@@ -74,7 +74,7 @@ def lease(tx: Transaction, chosen: Sequence[int], at_ns: int) -> list[RunOrder]:
     """
     if not chosen:
         return []
-    if tx.run(SQL["lease"], numbers(chosen), at_ns) != len(chosen):
+    if tx.run(SQL["lease"], numbers(chosen), at_ns, revision) != len(chosen):
         raise PermanentError("a waiting run could not be leased")
     return orders(tx, chosen)
 

@@ -1,7 +1,7 @@
 -- name: lease
--- Count the attempt and raise the fence, before anything runs; moves run: queued, retrying -> running.
+-- Count the attempt, raise the fence and say at which revision, before anything runs; moves run: queued, retrying -> running.
 UPDATE run SET state = 'running', state_ns = ?2, began_ns = ?2, attempt = attempt + 1, fence = fence + 1,
-  due_ns = NULL
+  due_ns = NULL, revision = iif(pinned OR EXISTS (SELECT 1 FROM chunk WHERE chunk.run = run.no), revision, ?3)
 WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('queued', 'retrying');
 
 -- name: orders
@@ -22,7 +22,7 @@ FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value CROSS JOIN fil
 -- Where the runs with these ids are now, and what tallies need of their files.
 SELECT json_group_array(json_array(
   run.no, run.id, run.state, run.fence, run.attempt, run.began_ns, run.pipeline, run.records,
-  file.size, file.claimed_ns))
+  file.size, file.claimed_ns, run.revision))
 FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value CROSS JOIN file ON file.no = run.file;
 
 -- name: stage
@@ -50,8 +50,8 @@ WHERE publication.state <> 'staged';
 
 -- name: add_attempts
 -- Record how attempts went; a later word about the same attempt adds only its end and its failure.
-INSERT INTO attempt (run, fence, number, began_ns, ended_ns, outcome, facts, failure)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO attempt (run, fence, number, began_ns, ended_ns, outcome, facts, failure, revision)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run, fence) DO UPDATE SET
   ended_ns = excluded.ended_ns, outcome = excluded.outcome, failure = excluded.failure;
 
@@ -133,7 +133,7 @@ FROM given WHERE run.no = given.no AND run.fence = given.fence AND run.state = g
 
 -- name: left_running
 -- Runs that were running when a former server ended.
-SELECT json_group_array(json_array(no, id, pipeline, fence, attempt, interruptions, coalesce(began_ns, state_ns)))
+SELECT json_group_array(json_array(no, id, pipeline, fence, attempt, interruptions, coalesce(began_ns, state_ns), revision))
 FROM run WHERE state = 'running' AND state IN ('queued', 'running', 'publishing', 'retrying');
 
 -- name: interrupt

@@ -83,3 +83,5 @@ class ClaimContract(LedgerFixtures):
         first = await add("aa", "version: 1", 1)
         assert await add("bb", "version: 1 # new", 2) == first + 1
         assert await add("aa", "version: 1", 3) == first
+        assert await journey.ledger.revision_text(first) == ("aa", "version: 1")
+        assert await journey.ledger.revision_text(first + 2) is None

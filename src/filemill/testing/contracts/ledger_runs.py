@@ -8,6 +8,7 @@ import itertools
 import msgspec
 import pytest
 
+from filemill.model.deeds import Deed, Redrive
 from filemill.model.errors import NotFound
 from filemill.testing.clock import FakeClock
 from filemill.testing.contracts.ledger_fixtures import LedgerFixtures, in_loop
@@ -54,6 +55,24 @@ class RunContract(LedgerFixtures):
         for pipeline in ("orders", "audit"):
             mine = [o.file.file for o in orders[4:] if o.pipeline == pipeline]
             assert mine == low
+
+    @in_loop
+    async def test_a_run_goes_by_the_revision_that_is_current_when_it_begins(
+        self, journey: Journey
+    ) -> None:
+        ledger, clock = journey.ledger, journey.clock
+        deed = Deed("ana", clock.wall_ns())
+        await journey.queued(3)
+        orders = await ledger.lease(3, clock.wall_ns(), 7)
+        assert [order.revision for order in orders] == [7, 7, 7]
+        plain, big, old = orders
+        await ledger.checkpoint([journey.checkpoint(big, 0)])
+        await ledger.fail([journey.fail(plain, "queued"), journey.fail(big, "queued")])
+        await ledger.fail([journey.fail(old, "dead")])
+        assert await ledger.redrive([Redrive(old.run, old.fence, revision=7)], deed) == [True]
+        again = {order.run: order.revision for order in await ledger.lease(3, clock.wall_ns(), 9)}
+        # In the middle of a big file, and pinned by a person: these stay with theirs.
+        assert again == {plain.run: 9, big.run: 7, old.run: 7}
 
     @in_loop
     async def test_a_limit_takes_the_oldest(self, journey: Journey) -> None:

@@ -22,6 +22,22 @@ CREATE TABLE cause ( -- groups of dead letters that a person called mended
   reason      TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+ALTER TABLE attempt ADD COLUMN revision INTEGER NOT NULL DEFAULT 0; -- the configuration it ran at
+UPDATE attempt SET revision = (SELECT revision FROM run WHERE run.no = attempt.run);
+
+CREATE TABLE activation ( -- when each configuration came into force: at a start, or by a reload
+  number   INTEGER PRIMARY KEY,
+  at_ns    INTEGER NOT NULL,
+  revision INTEGER NOT NULL REFERENCES revision (number),
+  how      TEXT NOT NULL -- `start` or `reload`
+) STRICT;
+
+CREATE TABLE refusal ( -- the last configuration that was not taken, until one is; at most one row
+  number INTEGER PRIMARY KEY CHECK (number = 1),
+  at_ns  INTEGER NOT NULL,
+  why    TEXT NOT NULL -- its problems, as they are shown
+) STRICT;
+
 CREATE INDEX audit_object ON audit (object);
 
 CREATE TABLE failure_copy ( -- copies in the folder of what failed, one for each death
