@@ -131,9 +131,9 @@ def begin(root: Path, start: Callable[..., Program]) -> Program:
 
 
 def kill_while_everything_happens(
-    root: Path, start: Callable[..., Program], *, kills: int
+    root: Path, start: Callable[..., Program], *, kills: int, life: float = 2.5
 ) -> Counter[str]:
-    """Do it, let a last start under a version that works finish, and judge; how the commands ended."""
+    """Kill servers within `life` seconds of work, let a last start under a version that works finish, and judge; how the commands ended."""
     seed = int(os.environ.get("FILEMILL_SEED", str(random.randrange(1 << 30))))
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -144,7 +144,7 @@ def kill_while_everything_happens(
         for number in range(2, kills + 2):
             program = begin(root, start)
             versions.swap(root, number, stamp=MODULE.format(number=number))
-            time.sleep(chance.uniform(0, 2.5))
+            time.sleep(chance.uniform(0, life))
             if chance.random() < 0.5:
                 program.process.send_signal(
                     signal.SIGKILL

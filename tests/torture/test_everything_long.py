@@ -18,7 +18,7 @@ def test_twenty_kills_while_everything_happens(
     start: Callable[..., Program],
     record_property: Callable[[str, object], None],
 ) -> None:
-    said = everything.kill_while_everything_happens(tmp_path / "project", start, kills=20)
+    said = everything.kill_while_everything_happens(tmp_path / "project", start, kills=20, life=6)
     record_property("commands", dict(said))
     # Each kind of command took place, not only was refused.
     assert all(said[f"{kind} 0"] for kind in ("dead", "gc")), said
