@@ -358,12 +358,13 @@ class Server:
             room=self.gate.room,
             on_fatal=self._on_fatal,
         )
+        self.retention = Retention(
+            ledger=self.ledger, content=self.content, durable=self._durable, clock=clock
+        )
         self.tidier = Tidier(
             plan=lambda: self.plan,
             ledger=self.ledger,
-            retention=Retention(
-                ledger=self.ledger, content=self.content, durable=self._durable, clock=clock
-            ),
+            retention=self.retention,
             clock=clock,
             emit=emit,
             trouble=self.trouble,
@@ -412,7 +413,7 @@ class Server:
         live.reload, live.drain = self._reload, self._drain
         mender = Mender(self.ledger, self.content, self.plan.data, self.adoption)
         more: dict[Any, Handler] = {acts.MendFile: mender.mend, acts.TakePaths: self._take_paths}
-        actions = Actions(self.ledger, self.clock, live, more)
+        actions = Actions(self.ledger, self.clock, live, more, clear=self.retention.clear)
 
         async def perform(
             act: acts.Request, principal: str
