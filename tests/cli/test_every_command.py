@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import stories
-from stories import FILEMILL
+from shell import FILEMILL
 
 from filemill.cli import application
 from filemill.cli.main import COMMANDS, load
@@ -35,6 +35,7 @@ READS = {
     "check": [],
     "config show": [],
     "config schema": [],
+    "config log": [],
     "dead ls": [],
     "dead show": ["bbbbbbbb"],
     "doctor": [],
@@ -51,9 +52,13 @@ READS = {
     "try": ["orders.csv"],
 }
 """Every command that reads, with words that it answers to here."""
-WORKS = {"completion", "demo", "init", "pause", "resume", "run"}
+WORKS = {"completion", "demo", "init", "pause", "resume", "run", "reload", "drain"}
+WORKS |= {"backfill", "backup", "gc", "restore", "verify", "config rollback", "config diff"}
 WORKS |= {
     "dead discard",
+    "dead edit",
+    "dead export",
+    "dead resubmit",
     "dead redrive",
     "dead resolve",
     "files cancel",
@@ -61,7 +66,7 @@ WORKS |= {
     "held discard",
     "held release",
 }
-"""Every command that does something, or (completion) prints a program."""
+"""Every command that does something, that prints a program or a difference, or that needs a whole data directory."""
 
 
 def test_every_command_is_known_to_this_test():
@@ -100,7 +105,7 @@ def test_reading_commands_print_json_and_nothing_else(ask, name):
             assert json.loads(line)["event"]
         return
     told = json.loads(done.stdout)
-    assert name == "config schema" or re.fullmatch(r"filemill\.\w+/\d+", told["schema"])
+    assert name == "config schema" or re.fullmatch(r"filemill\.[\w-]+/\d+", told["schema"])
 
 
 @pytest.mark.parametrize("name", READS)
@@ -158,4 +163,4 @@ def test_new_commands_show_an_example(name):
 
 def test_a_misspelt_command_is_asked_about(ask):
     assert "Did you mean 'doctor'?" in ask("docter", code=2).stderr
-    assert "Did you mean 'redrive'?" in ask("dead", "redriv", code=2).stderr
+    assert "Did you mean 'redrive'" in ask("dead", "redriv", code=2).stderr

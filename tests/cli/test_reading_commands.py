@@ -172,7 +172,7 @@ def test_dead_ls_groups_by_cause(ask):
 
 
 def test_dead_show_is_about_the_dead(ask):
-    assert "dead at check" in ask("dead", "show", "bbbbbbbb").stdout
+    assert "DEAD at check" in ask("dead", "show", "bbbbbbbb").stdout
     assert "is not dead, it is done" in ask("dead", "show", "aaaaaaaa", code=2).stderr
 
 
