@@ -241,6 +241,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "took_ms": milliseconds(attempt.took_ns),
         "outcome": attempt.outcome,
         "from_step": attempt.began_at or None,
+        "fell_back": attempt.fell_back or None,
         "kept": _kept(attempt.kept),
         "unkept": attempt.unkept or None,
         "records": attempt.records,

@@ -109,7 +109,11 @@ class ChunkedRuns:
     def wants(self, orders: Sequence[RunOrder]) -> bool:
         """Whether this job is one big file."""
         (order, *others) = orders
-        return not others and order.file.size > self.plan.chunk_size and not order.input
+        return (
+            not others
+            and order.file.size > self.plan.chunk_size
+            and not (order.input or order.insists)
+        )
 
     async def run(self, order: RunOrder, pipeline: PipelinePlan, patience: float) -> Chunked | None:
         """Work on one big file; None: it has to be worked on whole.
