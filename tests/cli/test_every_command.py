@@ -33,6 +33,7 @@ def walk():
 ALL = {" ".join(words): command for words, command in walk()}
 READS = {
     "check": [],
+    "config log": [],
     "config show": [],
     "config schema": [],
     "dead ls": [],
@@ -51,17 +52,23 @@ READS = {
     "try": ["orders.csv"],
 }
 """Every command that reads, with words that it answers to here."""
-WORKS = {"completion", "demo", "init", "pause", "resume", "run"}
+WORKS = {"backfill", "backup", "completion", "demo", "drain", "gc", "init", "pause"}
+WORKS |= {"reload", "restore", "resume", "run", "verify"}
 WORKS |= {
+    "config diff",
+    "config rollback",
     "dead discard",
+    "dead edit",
+    "dead export",
     "dead redrive",
     "dead resolve",
+    "dead resubmit",
     "files cancel",
     "files replay",
     "held discard",
     "held release",
 }
-"""Every command that does something, or (completion) prints a program."""
+"""Every command that does something, prints a program (completion), or needs what a server has left (config diff)."""
 
 
 def test_every_command_is_known_to_this_test():
@@ -151,11 +158,11 @@ def test_a_full_disk_behind_stdout_is_said_and_is_no_defect(ask, name):
     assert "defect" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["graph", "tail", "doctor", "demo", "completion"])
-def test_new_commands_show_an_example(name):
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_shows_an_example(name):
     assert "filemill " + name in (ALL[name].epilog or "")
 
 
 def test_a_misspelt_command_is_asked_about(ask):
-    assert "Did you mean 'doctor'?" in ask("docter", code=2).stderr
-    assert "Did you mean 'redrive'?" in ask("dead", "redriv", code=2).stderr
+    assert "did you mean `doctor`?" in ask("docter", code=2).stderr
+    assert "did you mean `redrive`?" in ask("dead", "redriv", code=2).stderr

@@ -25,7 +25,7 @@ _EACH = 5
 """Files shown of each group, when all groups are listed."""
 
 
-@command("ls", dead)
+@command("ls", dead, epilog="Example: filemill dead ls --pipeline orders --since 24h")
 def ls(
     session: Session,
     *,

@@ -24,7 +24,7 @@ from filemill.engine.serving import Revisions, Served
 from filemill.engine.supervisor import WorkerDied
 from filemill.engine.trouble import Trouble
 from filemill.engine.verdicts import Verdict, Verdicts, longest_step
-from filemill.model.errors import FailureKind, FilemillError, SystemFault
+from filemill.model.errors import FailureKind, FilemillError, SystemFault, plainly
 from filemill.model.events import Emit
 from filemill.model.plan import PipelinePlan
 from filemill.model.runs import Failure, Publication, RunOrder, RunResult, StagedOutput
@@ -325,7 +325,7 @@ class Dispatcher:
             sink = self._revisions.sinks_of(order.revision).get(name)
             error = sink.misplaced(outputs) if sink is not None else None
             if error is not None:
-                message = f"staging for sink `{name}` failed: {error}"
+                message = f"staging for sink `{name}` failed: {plainly(error)}"
                 return Failure(
                     FailureKind.SYSTEM,
                     f"stage:{name}",

@@ -431,7 +431,14 @@ class Server:
             for each in self._calm.troubles
         )
         troubles += tuple(
-            acts.TroubleNow(f"sink {each.sink}", each.since_ns, each.message, each.help)
+            acts.TroubleNow(
+                f"sink {each.sink}",
+                each.since_ns,
+                each.message,
+                each.help,
+                self.breakers.pipelines_of(each.sink),
+                each.next_ns,
+            )
             for each in self.breakers.broken
         )
         if self.gate.waits:
