@@ -87,7 +87,7 @@ def _print_group(output: Output, found: DeadGroup, now: int) -> None:
     name = output.paint("bad", group_name(found.fingerprint))
     where = f"{found.pipeline} > {found.step}"
     when = clock(found.first_ns)
-    if found.count > 1:
+    if clock(found.last_ns) != when:
         when += f"..{clock(found.last_ns)}"
     output.print(
         f"{name}  {output.paint('strong', where)}  {plural(found.count, 'run')}  "

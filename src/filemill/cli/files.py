@@ -79,7 +79,7 @@ def ls(
                 short(file.file),
                 printable(file.name),
                 file.state,
-                ",".join(run.pipeline for run in file.runs) or "-",
+                ",".join(dict.fromkeys(run.pipeline for run in file.runs)) or "-",
                 age(now - file.arrived_ns),
                 size(file.size),
                 what(file, stopped),
