@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 import time
 
 from filemill.ledgers.sqlite import SqliteLedger
@@ -13,7 +12,6 @@ from filemill.model.runs import BadRecord, Failure, RunResult, StagedOutput, Ste
 from filemill.ports.ledger import Fail, Finish, NewRun, Routing, Stage
 
 SECOND = 10**9
-FILEMILL = [sys.executable, "-m", "filemill"]
 MISSING = "column 'amount' missing; header has 'amonut'"
 
 

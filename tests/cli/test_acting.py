@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from stories import FILEMILL
+from shell import FILEMILL
 
 CONFIG = """\
 version: 1

@@ -8,7 +8,7 @@ import time
 
 import apsw
 import pytest
-from conftest import FILEMILL, Shell
+from shell import FILEMILL, Shell
 
 CONFIG = """\
 version: 1
@@ -113,7 +113,7 @@ def test_a_person_sees_what_failed_why_and_what_to_do(ask):
     assert r"      A-4,\x1b[2J" in bad
     assert "the original, 57 B" in kept
     assert "nothing: it is safe to do again" in kept
-    assert f"filemill dead redrive {run[:8]}" in after
+    assert f"filemill dead redrive {file[:8]}" in after
     assert all(line.isprintable() for line in out.splitlines())
 
 

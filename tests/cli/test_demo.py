@@ -6,7 +6,7 @@ import re
 import subprocess
 import time
 
-from stories import FILEMILL
+from shell import FILEMILL
 
 
 def test_in_a_fresh_project_it_shows_what_becomes_of_six_files(filemill, tmp_path):

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from stories import FILEMILL
+from shell import FILEMILL
 
 from filemill.durable import Durable, Failpoints
 from filemill.ports.examining import Level

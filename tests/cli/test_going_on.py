@@ -58,7 +58,7 @@ def test_a_dead_run_goes_on_at_its_mended_step(filemill) -> None:
     kept = _run(filemill)["kept"]
     # Directly before it stands a step that has nobody to ask, so it begins just there.
     assert (kept["step"], kept["records"]) == ("steps.add_vat", 2)
-    assert "Kept  input of steps.add_vat" in filemill("dead", "show", "a.csv").stdout
+    assert "what went into steps.add_vat" in filemill("dead", "show", "a.csv").stdout
     assert len(list((filemill.folder / ".filemill/content").rglob("*.input"))) == 1
 
     _steps(filemill, fail=False)

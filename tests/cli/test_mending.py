@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import FILEMILL
+from shell import FILEMILL
 
 CONFIG = """\
 version: 1

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import stories
-from stories import FILEMILL
+from shell import FILEMILL
 
 from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.errors import UsageError

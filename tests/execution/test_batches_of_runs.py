@@ -63,13 +63,14 @@ def test_without_running_alone_a_poison_files_neighbours_fail_with_it(
     assert mill.staged() == []
 
 
-def test_a_file_that_is_gone_is_transient_and_alone(mill: Mill) -> None:
+def test_a_file_that_is_gone_is_dead_and_alone(mill: Mill) -> None:
     orders = files(mill, 3)
     os.unlink(orders[1].file.path)
     results, _ = mill.run(STEPS, *orders)
-    assert [r.failure and r.failure.kind for r in results] == [None, "transient", None]
+    assert [r.failure and r.failure.kind for r in results] == [None, "permanent", None]
     assert results[1].failure is not None
-    assert results[1].failure.error == "FileNotFoundError"
+    assert "the content of this file is gone" in results[1].failure.message
+    assert "filemill restore" in results[1].failure.help
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="it is read to get a real EIO")
@@ -79,7 +80,7 @@ def test_content_that_cannot_be_read_is_its_own_runs_transient_fault(
 ) -> None:
     orders = files(mill, 3)
     # Where nothing is mapped the kernel answers with EIO, as it does for a bad sector.
-    file = msgspec.structs.replace(orders[1].file, path=b"/proc/self/mem")
+    file = msgspec.structs.replace(orders[1].file, path=b"/proc/self/mem", size=0)
     orders[1] = msgspec.structs.replace(orders[1], file=file)
     results, _ = mill.run(steps, *orders)
     assert [r.failure and r.failure.kind for r in results] == [None, "transient", None]

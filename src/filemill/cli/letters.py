@@ -239,7 +239,8 @@ def _kept(output: Output, history: FileHistory, run: RunHistory, originals: Orig
     original = f"the original, {size(history.summary.size)}" if kept else "the original is gone"
     rows = [("kept", original)]
     if run.input:
-        rows.append(("kept", f"what went into {run.summary.step}"))
+        step = run.kept.step if run.kept else run.summary.step
+        rows.append(("kept", f"what went into {printable(step)}{_extent(run)}: --from input"))
     staged = [each for each in run.outputs if each.state == "staged"]
     rows += [("kept", f"staged for {each.sink}: {printable(each.path)}") for each in staged]
     done = [each for each in run.outputs if each.state != "staged"]
@@ -248,6 +249,14 @@ def _kept(output: Output, history: FileHistory, run: RunHistory, originals: Orig
         rows.append(("delivered", "nothing: it is safe to do again"))
     for line in output.lines_of(("", ""), rows, cut_last=False)[1:]:
         output.print(f"  {line}")
+
+
+def _extent(run: RunHistory) -> str:
+    """How much is kept of what a step was given."""
+    if run.kept is None:
+        return ""
+    records = f", {plural(run.kept.records, 'record')}" if run.kept.records else ""
+    return f", {size(run.kept.size)}{records}"
 
 
 def _next(output: Output, history: FileHistory, run: RunHistory, originals: Originals) -> None:
@@ -261,7 +270,8 @@ def commands_of(
     history: FileHistory, run: RunHistory, originals: Originals
 ) -> Iterator[tuple[str, str]]:
     """The commands that make sense now, each with what it does."""
-    mine = short(run.summary.run)
+    # The id that lists show, unless it would mean more than this run.
+    mine = short(history.summary.file if len(dead_runs(history)) == 1 else run.summary.run)
     yield f"filemill dead redrive {mine}", "once the cause is mended: try again"
     if not originals.kept(history.content):
         yield f"filemill dead discard {mine}", "give it up"
@@ -335,7 +345,7 @@ def draw_cause(output: Output, cause: DeadCause, now: int) -> None:
         output.print(f"  rev {revision} {count}/{cause.looked_at}")
     _title(output, "Members")
     rows = [
-        (short(i.run.run), printable(i.name), str(i.run.attempt), age(now - i.run.state_ns))
+        (short(i.file), printable(i.name), str(i.run.attempt), age(now - i.run.state_ns))
         for i in cause.items[:_MEMBERS]
     ]
     output.table(("ID", "NAME", "TRIES", "AGE"), rows, right=(2, 3), indent="  ")

@@ -16,7 +16,7 @@ import msgspec
 from pydantic import BaseModel
 
 from filemill.config.judging import keys_of
-from filemill.config.locating import shown
+from filemill.config.locating import FOLDER, shown
 from filemill.config.models import (
     SECTIONS,
     Defaults,
@@ -35,7 +35,6 @@ from filemill.model.errors import NotFound
 from filemill.ports.registry import Registry
 
 PREFIX = "FILEMILL__"
-FOLDER = "conf.d"
 _TOP: dict[str, type[BaseModel]] = {
     "defaults": Defaults,
     "failed": Failed,

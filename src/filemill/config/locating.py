@@ -9,6 +9,7 @@ from filemill.model.errors import UsageError
 
 CONFIG_NAME = "filemill.yaml"
 CONFIG = "FILEMILL_CONFIG"
+FOLDER = "conf.d"
 DATA = "FILEMILL_DATA_DIR"
 OWN_DATA = ".filemill"
 """The data directory beside the configuration, unless another is named."""

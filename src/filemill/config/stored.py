@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from filemill.config.layers import FOLDER
+from filemill.config.locating import FOLDER
 from filemill.model.errors import PermanentError
 
 MISSING = "removed"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from filemill.config.layers import FOLDER
+from filemill.config.locating import FOLDER
 from filemill.config.stored import Stored, changes_on_disk, read_stored
 from filemill.config.surroundings import beside
 from filemill.service.reloading import SETTLE, Reloader
