@@ -27,7 +27,7 @@ from filemill.cli.doing import (
 )
 from filemill.cli.failing import FAILED, OK
 from filemill.cli.files import SinceOption
-from filemill.cli.reading import open_ledger, since
+from filemill.cli.reading import open_ledger, short, since
 from filemill.cli.session import Session
 from filemill.model.deeds import Chosen, Redrive
 from filemill.model.errors import UsageError
@@ -214,7 +214,10 @@ def _canary(session: Session, result: Result) -> str:
         )
     states = ended(session, [target.run for target in result.moved])
     bad = [run for run, state in states.items() if state != "done"]
-    return f"{plural(len(bad), 'canary run')} did not end well" if bad or result.skipped else ""
+    if not bad and not result.skipped:
+        return ""
+    shown = f" (filemill dead show {short(bad[0])})" if bad else ""
+    return f"{plural(len(bad), 'canary run')} did not end well{shown}"
 
 
 def _await(session: Session, result: Result) -> int:

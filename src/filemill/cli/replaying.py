@@ -44,7 +44,7 @@ class Ended(StrEnum):
 
 
 IdsArgument = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Files or runs: any unique prefix.")
+    list[str], typer.Argument(metavar="ID...", help="Files or runs: any unique prefix, or names.")
 ]
 
 
@@ -59,7 +59,9 @@ def replay(
     which: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ID]...", help="Files or runs: any unique prefix.", show_default=False
+            metavar="[ID]...",
+            help="Files or runs: any unique prefix, or names.",
+            show_default=False,
         ),
     ] = None,
     pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="Of this pipeline.")] = "",

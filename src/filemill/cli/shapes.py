@@ -195,7 +195,14 @@ def server(seen: Seen | None) -> dict[str, Any] | None:
     if seen is None:
         return None
     troubles = [
-        {"what": t.what, "since": utc(t.since_ns), "message": t.message, "help": t.help}
+        {
+            "what": t.what,
+            "since": utc(t.since_ns),
+            "message": t.message,
+            "help": t.help,
+            "pipelines": t.pipelines,
+            "next_look": utc(t.next_ns) or None,
+        }
         for t in seen.troubles
     ]
     return {"pid": seen.pid, "running": seen.running, "troubles": troubles}

@@ -122,7 +122,9 @@ def _entries(output: Output, file: FileHistory, verbose: bool) -> Iterator[Entry
         )
     if not file.runs and summary.state != "live":
         at = file.ingested_ns or summary.arrived_ns
-        yield Entry(at, summary.state, summary.state, printable(summary.reason), order=2)
+        # Given up later: a deed below tells when; at that time it was held.
+        then = "held" if summary.state in {"discarded", "cancelled"} else summary.state
+        yield Entry(at, then, then, printable(summary.reason), order=2)
     several = len(file.runs) > 1
     for number_, run in enumerate(file.runs):
         label = f" {run.summary.pipeline}" if several else ""
@@ -424,8 +426,9 @@ def _bad_row(bad: BadRecord) -> tuple[str, ...]:
 
 
 def _advice(file: FileHistory) -> Iterator[str]:
-    if file.summary.reason == "unrouted":
+    if file.summary.reason == "unrouted" and file.summary.state == "held":
+        mine = short(file.summary.file)
         yield (
-            "no pipeline's `when:` holds for its tags; rule by rule: "
-            f"filemill explain {short(file.summary.file)}"
+            f"no pipeline's `when:` holds for its tags; rule by rule: filemill explain {mine}\n"
+            f"      once the rules fit: filemill held release {mine}   or give it up: filemill held discard {mine}"
         )

@@ -32,7 +32,7 @@ from filemill.engine.joint import Joint, State
 from filemill.engine.states import Carried
 from filemill.engine.supervisor import WorkerDied, WorkerPool
 from filemill.engine.trouble import Trouble, advice
-from filemill.model.errors import SystemFault
+from filemill.model.errors import SystemFault, plainly
 from filemill.model.events import Emit, RunProgressed
 from filemill.model.plan import PipelinePlan, Plan
 from filemill.model.runs import ChunkRange, ChunkResult, RunOrder, RunResult
@@ -376,5 +376,5 @@ class _Run:
         try:
             return await asyncio.to_thread(work, *values)
         except OSError as error:
-            message = f"joining the chunks of a big file failed: {error}"
+            message = f"joining the chunks of a big file failed: {plainly(error)}"
             raise SystemFault(message, help=advice(error)) from error

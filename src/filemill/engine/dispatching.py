@@ -25,7 +25,7 @@ from filemill.engine.superseding import in_place
 from filemill.engine.supervisor import WorkerDied
 from filemill.engine.trouble import Trouble
 from filemill.engine.verdicts import Verdict, Verdicts, longest_step
-from filemill.model.errors import FailureKind, FilemillError, SystemFault
+from filemill.model.errors import FailureKind, FilemillError, SystemFault, plainly
 from filemill.model.events import Emit
 from filemill.model.plan import PipelinePlan
 from filemill.model.runs import Failure, Publication, RunOrder, RunResult, StagedOutput
@@ -326,7 +326,7 @@ class Dispatcher:
             sink = self._revisions.sinks_of(order.revision).get(name)
             error = sink.misplaced(outputs) if sink is not None else None
             if error is not None:
-                message = f"staging for sink `{name}` failed: {error}"
+                message = f"staging for sink `{name}` failed: {plainly(error)}"
                 return Failure(
                     FailureKind.SYSTEM,
                     f"stage:{name}",

@@ -69,7 +69,14 @@ class Answering:
             for each in self._calm.troubles
         )
         troubles += tuple(
-            acts.TroubleNow(f"sink {each.sink}", each.since_ns, each.message, each.help)
+            acts.TroubleNow(
+                f"sink {each.sink}",
+                each.since_ns,
+                each.message,
+                each.help,
+                parts.breakers.pipelines_of(each.sink),
+                each.next_ns,
+            )
             for each in parts.breakers.broken
         )
         if parts.gate.waits:
