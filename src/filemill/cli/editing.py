@@ -38,7 +38,9 @@ WithOption = Annotated[
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Though the bad records were sent before.")
 ]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A file or run: any unique prefix.")]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="A file or run: any unique prefix, or its name.")
+]
 
 
 @command(
@@ -299,7 +301,7 @@ def _send(
         drop(data, staged)
         raise
     except (FilemillError, OSError) as error:
-        # Whether it was done nobody knows: what is staged is left to the mill.
+        # Whether it was done nobody knows: what is staged is left to the next start.
         raise SystemFault(
             f"{error}; the mended copy is kept: {made.path}",
             help=f"look whether it was done: filemill files show {child}",

@@ -62,7 +62,7 @@ def draw(output: Output, file: FileHistory, *, verbose: bool = False) -> None:
         output.print(line)
     for run in file.runs:
         _kept(output, run)
-        _results(output, run, several=len(file.runs) > 1, verbose=verbose)
+        _results(output, run, _left_of(run, file.runs), several=len(file.runs) > 1, verbose=verbose)
     for advice in _advice(file):
         output.print(f"\n{output.paint('help', 'help:')} {advice}")
 
@@ -122,7 +122,9 @@ def _entries(output: Output, file: FileHistory, verbose: bool) -> Iterator[Entry
         )
     if not file.runs and summary.state != "live":
         at = file.ingested_ns or summary.arrived_ns
-        yield Entry(at, summary.state, summary.state, printable(summary.reason), order=2)
+        # Given up later: a deed below tells when; at that time it was held.
+        then = "held" if summary.state in {"discarded", "cancelled"} else summary.state
+        yield Entry(at, then, then, printable(summary.reason), order=2)
     several = len(file.runs) > 1
     for number_, run in enumerate(file.runs):
         label = f" {run.summary.pipeline}" if several else ""
@@ -168,6 +170,8 @@ def _deed(deed: AuditRow) -> str:
         parts.append(f"answer: {printable(str(detail['choice']))}")
     if detail.get("run"):
         parts.append(f"as run {short(str(detail['run']))}")
+    if detail.get("supersede"):
+        parts.append("in the places of what was published")
     if detail.get("reason"):
         parts.append(f"“{printable(str(detail['reason']))}”")
     return ", ".join(parts)
@@ -192,6 +196,9 @@ def _attempt(
             before = output.paint("dim", "as counted by the attempt before:")
             now = output.paint("dim", f"from {attempt.began_at} on:")
             steps = (before, *steps[:place], now, *steps[place:])
+    if attempt.fell_back:
+        words = f"began with the file: {printable(attempt.fell_back)}"
+        steps = (output.paint("wait", words), *steps)
     if attempt.blank:
         worked += f", {plural(attempt.blank, 'blank line')} skipped"
     what = f"attempt {attempt.number}{label}"
@@ -350,12 +357,40 @@ def _kept(output: Output, run: RunHistory) -> None:
     )
 
 
-def _results(output: Output, run: RunHistory, *, several: bool, verbose: bool) -> None:
-    title = f" of {run.summary.pipeline}" if several else ""
+def _left_of(run: RunHistory, runs: Sequence[RunHistory]) -> dict[str, str]:
+    """By publication of a run whose outputs' places a later one took: what became of it."""
+    mine = run.summary.run
+    later = next(
+        (
+            each
+            for each in runs
+            if each.summary.replays == mine
+            and each.summary.supersede
+            and each.summary.state == "done"
+        ),
+        None,
+    )
+    if later is None:
+        return {}
+    taken = {(each.sink, each.path) for each in later.outputs}
+    by = short(later.summary.run)
+    return {
+        each.publication: f"(replaced by {by})"
+        if (each.sink, each.path) in taken
+        else f"(left: {by} has none)"
+        for each in run.outputs
+        if each.state == "published"
+    }
+
+
+def _results(
+    output: Output, run: RunHistory, left: dict[str, str], *, several: bool, verbose: bool
+) -> None:
+    title = f" of {run.summary.pipeline}, run {short(run.summary.run)}" if several else ""
     if run.outputs:
         output.print()
         output.print(output.paint("strong", f"Outputs{title}"))
-        rows = [_output_row(each) for each in run.outputs]
+        rows = [_output_row(each, left.get(each.publication, "")) for each in run.outputs]
         for line in output.lines_of(("",) * 5, rows, right=(1, 2), cut_last=False)[1:]:
             output.print(f"  {line}")
     if run.bad:
@@ -380,9 +415,9 @@ def _waiting(run: RunHistory) -> str:
     return f"they wait to be mended: filemill dead resubmit {short(run.summary.run)}"
 
 
-def _output_row(each: Published) -> tuple[str, ...]:
+def _output_row(each: Published, became: str) -> tuple[str, ...]:
     records = plural(each.records, "record") if each.records else "whole file"
-    state = "" if each.state == "published" else f"({each.state})"
+    state = became if each.state == "published" else f"({each.state})"
     return each.sink, records, size(each.size), state, printable(each.path)
 
 
@@ -391,8 +426,9 @@ def _bad_row(bad: BadRecord) -> tuple[str, ...]:
 
 
 def _advice(file: FileHistory) -> Iterator[str]:
-    if file.summary.reason == "unrouted":
+    if file.summary.reason == "unrouted" and file.summary.state == "held":
+        mine = short(file.summary.file)
         yield (
-            "no pipeline's `when:` holds for its tags; rule by rule: "
-            f"filemill explain {short(file.summary.file)}"
+            f"no pipeline's `when:` holds for its tags; rule by rule: filemill explain {mine}\n"
+            f"      once the rules fit: filemill held release {mine}   or give it up: filemill held discard {mine}"
         )

@@ -70,7 +70,7 @@ class Capturing:
         if not self._plan.max_kept:
             raise Nothing("`max_kept` is 0")
         pipeline = self._plan.pipeline(order.pipeline)
-        begun = opened(order, pipeline, self._registry)
+        begun, _ = opened(order, pipeline, self._registry)
         chain, place = self._before(pipeline, asked)
         if begun is not None and place <= _place(pipeline.steps, begun.told.step):
             return begun.as_captured(order.run)  # what it began with is still there
@@ -121,7 +121,7 @@ class Capturing:
             writer.take_file(order.file.path)
         layout = None
         with contextlib.suppress(KeyError):  # a file without a byte has none
-            layout = attempt.layout_of(0) if reads else None
+            layout = attempt.columns.layout_of(0) if reads else None
         file = order.file
         told = Told(
             step=pipeline.steps[place].id,

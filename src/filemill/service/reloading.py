@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -35,8 +35,9 @@ from filemill.model.plan import Plan
 from filemill.ports.source import SourceSettings
 from filemill.routing.rerouting import Noted, would_route
 from filemill.service import acts
+from filemill.service.parts import duplicates_of, priorities_of
 from filemill.service.reading import open_queries
-from filemill.service.server import Revision, Server, duplicates_of, priorities_of
+from filemill.service.server import Revision, Server
 from filemill.service.serving import with_modules
 
 SETTLE = 0.3
@@ -73,25 +74,29 @@ class Reloader:
         self.refused: dict[str, str] | None = None
         """Digests of the files that were refused last, by name; None: what runs was taken last."""
 
-    async def reload(self) -> acts.Reloaded:
+    async def reload(self, when: Callable[[], Awaitable[bool]] | None = None) -> acts.Reloaded:
         """Take what lies on the disk, or say why not. Never raises for a bad configuration.
+
+        `when` is asked once no other reload is under way, which may have judged the same; false does nothing.
 
         Raises:
             UsageError: the server is ending.
         """
         if self._ended:
             raise UsageError("the server is ending", help="start it again: it reads what is there")
-        task = asyncio.create_task(self._reload(), name="reload")
+        task = asyncio.create_task(self._reload(when), name="reload")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         # Whoever asked may go away meanwhile; only `stop` ends it.
         return await asyncio.shield(task)
 
-    async def _reload(self) -> acts.Reloaded:
+    async def _reload(self, when: Callable[[], Awaitable[bool]] | None) -> acts.Reloaded:
         async with self._one:
             server, clock = self._server, self._server.clock
             began = clock.monotonic()
             former = server.plan.revision
+            if when is not None and not await when():
+                return acts.Reloaded(revision=former, former=former)
             refused, self.refused = await asyncio.to_thread(self._beside), None
             try:
                 candidate = await self._settled()
@@ -187,9 +192,10 @@ async def adopt(server: Server, candidate: Candidate) -> None:
                 f"`{name}` cannot change while the server runs",
                 help="stop it and start it again, or put the old value back",
             )
-    shop, revisions = server.workshop, server.revisions
+    parts = server.parts
+    shop, revisions = parts.workshop, parts.revisions
     sinks = await asyncio.to_thread(shop.sinks, plan)
-    change = await server.sources.prepare(plan)
+    change = await parts.sources.prepare(plan)
     served = None
     try:
         number = await server.ledger.add_revision(
@@ -199,7 +205,7 @@ async def adopt(server: Server, candidate: Candidate) -> None:
         served = shop.serve(plan, sinks)
         await served.pool.start(warm=revisions.current.pool.busy)
     except BaseException:
-        await server.sources.abandon(change)
+        await parts.sources.abandon(change)
         if served is not None:
             await served.pool.stop()
         raise
@@ -208,16 +214,16 @@ async def adopt(server: Server, candidate: Candidate) -> None:
         server.plan, server.revision = plan, revision
         shop.home = plan
         revisions.switch(served)
-        server.desk.duplicates = duplicates_of(settings)
-        server.desk.priorities = priorities_of(settings)
-        server.gate.update(QueueLimits(plan.queue_files, plan.queue_bytes, plan.reserve))
-        server.intake.update(settings)
-        server.breakers.update(sinks, plan.pipelines)
+        parts.desk.duplicates = duplicates_of(settings)
+        parts.desk.priorities = priorities_of(settings)
+        parts.gate.update(QueueLimits(plan.queue_files, plan.queue_bytes, plan.reserve))
+        parts.intake.update(settings)
+        parts.breakers.update(sinks, plan.pipelines)
 
-    server.sources.commit(change, known)
-    server.dispatcher.wake()
+    parts.sources.commit(change, known)
+    parts.dispatcher.wake()
     await server.ledger.activate(number, "reload", server.clock.wall_ns())
-    await server.sources.stop_old()
+    await parts.sources.stop_old()
     await server.keep_failed()
 
 
