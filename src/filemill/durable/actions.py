@@ -12,6 +12,7 @@ from filemill.durable.failpoints import Failpoints
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _RENAMEAT2 = getattr(_LIBC, "renameat2", None)
 _SYNCFS = getattr(_LIBC, "syncfs", None)
@@ -107,6 +108,23 @@ class Durable:
                 )
         os.link(source, target, follow_symlinks=False)  # noqa: TID251 -- the door
         os.unlink(source)  # noqa: TID251 -- the door
+
+    def exchange(self, first: bytes, second: bytes) -> None:
+        """Have two names change places: in one step, or, where that cannot be, with a moment without `second`."""
+        if not self.failpoints.hit("exchange"):
+            return
+        if _RENAMEAT2 is not None:
+            if _RENAMEAT2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE) == 0:
+                return
+            code = ctypes.get_errno()
+            if code not in (errno.EINVAL, errno.ENOSYS):
+                raise OSError(
+                    code, os.strerror(code), os.fsdecode(first), None, os.fsdecode(second)
+                )
+        between = first + b".between"
+        os.rename(second, between)  # noqa: TID251 -- the door
+        os.rename(first, second)  # noqa: TID251 -- the door
+        os.rename(between, first)  # noqa: TID251 -- the door
 
     def link(self, source: bytes, target: bytes) -> None:
         """Give a file another name; FileExistsError when `target` exists, EXDEV on another file system."""

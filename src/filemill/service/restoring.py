@@ -108,8 +108,9 @@ def _change_places(data: str, building: str, now: int, durable: Durable) -> str 
         with InstanceLock(data):
             stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now / 1e9))
             aside = f"{data}.before-restore-{stamp}"
-            durable.rename(os.fsencode(data), os.fsencode(aside))
-            durable.rename(os.fsencode(building), os.fsencode(data))
+            durable.rename(os.fsencode(building), os.fsencode(aside))
+            # At every moment there is a whole data directory: a server that starts without one would begin anew.
+            durable.exchange(os.fsencode(aside), os.fsencode(data))
     else:
         durable.rename(os.fsencode(building), os.fsencode(data))
     durable.sync_directory(os.fsencode(os.path.dirname(data)))
