@@ -149,7 +149,8 @@ def test_a_canary_that_dies_spares_the_others(mill):
     mill.drop("a.csv", "b.csv", "c.csv")
     mill.reaches(a_csv="dead", b_csv="dead", c_csv="dead")
     failed = mill.shell("dead", "redrive", "--all", "--yes", "--canary", "1", code=1)
-    assert "1 canary run did not end well: 2 runs not touched" in failed.stderr
+    assert "1 canary run did not end well (filemill dead show " in failed.stderr
+    assert "): 2 runs not touched" in failed.stderr
     deeds = [
         json.loads(mill("files", "show", name, "--json"))["file"]["deeds"]
         for name in ("a.csv", "b.csv", "c.csv")

@@ -97,7 +97,7 @@ def test_a_person_sees_what_failed_why_and_what_to_do(ask):
     assert f"file {file[:8]}  run {run[:8]}  group D-" in head
     assert "tags partner:acme orders" in head
     assert "3 of 4 records are bad" in why
-    assert "help: mend the records" in why
+    assert "help: mend the step and redrive the run" in why
     assert own.splitlines() == [
         "Your code",
         "  helper.py:2 in fifth",
