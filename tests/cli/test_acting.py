@@ -174,13 +174,62 @@ def test_a_dead_run_is_discarded_and_can_be_replayed(mill):
     assert mill.out() == ["a.csv"]
 
 
-def test_a_replay_is_a_new_run_and_what_was_published_stays(mill):
+def test_a_done_run_is_not_done_again_without_a_word_on_its_outputs(mill):
+    mill.drop("a.csv")
+    mill("run", "--once")
+    refused = mill.shell("files", "replay", "a.csv", code=2).stderr
+    assert "this run is done" in refused
+    assert "--supersede" in refused
+    assert "--beside" in refused
+    both = mill.shell("files", "replay", "a.csv", "--beside", "--supersede", code=2).stderr
+    assert "not both" in both
+    assert mill.states() == {"a.csv": "done"}
+
+
+def test_a_replay_beside_is_a_new_run_and_what_was_published_stays(mill):
     mill.start()
     mill.drop("a.csv")
     mill.reaches(a_csv="done")
-    mill("files", "replay", "a.csv")
+    mill("files", "replay", "a.csv", "--beside")
     until(lambda: mill.out() == ["a-2.csv", "a.csv"])
     mill.stop()
+
+
+def test_a_superseding_replay_takes_the_names_that_the_earlier_run_has(mill):
+    (mill.root / "out").mkdir()
+    (mill.root / "out" / "a.csv").write_text("somebody else's")
+    mill.start()
+    mill.drop("a.csv")
+    mill.reaches(a_csv="done")
+    for count in (2, 3):
+        former = (mill.root / "out" / "a-2.csv").stat().st_ino
+        mill("files", "replay", "a.csv", "--supersede", "--revision", "old")
+        until(lambda former=former: (mill.root / "out" / "a-2.csv").stat().st_ino != former)
+        until(lambda count=count: _done(mill, "a.csv") == count)
+        assert mill.out() == ["a-2.csv", "a.csv"]
+    assert (mill.root / "out" / "a.csv").read_text() == "somebody else's"
+    assert "(replaced by" in mill("files", "show", "a.csv")
+    mill.stop()
+
+
+def test_what_a_consumer_changed_is_not_superseded(mill):
+    mill.drop("a.csv")
+    mill("run", "--once")
+    (mill.root / "out" / "a.csv").write_text("corrected by hand")
+    mill("files", "replay", "a.csv", "--supersede")
+    mill("run", "--once")
+    assert "is not any more what the earlier run published there" in mill("dead", "show", "a.csv")
+    assert (mill.root / "out" / "a.csv").read_text() == "corrected by hand"
+    os.rename(mill.root / "out" / "a.csv", mill.root / "by-hand.csv")
+    mill("dead", "redrive", "a.csv")
+    mill("run", "--once")
+    assert (mill.root / "out" / "a.csv").read_text() == "id\na.csv\n"
+    assert mill.out() == ["a.csv"]
+
+
+def _done(mill, name):
+    runs = json.loads(mill("files", "show", name, "--json"))["file"]["runs"]
+    return sum(run["state"] == "done" for run in runs)
 
 
 def test_a_held_run_goes_on_with_the_answer(mill):

@@ -24,6 +24,28 @@ def test_alone_it_prints_a_short_help_with_three_examples(filemill):
     assert filemill("-h").stdout == filemill("--help").stdout == help_text()
 
 
+def test_one_long_name_costs_the_other_columns_nothing_on_a_terminal_and_is_whole_in_a_pipe():
+    rows = [
+        ("3fk2p7qd", "x" * 240 + ".csv", "done", "5 records"),
+        ("4fk2p7qd", "a.csv", "done", "7 records"),
+    ]
+    for columns, whole in ((60, False), (None, True)):
+        output = Output(sys.stdout, sys.stderr, color=False, json=False, columns=columns)
+        told = output.lines_of(("ID", "NAME", "STATE", "WHAT"), rows)
+        assert ("x" * 240 in told[1]) is whole
+        assert told[1].endswith("done   5 records")
+        assert ".csv" in told[1]
+        assert columns is None or max(map(len, told)) <= columns
+
+
+def test_numbers_at_the_end_of_a_row_are_never_cut():
+    output = Output(sys.stdout, sys.stderr, color=False, json=False, columns=30)
+    told = output.lines_of(
+        ("PIPELINE", "DONE", "P95"), [("orders" * 4, "12,345", "2m52s")], right=(1, 2)
+    )
+    assert told[1].endswith("2m52s")
+
+
 def test_version(filemill):
     from importlib.metadata import version
 
@@ -41,9 +63,14 @@ def test_every_command_has_help_both_ways(filemill, name):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["fles"], "Did you mean 'files'?"),
-        (["files", "shw"], "Did you mean 'show'?"),
-        (["init", "--tmplate", "csv"], "--template"),
+        (["fles"], "no command `fles`\nhelp: did you mean `files`?"),
+        (["files", "shw"], "no command `shw`\nhelp: did you mean `show`?  filemill files --help"),
+        (["init", "--tmplate", "csv"], "no option `--tmplate`\nhelp: did you mean `--template`?"),
+        (
+            ["run", "--onec"],
+            "no option `--onec`\nhelp: did you mean `--once`?  filemill run --help",
+        ),
+        (["completion"], "missing argument 'SHELL': bash, zsh, fish, powershell\n"),
         (["init", "-t", "xml"], "is not one of 'csv', 'logs', 'empty'"),
         (["files", "show"], "missing argument"),
         (["--color", "blue", "init"], "'auto', 'always', 'never'"),

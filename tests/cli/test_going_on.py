@@ -75,6 +75,39 @@ def test_a_dead_run_goes_on_at_its_mended_step(filemill) -> None:
     assert list((filemill.folder / ".filemill/content").rglob("*.input")) == []
 
 
+def test_where_what_is_kept_fits_no_more_the_run_begins_with_its_file(filemill) -> None:
+    _project(filemill, "id,amount\n1,10\n", fail=True)
+    filemill("run", "--once", code=1)
+    config = CONFIG.replace("- read_csv", '- read_csv: {separator: ","}')
+    (filemill.folder / "filemill.yaml").write_text(config)
+    _steps(filemill, fail=False)
+    filemill("dead", "redrive", "a.csv", "--from", "input")
+    filemill("run", "--once")
+    assert "steps before it have changed" in filemill("dead", "show", "a.csv").stdout
+    filemill("dead", "redrive", "a.csv")
+    filemill("run", "--once")
+    run = _run(filemill)
+    assert (run["state"], run["attempts"][-1]["from_step"]) == ("done", None)
+    assert "steps before it have changed" in run["attempts"][-1]["fell_back"]
+    assert (
+        "began with the file: the run was to begin at" in filemill("files", "show", "a.csv").stdout
+    )
+    assert (filemill.folder / "out/a.csv").read_text() == "id,amount,vat\n1,10,20\n"
+
+
+def test_what_a_discarded_run_kept_is_gone_at_once(filemill) -> None:
+    _project(filemill, "id,amount\n1,10\n", fail=True)
+    filemill("run", "--once", code=1)
+    kept = filemill.folder / ".filemill/content"
+    assert len(list(kept.rglob("*.input"))) == 1
+    filemill("dead", "discard", "a.csv")
+    assert list(kept.rglob("*.input")) == []
+    _steps(filemill, fail=False)
+    filemill("files", "replay", "a.csv")
+    filemill("run", "--once")
+    assert (filemill.folder / "out/a.csv").exists()
+
+
 def test_a_held_run_goes_on_with_the_answer(filemill) -> None:
     _project(filemill, "id,amount\n1,10\n2,2000\n", fail=False)
     filemill("run", "--once", code=1)

@@ -153,8 +153,18 @@ def test_dead_ls_groups_by_cause(ask):
     (group,) = page["groups"]
     assert group["count"] == 2
     assert {item["id"] for item in page["items"]} == {"bbbbbbbb22222", "bbbbbbbc22222"}
-    assert "bbbbbbbc" in ask("dead", "show", group["group"]).stdout
+    assert "2 runs  orders > check" in ask("dead", "show", group["group"]).stdout
     assert ask("dead", "ls", "D-000000").stderr == "no group D-000000\n"
+
+
+def test_what_no_file_has_is_asked_about(ask):
+    said = ask("files", "ls", "--pipeline", "odrers").stderr
+    assert (
+        said == "no file matches\nhelp: no file has the pipeline `odrers`; did you mean `orders`?\n"
+    )
+    assert (
+        "no file has the tag `nosuch:thing`" in ask("files", "ls", "--tag", "nosuch:thing").stderr
+    )
 
 
 def test_dead_show_is_about_the_dead(ask):

@@ -59,6 +59,25 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path):
     assert len(commands()) >= 11
 
 
+def test_the_unit_runs_commands_that_exist():
+    (unit,) = re.findall(r"^# filemill.service\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^Exec\w+=/opt/filemill/bin/(filemill .*)$", unit, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        words = shlex.split(line)
+        helped = run(Path.cwd(), f"filemill {words[1]} --help")
+        assert all(word in helped for word in words if word.startswith("--"))
+
+
+def test_what_to_watch_are_events_that_there_are():
+    from filemill.model import events
+
+    rows = re.findall(r"^\| (`[A-Z]\w+`.*?) \|.*\| (.*?) \|$", PAGE, re.MULTILINE)
+    named = {name for row in rows for cell in row for name in re.findall(r"`([A-Z]\w+)`", cell)}
+    assert len(named) >= 15
+    assert not [name for name in named if not hasattr(events, name)]
+
+
 def run(folder, line):
     done = subprocess.run(
         [sys.executable, "-m", *shlex.split(line)],

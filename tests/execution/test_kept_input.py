@@ -272,18 +272,20 @@ def test_no_beginning_for_another_pipeline(mill: Mill) -> None:
     changed = [step("read_csv", separator=","), *steps[1:]]
     slower = [msgspec.structs.replace(steps[0], timeout=1.0), *steps[1:]]
     for other, said in ((gone, "no such step"), (changed, "have changed")):
-        (result,), _ = mill.run(other, begin(order, captured))
+        (result,), _ = mill.run(other, begin(order, captured, insists=True))
         assert result.failure is not None
         assert (result.failure.error, result.failure.step) == ("InputUnusable", "second")
         assert said in result.failure.message
         assert "--from start" in result.failure.help
-        # Whom a person let pass a `hold` begins with the file instead.
-        (result,), _ = mill.run(
-            other, begin(order, captured, released={"second": ""}), tolerance=Tolerance(5)
-        )
+        # Where nobody insists it begins with the file instead, and says so.
+        (result,), _ = mill.run(other, begin(order, captured), tolerance=Tolerance(5))
         assert (result.failure, result.began_at) == (None, "")
+        assert said in result.fell_back
     (result,), _ = mill.run(slower, begin(order, captured), tolerance=Tolerance(5))
-    assert (result.failure, result.began_at) == (None, "second")
+    assert (result.failure, result.began_at, result.fell_back) == (None, "second", "")
+    (result,), _ = mill.run(steps, msgspec.structs.replace(order, from_step="second", insists=True))
+    assert result.failure is not None
+    assert "nothing is kept" in result.failure.message
 
 
 def test_a_function_that_is_mended_makes_other_records_than_those_kept(mill: Mill) -> None:
@@ -304,7 +306,8 @@ def test_a_function_that_is_mended_makes_other_records_than_those_kept(mill: Mil
         sys.modules.pop("mine")
         importlib.invalidate_caches()
         linecache.clearcache()
-        (result,), _ = mill.run(steps("mine"), begin(order, captured), tolerance=Tolerance(5))
+        begun = begin(order, captured, insists=True)
+        (result,), _ = mill.run(steps("mine"), begun, tolerance=Tolerance(5))
         assert (result.failure and result.failure.error) == ended
 
 

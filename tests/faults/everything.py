@@ -133,7 +133,10 @@ def begin(root: Path, start: Callable[..., Program]) -> Program:
 def kill_while_everything_happens(
     root: Path, start: Callable[..., Program], *, kills: int, life: float = 2.5
 ) -> Counter[str]:
-    """Kill servers within `life` seconds of work, let a last start under a version that works finish, and judge; how the commands ended."""
+    """Kill servers within `life` seconds of work, let a last one under a version that works finish, and judge.
+
+    Answers how the commands ended.
+    """
     seed = int(os.environ.get("FILEMILL_SEED", str(random.randrange(1 << 30))))
     print(f"seed {seed}")
     chance = random.Random(seed)

@@ -127,6 +127,23 @@ def test_what_is_the_same_is_never_reloaded(tmp_path: Path, start: Callable[...,
     assert program.stop() == 0
 
 
+def test_what_was_asked_for_is_not_noticed_once_more(
+    tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    root = tmp_path / "project"
+    versions.make(root)
+    program = start(root, options=("--reload",))
+    versions.drop(root, 0)
+    assert wait_for(lambda: versions.outputs(root) == 2, 30)
+    for version in (2, 3):
+        versions.swap(root, version)
+        program.process.send_signal(signal.SIGHUP)
+        assert wait_for(lambda version=version: versions.reloads(root) == version, 30)
+        time.sleep(2)  # a few looks
+    assert "unchanged" not in said(root)
+    assert program.stop() == 0
+
+
 def test_hup_and_the_command_reload_without_being_asked_to_watch(
     tmp_path: Path, start: Callable[..., Program]
 ) -> None:

@@ -13,11 +13,10 @@ from inotify_simple import INotify, flags
 
 from filemill.durable import Durable, Failpoints
 from filemill.model.errors import UsageError
-from filemill.model.runs import Publication
+from filemill.model.runs import Publication, publication_id
 from filemill.ports.sink import Published, SinkContext
 from filemill.sinks.folder import FolderSink
 from filemill.sinks.folder_options import FolderOptions
-from filemill.sinks.naming import publication_id
 
 
 def make_sink(root, fail="", **options):
@@ -354,3 +353,48 @@ def test_a_part_that_cannot_be_removed_is_nobodys_fault_and_swept_later(root):
 def root_made(root):
     make_sink(root)
     return root
+
+
+def over(publication, old):
+    return msgspec.structs.replace(
+        publication, mode="supersede", over_size=old.size, over_digest=old.digest
+    )
+
+
+def test_a_superseding_output_takes_the_place_of_the_earlier_one_once(root):
+    sink = make_sink(root)
+    old = staged(root, data=b"old")
+    sink.publish([old])
+    new = over(staged(root, run="r2", data=b"new"), old)
+    assert sink.publish([new]) == [Published.YES]
+    before = os.stat(root / "a.csv")
+    assert make_sink(root).publish([new]) == [Published.YES]
+    after = os.stat(root / "a.csv")
+    assert (before.st_ino, before.st_ctime_ns) == (after.st_ino, after.st_ctime_ns)
+    assert (root / "a.csv").read_bytes() == b"new"
+    assert names(root) == ["a.csv"]
+
+
+@pytest.mark.parametrize("theirs", [b"older", b"hers", b"", None])
+def test_what_is_not_the_earlier_output_is_never_superseded(root, theirs):
+    sink = make_sink(root)
+    old = staged(root, data=b"olds")
+    sink.publish([old])
+    if theirs is None:
+        os.rename(root / "a.csv", root / "moved")
+        os.symlink(root / "moved", root / "a.csv")
+    else:
+        (root / "a.csv").write_bytes(theirs)  # in place: the inode is the old one's
+    new = over(staged(root, run="r2", data=b"new"), old)
+    assert sink.publish([new]) == [Published.TAKEN]
+    assert (root / "a.csv").read_bytes() == (b"olds" if theirs is None else theirs)
+    assert os.path.exists(new.staged)
+
+
+def test_where_the_earlier_output_is_gone_its_name_is_free(root):
+    sink = make_sink(root)
+    old = staged(root, data=b"old")
+    sink.publish([old])
+    os.unlink(root / "a.csv")
+    assert sink.publish([over(staged(root, run="r2", data=b"new"), old)]) == [Published.YES]
+    assert (root / "a.csv").read_bytes() == b"new"

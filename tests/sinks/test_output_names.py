@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filemill.model.files import FileRef
+from filemill.model.runs import publication_id
 from filemill.sinks.naming import (
     NAME_MAX,
     PATH_MAX,
@@ -17,7 +18,6 @@ from filemill.sinks.naming import (
     check_template,
     confine,
     other_name,
-    publication_id,
     split_name,
 )
 

@@ -78,6 +78,13 @@ def test_a_whole_file_and_no_output_at_all():
     assert lines().of(finished(outputs=()))[0].endswith("no output")
 
 
+def test_sinks_are_told_with_most_records_first_in_whatever_order_they_were_published():
+    outputs = (("crm", 9, b"a"), ("review", 2, b"b"), ("orders", 2, b"c"), ("warehouse", 407, b"d"))
+    for given in (outputs, outputs[::-1]):
+        line = lines().of(finished(outputs=given))[0]
+        assert line.endswith("407 warehouse, 9 crm, 2 orders, 2 review")
+
+
 def test_one_sink_named_twice_is_one_number():
     assert lines().of(finished(outputs=(("w", 2, b"a"), ("w", 3, b"b"))))[0].endswith("  5 w")
 
@@ -87,7 +94,7 @@ def test_a_dead_run_says_why_and_what_next():
         "12:00:19 x orders-0413.csv  orders  dead at check (permanent, not retried)",
         "           SchemaError: column 'amount' missing; header has 'amonut'",
         "           help: fix the header or alias it",
-        "           filemill files show 3fk2p",
+        "           filemill dead show 3fk2p",
     ]
 
 
@@ -235,7 +242,7 @@ def test_long_explanations_are_broken_between_words_on_a_terminal_and_nowhere_el
         "help: mend the records and drop the",
         "file again, or let the pipeline",
         "tolerate some",
-        "filemill files show 3fk2p7qd",
+        "filemill dead show 3fk2p7qd",
     ]
 
 

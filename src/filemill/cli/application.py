@@ -27,6 +27,7 @@ from filemill.cli.main import COMMANDS, GLOBALS, load
 from filemill.cli.output import Output, OutputLost
 from filemill.cli.session import Session
 from filemill.cli.version import version
+from filemill.cli.wrong_words import worded
 from filemill.model.errors import Busy, FilemillError, NotFound, UsageError
 
 __all__ = ["BUSY", "FAILED", "INTERRUPTED", "OK", "USAGE", "app", "command", "group", "run"]
@@ -217,9 +218,10 @@ def _misused(error: Any) -> int:
     if context is not None and type(error).__name__ == "NoArgsIsHelpError":
         sys.stdout.write(f"{context.get_help()}\n")
         return OK
-    message = str(error.format_message()).strip().replace("Value error, ", "")
     where = context.command_path if context is not None else "filemill"
-    tell(f"error: {message[:1].lower()}{message[1:]}\nhelp: {where} --help\n")
+    message, meant = worded(error)
+    asked = f"did you mean `{meant}`?  " if meant else ""
+    tell(f"error: {message}\nhelp: {asked}{where} --help\n")
     return int(error.exit_code)
 
 

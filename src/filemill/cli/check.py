@@ -22,7 +22,10 @@ class Form(StrEnum):
     GITHUB = "github"
 
 
-@command("check")
+@command(
+    "check",
+    epilog="Example: filemill check --strict --format github. Exit code 2 when there are errors.",
+)
 def check(
     session: Session,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count: exit 1.")] = False,

@@ -84,8 +84,12 @@ def held_targets(
     return list(found.values())
 
 
-def run_targets(queries: Queries, words: Sequence[str], states: set[str]) -> list[Target]:
+def run_targets(
+    queries: Queries, words: Sequence[str], states: set[str], *, latest: bool = False
+) -> list[Target]:
     """The runs in one of these states of the files or runs that these ids name.
+
+    With `latest`, of a file only the last run of each pipeline, if it is in such a state.
 
     Raises:
         NotFound: a word names no such run.
@@ -94,6 +98,9 @@ def run_targets(queries: Queries, words: Sequence[str], states: set[str]) -> lis
     for word in words:
         history = find(queries, word)
         chosen = _of_history(history, states, word)
+        if latest and len(chosen) > 1:
+            last = {run.summary.pipeline: run.summary.run for run in history.runs}
+            chosen = [target for target in chosen if target.run in last.values()]
         if not chosen:
             now = ", ".join(
                 sorted({f"{r.summary.pipeline} is {r.summary.state}" for r in history.runs})

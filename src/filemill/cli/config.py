@@ -13,7 +13,7 @@ from filemill.telemetry.wording import printable
 config = group("config")
 
 
-@command("show", config)
+@command("show", config, epilog="Example: filemill config show")
 def show(session: Session) -> None:
     """Show every value in force and where it came from; secrets are masked."""
     loaded = load_config(session, deep=False)
@@ -36,7 +36,7 @@ def show(session: Session) -> None:
     )
 
 
-@command("schema", config)
+@command("schema", config, epilog="Example: filemill config schema > filemill.schema.json")
 def schema(session: Session) -> None:
     """Print the JSON Schema of the language with everything installed; editors complete from it."""
     from filemill.config.schema import schema as make

@@ -25,7 +25,7 @@ _EACH = 5
 """Files shown of each group, when all groups are listed."""
 
 
-@command("ls", dead)
+@command("ls", dead, epilog="Example: filemill dead ls --pipeline orders --since 24h")
 def ls(
     session: Session,
     *,
@@ -87,7 +87,7 @@ def _print_group(output: Output, found: DeadGroup, now: int) -> None:
     name = output.paint("bad", group_name(found.fingerprint))
     where = f"{found.pipeline} > {found.step}"
     when = clock(found.first_ns)
-    if found.count > 1:
+    if clock(found.last_ns) != when:
         when += f"..{clock(found.last_ns)}"
     output.print(
         f"{name}  {output.paint('strong', where)}  {plural(found.count, 'run')}  "

@@ -6,22 +6,28 @@ same command again goes on with what is left, because what moved is no longer wh
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from filemill.cli.choosing import Target
-from filemill.cli.failing import FAILED, OK
+from filemill.cli.failing import FAILED, INTERRUPTED, OK
+from filemill.cli.progress import progress
 from filemill.cli.reading import open_ledger, short
 from filemill.cli.session import Session
 from filemill.model.errors import UsageError
 from filemill.telemetry.wording import plural, printable
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from filemill.service.acts import Request
 
 ReasonOption = Annotated[
@@ -34,6 +40,12 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 RateOption = Annotated[
     str | None,
     typer.Option("--rate", metavar="N/s", help="No more than so many in a second (10/s, 30/m)."),
+]
+RevisionOption = Annotated[
+    str,
+    typer.Option(
+        "--revision", metavar="current|old|N", help="The configuration that it runs with."
+    ),
 ]
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|h)\Z")
 _EACH = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -48,6 +60,8 @@ class Result:
         self.moved: list[Target] = []
         self.skipped: list[Target] = []
         self.live = True
+        self.stopped = 0
+        """How many were not asked for, because of Ctrl-C."""
 
 
 def per_second(rate: str | None) -> float | None:
@@ -62,6 +76,23 @@ def per_second(rate: str | None) -> float | None:
     if match is None or float(match[1]) <= 0:
         raise UsageError(f"`{rate}` is not a rate", help="such as 10/s, 30/m or 500/h")
     return float(match[1]) / _EACH[match[2]]
+
+
+def revision_of(wanted: str, target: Target) -> int:
+    """The revision to stay with; 0: the current one.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if wanted == "current":
+        return 0
+    if wanted == "old":
+        return target.revision
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    raise UsageError(
+        f"no revision `{wanted}`", help="current, old, or a number of `filemill config log`"
+    )
 
 
 def agreed(
@@ -96,10 +127,13 @@ def perform(
     session: Session,
     targets: Sequence[Target],
     act: Callable[[Sequence[Target]], Request],
+    doing: str,
     *,
     rate: float | None = None,
 ) -> Result:
-    """Have it done, piece by piece, no faster than `rate` a second.
+    """Have it done, piece by piece, no faster than `rate` a second; `doing` is what progress calls it.
+
+    After Ctrl-C the result says how many are left.
 
     Raises:
         FilemillError: as the server says; what was done before stays done.
@@ -110,16 +144,38 @@ def perform(
     data = session.data()
     result = Result()
     piece = MOST if rate is None else max(1, min(MOST, int(rate)))
-    for first in range(0, len(targets), piece):
-        began = time.monotonic()
-        group = targets[first : first + piece]
-        done = ask(data, act(group))
-        result.live = done.live
-        for target, moved in zip(group, done.moved, strict=True):
-            (result.moved if moved else result.skipped).append(target)
-        if rate is not None and first + piece < len(targets):
-            time.sleep(max(0.0, len(group) / rate - (time.monotonic() - began)))
+    with progress(session, doing, total=len(targets), unit="run") as step, _between() as stopped:
+        for first in range(0, len(targets), piece):
+            began = time.monotonic()
+            group = targets[first : first + piece]
+            done = ask(data, act(group))
+            result.live = done.live
+            for target, moved in zip(group, done.moved, strict=True):
+                (result.moved if moved else result.skipped).append(target)
+            step(len(group))
+            if first + piece < len(targets):
+                left = 0.0 if rate is None else len(group) / rate - (time.monotonic() - began)
+                if stopped.wait(max(0.0, left)):
+                    result.stopped = len(targets) - first - piece
+                    break
     return result
+
+
+@contextlib.contextmanager
+def _between() -> Iterator[threading.Event]:
+    """Ctrl-C only sets this meanwhile: a piece under way is waited for. A second one ends the command."""
+    stopped = threading.Event()
+
+    def stop(signal_: int, frame: FrameType | None) -> None:
+        if stopped.is_set():
+            signal.default_int_handler(signal_, frame)
+        stopped.set()
+
+    former = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def ended(session: Session, runs: Sequence[str]) -> dict[str, str]:
@@ -133,18 +189,31 @@ def ended(session: Session, runs: Sequence[str]) -> dict[str, str]:
         time.sleep(_LOOK_EVERY)
 
 
-def close(session: Session, schema: str, verb: str, result: Result, **more: object) -> int:
-    """The last words: JSON, or a line; the exit code says whether everything moved."""
+def close(
+    session: Session,
+    schema: str,
+    verb: str,
+    result: Result,
+    *,
+    left: str = "the same command again goes on with them",
+    **more: object,
+) -> int:
+    """The last words: JSON, or a line; the exit code says whether everything moved, or that Ctrl-C came first.
+
+    `left` says how to go on with what Ctrl-C left.
+    """
     output = session.output
+    code = INTERRUPTED if result.stopped else FAILED if result.skipped else OK
     if output.json:
         output.document(
             schema,
             live=result.live,
+            left=result.stopped,
             items=[_item(target, moved=True) for target in result.moved]
             + [_item(target, moved=False) for target in result.skipped],
             **more,
         )
-        return FAILED if result.skipped else OK
+        return code
     for target in result.skipped[:_SHOWN]:
         output.say(
             f"{short(target.file)} {printable(target.name)} has moved on meanwhile: "
@@ -154,7 +223,9 @@ def close(session: Session, schema: str, verb: str, result: Result, **more: obje
     if not session.quiet:
         skipped = f", {len(result.skipped):,} had moved on" if result.skipped else ""
         output.print(f"{verb} {plural(len(result.moved), 'run')}{skipped}{when}")
-    return FAILED if result.skipped else OK
+    if result.stopped:
+        output.say(f"stopped with {plural(result.stopped, 'run')} left: {left}")
+    return code
 
 
 def _item(target: Target, *, moved: bool) -> dict[str, object]:

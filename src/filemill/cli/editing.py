@@ -38,7 +38,9 @@ WithOption = Annotated[
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Though the bad records were sent before.")
 ]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A file or run: any unique prefix.")]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="A file or run: any unique prefix, or its name.")
+]
 
 
 @command(

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from filemill.routing.explaining import Explanation
 
 
-@command("explain")
+@command(
+    "explain",
+    epilog="Example: filemill explain orders.csv. Exit code 1 when no pipeline would take it.",
+)
 def explain(
     session: Session,
     file: Annotated[

@@ -9,11 +9,15 @@ import typer
 from filemill.cli.application import command, group
 from filemill.cli.reading import STYLES, likely, open_ledger, short, since
 from filemill.cli.session import Session
+from filemill.cli.wrong_words import meant
 from filemill.model.errors import NotFound, UsageError
 from filemill.ports.clock import SystemClock
 from filemill.telemetry.wording import age, clock, number, printable, size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from filemill.ports.reading import PauseRow
     from filemill.queries import FileHistory, FileSummary, Queries
 
 files = group("files")
@@ -26,7 +30,7 @@ AfterOption = Annotated[
 ]
 
 
-@command("ls", files)
+@command("ls", files, epilog="Example: filemill files ls '*.csv' --state dead --since 24h")
 def ls(
     session: Session,
     *,
@@ -51,6 +55,8 @@ def ls(
             limit=limit,
             cursor=after,
         )
+        paused = queries.paused()
+        asked_for = [] if page.items else list(_unknown(queries, tag, pipeline))
     if session.output.json:
         from filemill.cli.shapes import file_row
 
@@ -60,9 +66,12 @@ def ls(
     if not page.items:
         chosen = any((name, state, tag, pipeline, span))
         session.output.say("no file matches" if chosen else "no file has come yet")
+        for line in asked_for:
+            session.output.say(f"help: {line}")
         return
     now = SystemClock().wall_ns()
     output = session.output
+    stopped = stopped_by(session, page.items, paused)
     output.table(
         ("ID", "NAME", "STATE", "PIPELINE", "AGE", "SIZE", "WHAT"),
         [
@@ -70,10 +79,10 @@ def ls(
                 short(file.file),
                 printable(file.name),
                 file.state,
-                ",".join(run.pipeline for run in file.runs) or "-",
+                ",".join(dict.fromkeys(run.pipeline for run in file.runs)) or "-",
                 age(now - file.arrived_ns),
                 size(file.size),
-                what(file),
+                what(file, stopped),
             )
             for file in page.items
         ],
@@ -84,8 +93,40 @@ def ls(
         output.say(f"... more: --limit {limit * 10}, or --after {page.next}")
 
 
-def what(file: FileSummary) -> str:
-    """In a few words what became of a file."""
+def _unknown(queries: Queries, tag: str, pipeline: str) -> Iterator[str]:
+    """What was asked for that no file has, with what was probably meant."""
+    for kind, word, known in (
+        ("tag", tag, queries.tags() if tag and not tag.endswith("*") else []),
+        ("pipeline", pipeline, queries.pipelines() if pipeline else []),
+    ):
+        if word and known and word not in known:
+            near = meant(word, known)
+            asked = f"; did you mean `{near}`?" if near else ""
+            yield f"no file has the {kind} `{printable(word)}`{asked}"
+
+
+def stopped_by(
+    session: Session, files: Sequence[FileSummary], paused: Mapping[str, PauseRow]
+) -> dict[str, str]:
+    """Why runs that wait are not begun, by pipeline: it is paused, or a sink or the disk is in trouble."""
+    waiting = {r.pipeline for f in files for r in f.runs if r.state in {"queued", "publishing"}}
+    told: dict[str, str] = {}
+    if waiting:
+        from filemill.service.asking import look
+
+        seen = look(session.data())
+        for each in seen.troubles if seen else ():
+            # What names no pipeline (the ledger's disk) stops them all; a full queue stops only what is not taken yet.
+            for pipeline in each.pipelines or (() if each.what == "intake" else waiting):
+                told.setdefault(pipeline, f"{each.what}: {printable(each.message)}")
+    for pipeline, row in paused.items():
+        reason = f": {printable(row.reason)}" if row.reason else ""
+        told[pipeline] = f"{pipeline} is paused by {printable(row.principal)}{reason}"
+    return {pipeline: why for pipeline, why in told.items() if pipeline in waiting}
+
+
+def what(file: FileSummary, stopped: Mapping[str, str]) -> str:
+    """In a few words what became of a file; `stopped` says why a pipeline's runs wait."""
     run = file.worst
     if run is None:
         return printable(file.reason) or ("being read" if file.state == "live" else "")
@@ -99,7 +140,8 @@ def what(file: FileSummary) -> str:
         if live.state == "retrying" and live.due_ns:
             tried = f"try {live.attempt} of {live.tries or '?'} failed"
             return f"{tried}, again at {clock(live.due_ns)}: {printable(live.message)}"
-        return live.state
+        why = stopped.get(live.pipeline) if live.state in {"queued", "publishing"} else ""
+        return f"{live.state}, {why}" if why else live.state
     if file.state == "held":
         return printable(run.message or file.reason)
     records = sum(each.records for each in file.runs)
@@ -114,15 +156,23 @@ def what(file: FileSummary) -> str:
     )
 
 
-@command("show", files)
+@command(
+    "show", files, epilog="Examples: filemill files show 3fk2 · filemill files show orders.csv"
+)
 def show(
     session: Session,
-    file: Annotated[str, typer.Argument(metavar="ID", help="A file or run: any unique prefix.")],
+    file: Annotated[
+        str, typer.Argument(metavar="ID", help="A file or run: any unique prefix, or its name.")
+    ],
 ) -> None:
     """Show the whole history of one file."""
     with open_ledger(session) as queries:
         history = find(queries, file)
+        paused = queries.paused()
     tell(session, history, verbose=session.verbose)
+    if not session.output.json:
+        for why in stopped_by(session, [history.summary], paused).values():
+            session.output.print(f"\nWaits  {why}")
 
 
 def tell(session: Session, history: FileHistory, *, verbose: bool) -> None:

@@ -16,7 +16,7 @@ from filemill.telemetry.wording import age, printable
 held = group("held")
 
 
-@command("ls", held)
+@command("ls", held, epilog="Example: filemill held ls --reason unrouted")
 def ls(
     session: Session,
     *,
@@ -56,10 +56,12 @@ def ls(
     )
 
 
-@command("show", held)
+@command("show", held, epilog="Example: filemill held show 3fk2")
 def show(
     session: Session,
-    file: Annotated[str, typer.Argument(metavar="ID", help="A file or run: any unique prefix.")],
+    file: Annotated[
+        str, typer.Argument(metavar="ID", help="A file or run: any unique prefix, or its name.")
+    ],
 ) -> None:
     """Show one held file: why it waits, and its history."""
     with open_ledger(session) as queries:

@@ -19,7 +19,7 @@ FOLDERS = ("inbox", "out")
 ABOUT = {
     "filemill.yaml": "sources, tags, pipelines, sinks   <- start here",
     "steps.py": "your own steps, plain functions",
-    "tests/test_steps.py": "their tests: run pytest",
+    "tests/test_steps.py": "their tests: pip install pytest, python -m pytest",
     "conftest.py": "lets the tests find steps.py",
     "inbox/": "the watched folder",
     "out/": "the results",
@@ -34,7 +34,7 @@ class Template(StrEnum):
     EMPTY = "empty"
 
 
-@command("init")
+@command("init", epilog="Example: filemill init shop && cd shop && filemill run")
 def init(
     session: Session,
     folder: Annotated[

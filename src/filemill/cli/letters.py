@@ -279,7 +279,7 @@ def commands_of(
     if not why_not_alone(run.bad, form_of(run)):
         yield (
             f"filemill dead resubmit {mine}",
-            "mend the bad records in your editor, send them alone",
+            "mend the bad records in your editor; they go back into a copy",
         )
         yield f"filemill dead export {mine} --records", "the bad records as a file to mend"
     else:

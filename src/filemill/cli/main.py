@@ -54,14 +54,8 @@ Examples:
   filemill files show 3fk2                          what happened to a file"""
 
 GLOBALS = """\
-Everywhere:
-  -c, --config FILE              configuration (default: filemill.yaml here or in a parent)
-  --json                         machine-readable output
-  -q, --quiet / -v, --verbose    say less / more
-  --color auto|always|never      colour (also NO_COLOR)
-  -h, --help                     help of any command
-  --version                      version and exit
-
+Everywhere: -h, --help; -c FILE, the configuration (default: filemill.yaml here or in a parent); --json;
+  -q, -v: say less, more; --color auto|always|never (also NO_COLOR); --version.
 Exit codes: 0 well; 1 something failed; 2 usage or configuration; 75 busy, try later; 130 Ctrl-C."""
 
 

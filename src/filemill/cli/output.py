@@ -12,6 +12,10 @@ from filemill.telemetry.painting import Paint, marks_for
 from filemill.telemetry.wording import cut, harmless_json, width
 
 GAP = "  "
+_LAST = 24
+"""Columns that the last cell of a row gets at the cost of others, on a narrow terminal."""
+_NARROWEST = 14
+"""Columns below which no cell is narrowed."""
 Styles = dict[int, str] | Callable[[Sequence[str]], dict[int, str]] | None
 """Styles of columns, by number: the same for every row, or asked for each."""
 
@@ -89,7 +93,7 @@ class Output:
         styles: Styles = None,
         indent: str = "",
     ) -> None:
-        """Columns as wide as their widest cell; on a terminal the last one is cut, never wrapped.
+        """Columns as wide as their widest cell; on a terminal wide ones are shortened, the last is cut, none wraps.
 
         Cells are printable text (escaped by the caller). `right` aligns columns, `styles` colours them.
         """
@@ -107,7 +111,9 @@ class Output:
     ) -> list[str]:
         """The lines of `table`. `cut_last` False lets the terminal wrap what must be readable whole (a path)."""
         widths = [max(width(str(row[i])) for row in (heads, *rows)) for i in range(len(heads))]
-        room = self.columns if cut_last else None
+        room = self.columns if cut_last and len(heads) - 1 not in right else None
+        if room is not None:
+            _narrow(widths, room, right)
         dim = dict.fromkeys(range(len(heads)), "dim")
         told = [self._row(heads, widths, right, dim, room)]
         style_of = styles if callable(styles) else lambda _row: styles or {}
@@ -129,6 +135,8 @@ class Output:
             shown = cell
             if last and room is not None:
                 shown = cut(cell, max(room - taken, 1))
+            elif room is not None:
+                shown = shortened(cell, widths[i])
             gap = " " * max(widths[i] - width(shown), 0)
             taken += widths[i] + len(GAP)
             colored = self.paint(styles[i], shown) if i in styles else shown
@@ -137,6 +145,31 @@ class Output:
             else:
                 parts.append(colored if last else colored + gap)
         return GAP.join(parts).rstrip()
+
+
+def _narrow(widths: list[int], room: int, right: Sequence[int]) -> None:
+    """Take columns from the widest cells (a name of 250 letters) until the last column has some room, too."""
+    last = len(widths) - 1
+    while sum(widths[:last]) + len(GAP) * last + min(widths[last], _LAST) > room:
+        widest = max(
+            (i for i in range(last) if i not in right), key=lambda i: widths[i], default=-1
+        )
+        if widest < 0 or widths[widest] <= _NARROWEST:
+            return
+        widths[widest] -= 1
+
+
+def shortened(text: str, room: int) -> str:
+    """The text in at most `room` columns, its middle left out: how a name begins and ends says most."""
+    if width(text) <= room:
+        return text
+    tail = max((room - 3) // 3, 0)
+    end = ""
+    for character in reversed(text):
+        if width(character + end) > tail:
+            break
+        end = character + end
+    return cut(text, room - width(end)) + end
 
 
 def _plain(value: Any) -> Any:

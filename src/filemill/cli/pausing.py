@@ -11,6 +11,7 @@ from filemill.cli.configuring import load_config
 from filemill.cli.doing import ReasonOption
 from filemill.cli.failing import OK
 from filemill.cli.session import Session
+from filemill.cli.wrong_words import meant
 from filemill.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ def pause(session: Session, which: WhichArgument, *, reason: ReasonOption = "") 
     known = [pipeline.name for pipeline in load_config(session, trusting=True).plan.pipelines]
     for name in which:
         if name not in known:
-            raise UsageError(f"no pipeline `{name}`", help=f"there are: {', '.join(known)}")
+            near = meant(name, known)
+            there = f"there are: {', '.join(known)}"
+            raise UsageError(
+                f"no pipeline `{name}`", help=f"did you mean `{near}`?  {there}" if near else there
+            )
     return _do(session, PausePipelines(pipelines=tuple(which), reason=reason), "paused", which)
 
 

@@ -16,16 +16,18 @@ from filemill.cli.doing import (
     RateOption,
     ReasonOption,
     Result,
+    RevisionOption,
     YesOption,
     agreed,
     close,
     ended,
     per_second,
     perform,
+    revision_of,
 )
 from filemill.cli.failing import FAILED, OK
 from filemill.cli.files import SinceOption
-from filemill.cli.reading import open_ledger, since
+from filemill.cli.reading import open_ledger, short, since
 from filemill.cli.session import Session
 from filemill.model.deeds import Chosen, Redrive
 from filemill.model.errors import UsageError
@@ -67,15 +69,11 @@ def redrive(
         From | None,
         typer.Option(
             "--from",
-            help="At the failed step's kept input, or at the start; default: input if kept.",
+            help="At the failed step's kept input and nowhere else, or at the start; default: the input where it is "
+            "kept and still fits, else the start.",
         ),
     ] = None,
-    revision: Annotated[
-        str,
-        typer.Option(
-            "--revision", metavar="current|old|N", help="The configuration that it runs with."
-        ),
-    ] = "current",
+    revision: RevisionOption = "current",
     canary: Annotated[
         int,
         typer.Option("--canary", min=0, help="So many first; the others only if these end well."),
@@ -104,24 +102,33 @@ def redrive(
 
         return RedriveRuns(
             runs=tuple(
-                Redrive(t.run, t.fence, begin is not From.START, _revision(revision, t))
+                Redrive(
+                    t.run,
+                    t.fence,
+                    from_input=begin is not From.START,
+                    insists=begin is From.INPUT,
+                    revision=revision_of(revision, t),
+                )
                 for t in group
             ),
             reason=reason,
         )
 
     first, rest = (targets[:canary], targets[canary:]) if canary else (targets, [])
-    result = perform(session, first, act, rate=pace)
-    if rest:
+    result = perform(session, first, act, "redriving", rate=pace)
+    if rest and not result.stopped:
         stopped = _canary(session, result)
         if stopped:
             close(session, "filemill.redrive/1", "redrove", result)
             session.output.say(f"{stopped}: {plural(len(rest), 'run')} not touched")
             return FAILED
-        more = perform(session, rest, act, rate=pace)
+        more = perform(session, rest, act, "redriving", rate=pace)
         result.moved += more.moved
         result.skipped += more.skipped
-    if not wait:
+        result.stopped = more.stopped
+    elif rest:
+        result.stopped += len(rest)
+    if not wait or result.stopped:
         return close(session, "filemill.redrive/1", "redrove", result)
     return _await(session, result)
 
@@ -152,7 +159,9 @@ def discard(
 
         return DiscardRuns(runs=tuple(Chosen(t.run, t.fence) for t in group), reason=reason)
 
-    return close(session, "filemill.discard/1", "discarded", perform(session, targets, act))
+    return close(
+        session, "filemill.discard/1", "discarded", perform(session, targets, act, "discarding")
+    )
 
 
 @command(
@@ -192,23 +201,6 @@ def _targets(
         return dead_targets(queries, which or [], pipeline=pipeline, since_ns=since(span))
 
 
-def _revision(wanted: str, target: Target) -> int:
-    """The revision to stay with; 0: the current one.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if wanted == "current":
-        return 0
-    if wanted == "old":
-        return target.revision
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
-    raise UsageError(
-        f"no revision `{wanted}`", help="current, old, or a number of `filemill config log`"
-    )
-
-
 def _canary(session: Session, result: Result) -> str:
     """Why the others must not follow; empty when the first ones ended well.
 
@@ -222,7 +214,10 @@ def _canary(session: Session, result: Result) -> str:
         )
     states = ended(session, [target.run for target in result.moved])
     bad = [run for run, state in states.items() if state != "done"]
-    return f"{plural(len(bad), 'canary run')} did not end well" if bad or result.skipped else ""
+    if not bad and not result.skipped:
+        return ""
+    shown = f" (filemill dead show {short(bad[0])})" if bad else ""
+    return f"{plural(len(bad), 'canary run')} did not end well{shown}"
 
 
 def _await(session: Session, result: Result) -> int:

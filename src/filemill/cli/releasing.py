@@ -80,7 +80,9 @@ def release(
 
         return ReadmitFiles(files=tuple(t.file for t in group), reason=reason)
 
-    return close(session, "filemill.release/1", "released", _both(session, targets, runs, files))
+    return close(
+        session, "filemill.release/1", "released", _both(session, targets, runs, files, "releasing")
+    )
 
 
 @command("discard", held, epilog="Example: filemill held discard 3fk2 --reason 'sent by mistake'")
@@ -112,7 +114,12 @@ def discard(
 
         return DiscardFiles(files=tuple(t.file for t in group), reason=reason)
 
-    return close(session, "filemill.discard/1", "discarded", _both(session, targets, runs, files))
+    return close(
+        session,
+        "filemill.discard/1",
+        "discarded",
+        _both(session, targets, runs, files, "discarding"),
+    )
 
 
 def _both(
@@ -120,13 +127,19 @@ def _both(
     targets: Sequence[Target],
     runs: Callable[[Sequence[Target]], Request],
     files: Callable[[Sequence[Target]], Request],
+    doing: str,
 ) -> Result:
     """Held runs and held files without runs, each by its own act."""
-    result = perform(session, [target for target in targets if target.run], runs)
-    others = perform(session, [target for target in targets if not target.run], files)
+    result = perform(session, [target for target in targets if target.run], runs, doing)
+    rest = [target for target in targets if not target.run]
+    if result.stopped:
+        result.stopped += len(rest)
+        return result
+    others = perform(session, rest, files, doing)
     result.moved += others.moved
     result.skipped += others.skipped
     result.live = result.live and others.live
+    result.stopped = others.stopped
     return result
 
 

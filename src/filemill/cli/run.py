@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from filemill.model.plan import Plan
 
 
-@command("run")
+@command(
+    "run",
+    epilog="Examples: filemill run --reload · filemill run --once orders.csv · filemill run --log-format json",
+)
 def run(
     session: Session,
     *,

@@ -195,7 +195,14 @@ def server(seen: Seen | None) -> dict[str, Any] | None:
     if seen is None:
         return None
     troubles = [
-        {"what": t.what, "since": utc(t.since_ns), "message": t.message, "help": t.help}
+        {
+            "what": t.what,
+            "since": utc(t.since_ns),
+            "message": t.message,
+            "help": t.help,
+            "pipelines": t.pipelines,
+            "next_look": utc(t.next_ns) or None,
+        }
         for t in seen.troubles
     ]
     return {"pid": seen.pid, "running": seen.running, "troubles": troubles}
@@ -241,6 +248,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "took_ms": milliseconds(attempt.took_ns),
         "outcome": attempt.outcome,
         "from_step": attempt.began_at or None,
+        "fell_back": attempt.fell_back or None,
         "kept": _kept(attempt.kept),
         "unkept": attempt.unkept or None,
         "records": attempt.records,

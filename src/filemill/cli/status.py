@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from filemill.service.acts import Seen
 
 
-@command("status")
+@command("status", epilog="Example: filemill status --json")
 def status(session: Session) -> None:
     """Counts of files and runs, what waits longest, and the last hour."""
     from filemill.service.asking import look
@@ -49,13 +49,15 @@ def status(session: Session) -> None:
 def _print_server(output: Output, seen: Seen | None, now: Status) -> None:
     """Whether one runs, and what it waits for: troubles are its own to tell, the ledger may be on that disk."""
     if seen is None:
-        output.print("server  none runs, or none that answers this user  (filemill run)")
+        output.print("server  none answers  (filemill run starts one)")
         return
     output.print(f"server  runs, pid {seen.pid}, {plural(seen.running, 'run')} with workers")
     for each in seen.troubles:
         sign = output.paint("bad", output.marks.note)
-        waits = f"work waits since {age(now.at_ns - each.since_ns)}"
-        output.print(f"{sign} {each.what}: {printable(each.message)}  {waits}, nothing is lost")
+        waits = f"work waits since {age(now.at_ns - each.since_ns)}, nothing is lost"
+        if each.next_ns > now.at_ns:
+            waits += f"; looked at again at {clock(each.next_ns)}"
+        output.print(f"{sign} {each.what}: {printable(each.message)}  {waits}")
         if each.help:
             output.print(f"  {output.paint('help', 'help:')} {printable(each.help)}")
 

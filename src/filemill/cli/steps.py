@@ -27,7 +27,7 @@ _WIDTH = 100
 KINDS = ("steps", "sources", "sinks")
 
 
-@command("ls", steps)
+@command("ls", steps, epilog="Example: filemill steps ls")
 def ls(session: Session) -> None:
     """List the installed steps, sources and sinks."""
     registry = Registry()
@@ -46,7 +46,11 @@ def ls(session: Session) -> None:
         session.output.say(f"known, not part of this version: {' '.join(later)}")
 
 
-@command("show", steps)
+@command(
+    "show",
+    steps,
+    epilog="Examples: filemill steps show read_csv · filemill steps show steps.add_vat",
+)
 def show(
     session: Session,
     name: Annotated[

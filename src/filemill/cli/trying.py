@@ -24,7 +24,7 @@ ABOUT = (
 )
 
 
-@command("try", epilog=ABOUT)
+@command("try", epilog=f"Example: filemill try orders.csv --until read_csv -n 20.  {ABOUT}")
 def try_(
     session: Session,
     *,

@@ -19,7 +19,18 @@ from filemill.ports.units import format_duration, format_size
 
 DEFAULT = "default"
 _DURATIONS = frozenset(
-    {"min", "max", "content", "ledger", "dead", "timeout", "settle", "settle_unproven"}
+    {
+        "min",
+        "max",
+        "audit",
+        "content",
+        "dead",
+        "grace",
+        "ledger",
+        "timeout",
+        "settle",
+        "settle_unproven",
+    }
 )
 _SIZES = frozenset(
     {

@@ -23,25 +23,29 @@ if TYPE_CHECKING:
     from filemill.records.batch import Batch
 
 
-def opened(order: RunOrder, pipeline: PipelinePlan, registry: Registry) -> InputReader | None:
-    """What this order begins with; None where that is its file.
+def opened(
+    order: RunOrder, pipeline: PipelinePlan, registry: Registry
+) -> tuple[InputReader | None, str]:
+    """What this order begins with; None where that is its file, and why, if something was kept for it.
 
-    A run that a person only let pass a `hold` begins with its file where what was kept is no use any more: they asked
-    for nothing that this does not give.
+    Nobody loses by the file but time: only who insists on what was kept hears that it is no use any more.
 
     Raises:
-        InputUnusable: it is gone or damaged, or the pipeline is not any more what it was up to that step.
+        InputUnusable: a person insists, and nothing is kept, or it is damaged, or the pipeline is not any more what
+            it was up to that step.
     """
     if not order.input:
-        return None
+        if order.insists:
+            raise InputUnusable("nothing is kept of this run to begin with", help=FROM_START)
+        return None, ""
     try:
         begun = InputReader(order.input)
         _fits(begun.told, pipeline, registry)
-    except InputUnusable:
-        if order.from_step in order.released:
-            return None
-        raise
-    return begun
+    except InputUnusable as error:
+        if order.insists:
+            raise
+        return None, error.message
+    return begun, ""
 
 
 def _fits(told: Told, pipeline: PipelinePlan, registry: Registry) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from filemill.engine.trouble import SYSTEM_ERRNOS, advice
-from filemill.model.errors import FilemillError
+from filemill.model.errors import FilemillError, plainly
 from filemill.model.events import Emit, SinkBroken, SinkMended
 from filemill.model.plan import PipelinePlan, StepPlan
 from filemill.ports.clock import Clock
@@ -124,12 +124,16 @@ class Breakers:
                 self._emit(SinkMended(at_ns=self._clock.wall_ns(), sink=name))
                 self._changed(name)
 
+    def pipelines_of(self, sink: str) -> tuple[str, ...]:
+        """The pipelines whose runs wait while this sink is broken, in order."""
+        return tuple(sorted(self._writers.get(sink, ())))
+
     def trip(self, sink: str, error: BaseException, pipelines: Iterable[str] = ()) -> None:
         """The sink's place failed; `pipelines` are those whose runs met it."""
         mine = self._writers.setdefault(sink, set())
         if not self.is_older(sink):  # what goes to the sinks of today has no part in it
             mine.update(pipelines)
-        text = error.message if isinstance(error, FilemillError) else str(error)
+        text = error.message if isinstance(error, FilemillError) else plainly(error)
         text = text.removeprefix(f"staging for sink `{sink}` failed: ")
         help_ = (error.help if isinstance(error, FilemillError) else "") or advice(error)
         state = self._broken.get(sink)
@@ -182,7 +186,9 @@ class Breakers:
             state.delay = _longer(state.delay)
             error = await self.fails(state.sink)
             if error is not None:
-                state.message = error.message if isinstance(error, FilemillError) else str(error)
+                state.message = (
+                    error.message if isinstance(error, FilemillError) else plainly(error)
+                )
                 continue
             troubled.clear()
             state.trying = True

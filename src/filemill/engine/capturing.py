@@ -70,7 +70,7 @@ class Capturing:
         if not self._plan.max_kept:
             raise Nothing("`max_kept` is 0")
         pipeline = self._plan.pipeline(order.pipeline)
-        begun = opened(order, pipeline, self._registry)
+        begun, _ = opened(order, pipeline, self._registry)
         chain, place = self._before(pipeline, asked)
         if begun is not None and place <= _place(pipeline.steps, begun.told.step):
             return begun.as_captured(order.run)  # what it began with is still there

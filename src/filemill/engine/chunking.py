@@ -32,7 +32,7 @@ from filemill.engine.joint import Joint, State
 from filemill.engine.states import Carried
 from filemill.engine.supervisor import WorkerDied, WorkerPool
 from filemill.engine.trouble import Trouble, advice
-from filemill.model.errors import SystemFault
+from filemill.model.errors import SystemFault, plainly
 from filemill.model.events import Emit, RunProgressed
 from filemill.model.plan import PipelinePlan, Plan
 from filemill.model.runs import ChunkRange, ChunkResult, RunOrder, RunResult
@@ -109,7 +109,11 @@ class ChunkedRuns:
     def wants(self, orders: Sequence[RunOrder]) -> bool:
         """Whether this job is one big file."""
         (order, *others) = orders
-        return not others and order.file.size > self.plan.chunk_size and not order.input
+        return (
+            not others
+            and order.file.size > self.plan.chunk_size
+            and not (order.input or order.insists)
+        )
 
     async def run(self, order: RunOrder, pipeline: PipelinePlan, patience: float) -> Chunked | None:
         """Work on one big file; None: it has to be worked on whole.
@@ -372,5 +376,5 @@ class _Run:
         try:
             return await asyncio.to_thread(work, *values)
         except OSError as error:
-            message = f"joining the chunks of a big file failed: {error}"
+            message = f"joining the chunks of a big file failed: {plainly(error)}"
             raise SystemFault(message, help=advice(error)) from error

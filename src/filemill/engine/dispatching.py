@@ -21,10 +21,11 @@ from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
 from filemill.engine.serving import Revisions, Served
+from filemill.engine.superseding import in_place
 from filemill.engine.supervisor import WorkerDied
 from filemill.engine.trouble import Trouble
 from filemill.engine.verdicts import Verdict, Verdicts, longest_step
-from filemill.model.errors import FailureKind, FilemillError, SystemFault
+from filemill.model.errors import FailureKind, FilemillError, SystemFault, plainly
 from filemill.model.events import Emit
 from filemill.model.plan import PipelinePlan
 from filemill.model.runs import Failure, Publication, RunOrder, RunResult, StagedOutput
@@ -325,7 +326,7 @@ class Dispatcher:
             sink = self._revisions.sinks_of(order.revision).get(name)
             error = sink.misplaced(outputs) if sink is not None else None
             if error is not None:
-                message = f"staging for sink `{name}` failed: {error}"
+                message = f"staging for sink `{name}` failed: {plainly(error)}"
                 return Failure(
                     FailureKind.SYSTEM,
                     f"stage:{name}",
@@ -348,6 +349,7 @@ class Dispatcher:
 
 def as_staged(order: RunOrder, result: RunResult) -> Staged:
     """A worker's result as the publisher takes it."""
+    result = in_place(order, result)
     return Staged(
         order.run,
         order.fence,
@@ -375,4 +377,6 @@ def _as_publication(order: RunOrder, output: StagedOutput) -> Publication:
         output.records,
         output.mode,
         "staged",
+        output.over_size,
+        output.over_digest,
     )

@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from filemill.durable import Durable
-from filemill.model.errors import PermanentError, SystemFault
+from filemill.model.errors import PermanentError, SystemFault, plainly
 from filemill.model.files import Identity
 from filemill.model.runs import MAX_DEPTH, RunOrder, StagedChild, StagedOutput
 
@@ -145,7 +145,7 @@ def _faults() -> Iterator[None]:
         yield
     except OSError as error:
         raise SystemFault(
-            f"staging emitted files in the data directory failed: {error}",
+            f"staging emitted files in the data directory failed: {plainly(error)}",
             help="free some space, or look at its disk; work goes on by itself, and no attempt is spent meanwhile",
         ) from error
 

@@ -69,8 +69,9 @@ class Executor:
         """
         results: dict[str, RunResult] = {}
         # What begins with kept input begins where no other does.
-        together = [order for order in orders if not order.solo and not order.input]
-        alone = [order for order in orders if order.solo or order.input]
+        apart = {order.run for order in orders if order.solo or order.input or order.insists}
+        together = [order for order in orders if order.run not in apart]
+        alone = [order for order in orders if order.run in apart]
         if len(together) > 1:
             announce(together)
             made = self._try(together, progress)
@@ -95,7 +96,8 @@ class Executor:
                 order.run,
                 order.fence,
                 failure=made,
-                began_at=order.from_step if order.input else "",
+                began_at=self._began_at,
+                fell_back=self._fell_back,
             )
             for order in orders
         }
@@ -107,12 +109,15 @@ class Executor:
         pipeline = orders[0].pipeline
         began = time.perf_counter_ns()
         at = ""
+        self._began_at = orders[0].from_step if orders[0].input else ""
+        self._fell_back = ""
         try:
             for order in orders:
                 must_be_whole(order)
             chain = self._chain(pipeline)
             at = orders[0].from_step
-            begun = opened(orders[0], chain.plan, self._registry)
+            begun, self._fell_back = opened(orders[0], chain.plan, self._registry)
+            self._began_at = begun.told.step if begun else ""
             hints = hints_of(begun)
             for _ in range(RESTARTS):
                 attempt = Attempt(
@@ -126,7 +131,7 @@ class Executor:
                     begun=begun,
                 )
                 try:
-                    return self._finish(attempt, chain, began, begun.told.step if begun else "")
+                    return self._finish(attempt, chain, began)
                 except Restart as restart:
                     attempt.sends.abort()
                     wider = hints.merge(restart.hints)
@@ -153,9 +158,7 @@ class Executor:
                 self._sinks.add_hidden(name, node.hidden or {})
         return chain
 
-    def _finish(
-        self, attempt: Attempt, chain: Chain, began: int, began_at: str
-    ) -> dict[str, RunResult]:
+    def _finish(self, attempt: Attempt, chain: Chain, began: int) -> dict[str, RunResult]:
         attempt.run()
         failures: dict[str, Failure] = {}
         for number, order in enumerate(attempt.orders):
@@ -200,7 +203,8 @@ class Executor:
                 hold=hold.said() if hold else "",
                 hold_step=hold.step if hold else "",
                 choices=hold.choices if hold else (),
-                began_at=began_at,
+                began_at=self._began_at,
+                fell_back=self._fell_back,
             )
         return results
 

@@ -14,7 +14,7 @@ import msgspec
 from filemill.engine.states import Carried, discard, holds
 from filemill.engine.tolerating import DETAILED, RunBook, over_tolerance
 from filemill.engine.trouble import advice
-from filemill.model.errors import SystemFault
+from filemill.model.errors import SystemFault, plainly
 from filemill.model.plan import Tolerance
 from filemill.model.runs import (
     BadRecord,
@@ -223,7 +223,7 @@ def _fault_of(sink: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"joining the chunks of a big file for sink `{sink}` failed: {error}"
+        message = f"joining the chunks of a big file for sink `{sink}` failed: {plainly(error)}"
         raise SystemFault(message, help=advice(error), sink=sink) from error
 
 

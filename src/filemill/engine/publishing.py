@@ -53,6 +53,7 @@ class Publisher:
         forget: Callable[[str], None],
     ) -> None:
         self._ledger = ledger
+        self._sinks_of = sinks_of
         self._adoption = adoption
         self._revealer = Revealer(
             ledger=ledger,
@@ -158,9 +159,26 @@ class Publisher:
         kept = await self._trouble.insist("ledger", lambda: self._ledger.stage(stages))
         stale = {id(s) for s, ok in zip(fresh, kept, strict=True) if not ok}
         await self._adoption.take(results)
+        if stale:
+            await self._let_go([s for s in fresh if id(s) in stale])
         for staged in fresh:
             staged.noted = True
         return [s for s in group if id(s) not in stale]
+
+    async def _let_go(self, stale: Sequence[Staged]) -> None:
+        """Remove what an attempt staged that counts no more: its run was called back, or is another worker's.
+
+        What the ledger has as staged is left: it may be this very attempt, if the answer to its commit was lost.
+        """
+        runs = [staged.run for staged in stale]
+        _, waiting = await self._trouble.insist("ledger", lambda: self._ledger.publishing(runs))
+        needed = {publication.staged for publication in waiting}
+        for staged in stale:
+            sinks = self._sinks_of(staged.revision)
+            for publication in staged.publications:
+                if publication.staged not in needed and publication.sink in sinks:
+                    sink = sinks[publication.sink]
+                    await asyncio.to_thread(sink.forget, [publication.staged])
 
     async def _finish(self, group: list[Staged]) -> None:
         if not group:

@@ -7,11 +7,13 @@ already is answered so, and nothing happens twice.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from filemill.engine.breaking import SINK_ERRNOS, Breakers
+from filemill.engine.superseding import SUPERSEDE
 from filemill.engine.trouble import SYSTEM_ERRNOS, Trouble
 from filemill.model.errors import FailureKind, FilemillError
 from filemill.model.events import Emit, OutputUnverified
@@ -47,6 +49,8 @@ class Staged(msgspec.Struct):
     failure: Failure | None = None
 
 
+_INSISTING = ("fail", SUPERSEDE)
+"""Modes whose outputs have this name or none."""
 _Each = tuple[Staged, Publication]
 
 
@@ -178,14 +182,8 @@ class Revealer:
                     visible.append((staged, publication))
                 case Published.UNVERIFIED:
                     self._unverified(staged, publication)
-                case Published.TAKEN if publication.mode == "fail":
-                    _refuse(
-                        staged,
-                        publication,
-                        "NameTaken",
-                        f"{publication.name!r} exists already and `collision: fail` is set",
-                        "move that file away or set `collision: suffix`",
-                    )
+                case Published.TAKEN if publication.mode in _INSISTING:
+                    _refuse(staged, publication, *_taken_by(publication))
                 case Published.TAKEN:
                     taken.append((staged, publication))
                 case OSError() if answer.errno in SINK_ERRNOS:
@@ -248,6 +246,22 @@ def _publish_each(sink: Sink, publications: Sequence[Publication]) -> list[Publi
         except OSError as error:
             answers.append(error)
     return answers
+
+
+def _taken_by(publication: Publication) -> tuple[str, str, str]:
+    """Error, message and help for a name that is taken and must not be changed."""
+    name = os.fsdecode(publication.name)
+    if publication.mode == SUPERSEDE:
+        return (
+            "NotTheEarlierOutput",
+            f"`{name}` is not any more what the earlier run published there",
+            "move that file away, then redrive this run: it only publishes what is missing",
+        )
+    return (
+        "NameTaken",
+        f"{publication.name!r} exists already and `collision: fail` is set",
+        "move that file away or set `collision: suffix`",
+    )
 
 
 def _refuse(

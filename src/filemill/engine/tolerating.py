@@ -12,6 +12,9 @@ from filemill.model.runs import BadRecord, Failure, Hold
 
 DETAILED = 1_000
 """Bad records of one run that are kept in detail; all are counted."""
+_MEND_RECORDS = "mend the records, or let the pipeline's `tolerance:` allow some"
+_MEND_STEP = "mend the step and redrive the run, or mend the records, or let the pipeline's `tolerance:` allow some"
+"""Where the user's own code raised what it did not mean to: that is where to look first."""
 
 
 class RunBook:
@@ -49,13 +52,14 @@ def over_tolerance(
     )
     where = f"; the first, on line {first.line}: {first.message}" if first else ""
     error = first.error if first else "BadRecords"
+    traceback = book.traceback.get(step, "")
     return Failure(
         kind=FailureKind.PERMANENT,
         step=step,
         error="BadRecords",
         message=head + where,
-        help="mend the records and drop the file again, or let the pipeline's `tolerance:` allow some",
-        traceback=book.traceback.get(step, ""),
+        help=_MEND_STEP if traceback else _MEND_RECORDS,
+        traceback=traceback,
         # Grouped by what is wrong with the first record, not by how many there are.
         fingerprint=fingerprint(pipeline, step, error, first.message if first else ""),
     )

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from filemill.model.errors import LedgerSyncError, SystemFault
+from filemill.model.errors import LedgerSyncError, SystemFault, plainly
 from filemill.model.events import Emit, SystemRecovered, SystemTrouble
 from filemill.ports.clock import Clock
 
@@ -49,7 +49,7 @@ class Trouble:
                 SystemTrouble(
                     at_ns=self._clock.wall_ns(),
                     what=what,
-                    message=str(error),
+                    message=plainly(error),
                     help=error.help if isinstance(error, SystemFault) else advice(error),
                 )
             )

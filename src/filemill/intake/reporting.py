@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from filemill.model.errors import FilemillError, SystemFault
+from filemill.model.errors import FilemillError, SystemFault, plainly
 from filemill.model.events import (
     Emit,
     FileIgnored,
@@ -68,7 +68,7 @@ class Reporter:
             SystemTrouble(
                 at_ns=self._clock.wall_ns(),
                 what=self._what,
-                message=str(error),
+                message=plainly(error),
                 help=hint or "nothing is lost: files stay where they are until this is over",
             )
         )

@@ -133,6 +133,14 @@ class Retention:
             told(self._done)
             return self._done
 
+    async def clear(self) -> None:
+        """Only remove what is named as garbage already; beside a pass as well, for it comes to the same.
+
+        Raises:
+            SystemFault, OSError: it stays named, and the next pass tries again.
+        """
+        await self._clear(_at_once)
+
     async def _walk(
         self,
         ask: Callable[[int | None], Awaitable[Freed]],

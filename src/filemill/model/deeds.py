@@ -30,6 +30,8 @@ class Redrive(msgspec.Struct, frozen=True):
     fence: int
     from_input: bool = False
     """From the failed step's kept input; else from the file's beginning."""
+    insists: bool = False
+    """With `from_input`: from there or not at all. Else it begins with the file where nothing fits that is kept."""
     revision: int = 0
     """Stay with this revision; 0: the one that is current when it begins."""
 

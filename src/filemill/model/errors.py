@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 
 
@@ -90,6 +91,18 @@ class Busy(FilemillError):
 
 class UsageError(FilemillError):
     """A command line, path or configuration that cannot be acted on (exit code 2)."""
+
+
+def plainly(error: BaseException) -> str:
+    """What went wrong, in words: an OSError without its number (`No space left on device: /srv/out`)."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if _is_path(name)]
+    return ": ".join([error.strerror, " -> ".join(names)] if names else [error.strerror])
+
+
+def _is_path(name: object) -> bool:
+    return isinstance(name, str | bytes) and bool(name)
 
 
 class Reject(PermanentError):

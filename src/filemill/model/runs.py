@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from filemill.model.errors import FailureKind
@@ -20,6 +22,18 @@ class ChunkRange(msgspec.Struct, frozen=True):
     end: int
     first_record: int = 1
     first_line: int = 1
+
+
+class Earlier(msgspec.Struct, frozen=True):
+    """One output of a run that is done again, whose place the new run's output of the same sink and name takes."""
+
+    publication: str
+    run: str
+    sink: str
+    name: bytes
+    """The name that it has below the sink's root, which may be `a-2.csv`."""
+    size: int
+    digest: str
 
 
 class RunOrder(msgspec.Struct, frozen=True):
@@ -44,6 +58,10 @@ class RunOrder(msgspec.Struct, frozen=True):
     """Absolute path of what is kept, if it begins there."""
     released: dict[str, str] = msgspec.field(default_factory=dict)
     """By id of a `hold` step: the answer with which a person let the run pass it; empty where it had none to give."""
+    insists: bool = False
+    """With `from_step`: a person wants it to begin there or not at all; else the file will do."""
+    supersedes: tuple[Earlier, ...] = ()
+    """Outputs whose places its own take, the latest first."""
 
 
 class KeptInput(msgspec.Struct, frozen=True):
@@ -130,9 +148,12 @@ class StagedOutput(msgspec.Struct, frozen=True):
     digest: str
     records: int
     mode: str = "suffix"
-    """What a taken name does: `suffix`, `replace` or `fail`."""
+    """What a taken name does: `suffix`, `replace` or `fail`; `supersede`: only certain bytes may stand there."""
     header: bytes = b""
     """Of a chunk's part: what stands before the first part of the output; not among the part's bytes."""
+    over_size: int = 0
+    over_digest: str = ""
+    """With mode `supersede`: the sha256 (and size) of the bytes whose place it takes."""
 
 
 MAX_DEPTH = 8
@@ -221,6 +242,8 @@ class RunResult(msgspec.Struct, frozen=True):
     """With a dead or held run: what is kept of it."""
     unkept: str = ""
     """With a dead or held run of which nothing is kept: why."""
+    fell_back: str = ""
+    """Why it began with the file, though something was kept for it to begin with."""
 
 
 class ChunkResult(msgspec.Struct, frozen=True):
@@ -282,3 +305,13 @@ class Publication(msgspec.Struct, frozen=True):
     mode: str
     state: str
     """`staged`, `published`, or `unverified` (staged file gone, no target with its inode)."""
+    over_size: int = 0
+    over_digest: str = ""
+    """With mode `supersede`: what stands under its name is replaced if it has exactly these bytes (sha256)."""
+
+
+def publication_id(run: str, sink: str, name: bytes) -> str:
+    """H(run, sink, output name): 32 hex digits of sha256, the same for every attempt of the run."""
+    fields = (run.encode(), sink.encode(), name)
+    packed = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+    return hashlib.sha256(packed).hexdigest()[:32]

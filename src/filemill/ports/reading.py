@@ -82,6 +82,8 @@ class RunRow(msgspec.Struct, frozen=True):
     """The run that it does again."""
     mended: str | None = None
     """The file that a person made in its place, or of its bad records."""
+    supersede: int = 0
+    """Its outputs take the places of those of the run that it does again."""
 
 
 class AuditRow(msgspec.Struct, frozen=True):
@@ -127,6 +129,7 @@ class AttemptRow(msgspec.Struct, frozen=True):
     began_at: str = ""
     kept: KeptInput | None = None
     unkept: str = ""
+    fell_back: str = ""
 
 
 class GroupRow(msgspec.Struct, frozen=True):

@@ -187,7 +187,8 @@ class Sink(Protocol):
     def publish(self, publications: Sequence[Publication]) -> list[Published]:
         """Make staged outputs visible under `name`, never replacing what is not ours, and only once.
 
-        Idempotent: a publication whose target is already ours answers YES without another effect.
+        Idempotent: a publication whose target is already ours answers YES without another effect. One with mode
+        `supersede` replaces a target that has the bytes of `over_digest`, at once and once; any other is TAKEN.
         """
         ...
 

@@ -43,6 +43,8 @@ class RunSummary(msgspec.Struct, frozen=True):
     """It stays with its revision, though another is current."""
     mended: str | None = None
     """The file that a person made in its place, or of its bad records."""
+    supersede: bool = False
+    """Its outputs take the places of those of the run that it does again."""
 
 
 class FileSummary(msgspec.Struct, frozen=True):
@@ -100,6 +102,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """What was kept when it ended."""
     unkept: str = ""
     """Why nothing was."""
+    fell_back: str = ""
+    """Why it began with the file, though something was kept for it to begin with."""
     revision: int = 0
     """Number of the configuration it ran at."""
 

@@ -47,6 +47,7 @@ def run_summary(run: RunRow) -> RunSummary:
         message=run.message,
         fence=run.fence,
         replays=run.replays,
+        supersede=bool(run.supersede),
         mended=run.mended,
         from_step=run.from_step,
         pinned=bool(run.pinned),
@@ -73,6 +74,7 @@ def attempt(row: AttemptRow) -> Attempt:
         began_at=row.began_at,
         kept=row.kept,
         unkept=row.unkept,
+        fell_back=row.fell_back,
         revision=row.revision,
     )
 

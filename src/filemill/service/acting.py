@@ -16,7 +16,7 @@ from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import Staged
 from filemill.engine.serving import Revisions
 from filemill.model.deeds import Deed
-from filemill.model.errors import UsageError
+from filemill.model.errors import LedgerSyncError, SystemFault, UsageError
 from filemill.model.files import FileRef
 from filemill.model.runs import Publication, RunOrder
 from filemill.ports.clock import Clock
@@ -25,6 +25,9 @@ from filemill.service import acts
 
 Handler = Callable[[Any, Deed], Awaitable[Sequence[bool]]]
 """Does one kind of act; says of each of its items whether it moved."""
+
+_GIVES_UP = (acts.DiscardRuns, acts.CancelRuns, acts.MendFile)
+"""After these nobody needs what was kept of the runs, or staged."""
 
 
 class LiveParts:
@@ -68,7 +71,7 @@ class LiveParts:
 class Actions:
     """The acts. `live` is None where no server runs: then the next start goes on with what was asked.
 
-    `more` are handlers of acts that other parts do.
+    `more` are handlers of acts that other parts do. `clear` removes bytes that the ledger gave up.
     """
 
     def __init__(
@@ -77,10 +80,13 @@ class Actions:
         clock: Clock,
         live: LiveParts | None = None,
         more: Mapping[Any, Handler] | None = None,
+        *,
+        clear: Callable[[], Awaitable[None]],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._live = live
+        self._clear = clear
         self._handlers: dict[type[acts.Act], Handler] = {
             acts.RedriveRuns: self._redrive,
             acts.ReleaseRuns: self._release,
@@ -121,6 +127,13 @@ class Actions:
         if handler is None:
             raise UsageError("this needs a running server", help="filemill run")
         moved = await handler(act, deed)
+        if any(moved) and isinstance(act, _GIVES_UP):
+            try:
+                await self._clear()
+            except LedgerSyncError:
+                raise
+            except (SystemFault, OSError):
+                pass  # it is done, and the bytes stay named: retention comes to them, and says what hinders it
         return acts.Done(tuple(moved), live=self._live is not None)
 
     async def _redrive(self, act: acts.RedriveRuns, deed: Deed) -> Sequence[bool]:

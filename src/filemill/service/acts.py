@@ -184,6 +184,10 @@ class TroubleNow(msgspec.Struct, frozen=True):
     since_ns: int
     message: str
     help: str
+    pipelines: tuple[str, ...] = ()
+    """Those whose runs wait for it; none named: all of them, or (`intake`) none."""
+    next_ns: int = 0
+    """Wall time of the next look, where there is one."""
 
 
 class Seen(msgspec.Struct, frozen=True, tag="seen"):

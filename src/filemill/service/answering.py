@@ -38,7 +38,7 @@ class Answering:
         live.reload, live.drain = reload, drain
         mender = Mender(parts.ledger, parts.content, plan.data, parts.adoption)
         more: dict[Any, Handler] = {acts.MendFile: mender.mend, acts.TakePaths: self._take_paths}
-        self._actions = Actions(parts.ledger, clock, live, more)
+        self._actions = Actions(parts.ledger, clock, live, more, clear=parts.retention.clear)
         self._socket = ControlSocket(plan.data, self._perform, self._seen)
 
     async def start(self) -> None:
@@ -69,7 +69,14 @@ class Answering:
             for each in self._calm.troubles
         )
         troubles += tuple(
-            acts.TroubleNow(f"sink {each.sink}", each.since_ns, each.message, each.help)
+            acts.TroubleNow(
+                f"sink {each.sink}",
+                each.since_ns,
+                each.message,
+                each.help,
+                parts.breakers.pipelines_of(each.sink),
+                each.next_ns,
+            )
             for each in parts.breakers.broken
         )
         if parts.gate.waits:

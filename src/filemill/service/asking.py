@@ -10,6 +10,7 @@ import msgspec
 
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
+from filemill.intake.retention import Retention
 from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
 from filemill.model import errors
 from filemill.model.errors import Busy, FilemillError, SystemFault, UsageError
@@ -164,7 +165,8 @@ async def _alone(data: str, act: acts.Request) -> acts.Done:
             content = LocalContent(os.path.join(os.fsencode(data), b"content"), durable)
             content.open()
             more = {acts.MendFile: Mender(ledger, content, data).mend}
-            actions = Actions(ledger, clock, more=more)
+            retention = Retention(ledger=ledger, content=content, durable=durable, clock=clock)
+            actions = Actions(ledger, clock, more=more, clear=retention.clear)
             done = await actions.perform(act, principal_of(os.geteuid()))
             assert isinstance(done, acts.Done), "alone nothing is reloaded"  # noqa: S101
             return done

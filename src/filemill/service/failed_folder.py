@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from filemill.durable import Durable
 from filemill.ledgers.sqlite.reading import SqliteReading
-from filemill.model.errors import FilemillError, LedgerSyncError, NotFound, SystemFault
+from filemill.model.errors import FilemillError, LedgerSyncError, NotFound, SystemFault, plainly
 from filemill.model.events import (
     CopiesRecovered,
     CopiesTrouble,
@@ -175,7 +175,7 @@ class FailedFolder:
                     CopiesTrouble(
                         at_ns=self._clock.wall_ns(),
                         folder=self.folder,
-                        message=str(error),
+                        message=plainly(error),
                         help="make room, or mend the folder; what is missing is copied then",
                     )
                 )

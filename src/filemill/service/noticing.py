@@ -44,13 +44,14 @@ class Noticing:
             if signature == self._signature and clock.monotonic() - read_at < TRUTH:
                 continue
             self._signature, read_at = signature, clock.monotonic()
-            if await self._differs(stored):
+            if await self._differs():
                 await self._settle()
-                await self._reloader.reload()
+                # Somebody else may have had it judged meanwhile (HUP, `filemill reload`): once is enough.
+                await self._reloader.reload(self._differs)
 
-    async def _differs(self, stored: Stored) -> bool:
+    async def _differs(self) -> bool:
         """Whether the disk has something that was neither taken nor refused."""
-        plan = self._server.plan
+        stored, plan = read_stored(self._server.revision.text), self._server.plan
         if (refused := self._reloader.refused) is not None:
             return await asyncio.to_thread(beside, plan, stored) != refused
         return bool(await asyncio.to_thread(changes_on_disk, stored, plan.root))

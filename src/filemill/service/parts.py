@@ -159,10 +159,13 @@ class Parts:
             room=self.gate.room,
             on_fatal=on_fatal,
         )
+        self.retention = Retention(
+            ledger=ledger, content=self.content, durable=durable, clock=clock
+        )
         self.tidier = Tidier(
             plan=in_force,
             ledger=ledger,
-            retention=Retention(ledger=ledger, content=self.content, durable=durable, clock=clock),
+            retention=self.retention,
             clock=clock,
             emit=emit,
             trouble=self.trouble,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -74,25 +74,29 @@ class Reloader:
         self.refused: dict[str, str] | None = None
         """Digests of the files that were refused last, by name; None: what runs was taken last."""
 
-    async def reload(self) -> acts.Reloaded:
+    async def reload(self, when: Callable[[], Awaitable[bool]] | None = None) -> acts.Reloaded:
         """Take what lies on the disk, or say why not. Never raises for a bad configuration.
+
+        `when` is asked once no other reload is under way, which may have judged the same; false does nothing.
 
         Raises:
             UsageError: the server is ending.
         """
         if self._ended:
             raise UsageError("the server is ending", help="start it again: it reads what is there")
-        task = asyncio.create_task(self._reload(), name="reload")
+        task = asyncio.create_task(self._reload(when), name="reload")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         # Whoever asked may go away meanwhile; only `stop` ends it.
         return await asyncio.shield(task)
 
-    async def _reload(self) -> acts.Reloaded:
+    async def _reload(self, when: Callable[[], Awaitable[bool]] | None) -> acts.Reloaded:
         async with self._one:
             server, clock = self._server, self._server.clock
             began = clock.monotonic()
             former = server.plan.revision
+            if when is not None and not await when():
+                return acts.Reloaded(revision=former, former=former)
             refused, self.refused = await asyncio.to_thread(self._beside), None
             try:
                 candidate = await self._settled()

@@ -53,6 +53,9 @@ def restore(
         SystemFault: the backup is damaged, or something cannot be written; `data` is as it was.
     """
     backup, data = os.path.abspath(backup), os.path.abspath(data)
+    read_manifest(
+        backup
+    )  # a mistyped backup comes first: it is read back in full only when the place is free
     there = sorted(os.listdir(data)) if os.path.isdir(data) else []
     if there and not force:
         raise UsageError(

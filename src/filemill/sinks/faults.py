@@ -6,7 +6,7 @@ import contextlib
 import errno
 from collections.abc import Iterator
 
-from filemill.model.errors import SystemFault
+from filemill.model.errors import SystemFault, plainly
 
 _HELP = {
     errno.ENOSPC: "free some space; work goes on by itself, and no attempt is spent meanwhile",
@@ -24,7 +24,7 @@ def staging_faults(sink: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise SystemFault(
-            f"staging for sink `{sink}` failed: {error}",
+            f"staging for sink `{sink}` failed: {plainly(error)}",
             help=_HELP.get(error.errno or 0, "look at the sink's folder; work goes on by itself"),
             sink=sink,
         ) from error

@@ -9,8 +9,9 @@ what happened to a publication whose (device, inode) the ledger knows:
 - the staged file is there: not published yet, so rename it now;
 - neither: a consumer took it, or it is lost. Never written again blindly: UNVERIFIED.
 
-A name that belongs to another inode is never replaced, unless the sink says `collision: replace`. A file where a folder
-of the name should be (`a.csv` and what came out of it, `a.csv/part.csv`) is a taken name as well.
+A name that belongs to another inode is never replaced, unless the sink says `collision: replace`, or the output takes
+the place of an earlier run's (`supersede`) and what stands there has exactly the bytes that the earlier run published.
+A file where a folder of the name should be (`a.csv` and what came out of it, `a.csv/part.csv`) is a taken name as well.
 """
 
 from __future__ import annotations
@@ -290,6 +291,9 @@ class FolderSink:
         if publication.mode == "replace":
             self._durable.replace(publication.staged, target)
             return Published.YES
+        if publication.mode == "supersede" and _stands(target, publication):
+            self._durable.replace(publication.staged, target)
+            return Published.YES
         return Published.TAKEN
 
     def _gone(self, publication: Publication) -> Published:
@@ -336,12 +340,21 @@ def _is_inode(path: bytes, publication: Publication) -> bool:
     if status.st_dev == publication.device:
         return True
     # Device numbers are given anew at each start of the machine; then only the bytes tell.
-    return stat.S_ISREG(status.st_mode) and _has_bytes(path, publication)
+    return stat.S_ISREG(status.st_mode) and _has_bytes(path, publication.size, publication.digest)
 
 
-def _has_bytes(path: bytes, publication: Publication) -> bool:
-    """Say whether the file's bytes are those that were staged."""
+def _stands(target: bytes, publication: Publication) -> bool:
+    """Say whether what stands there is, byte for byte, what it may take the place of."""
+    try:
+        regular = stat.S_ISREG(os.lstat(target).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return regular and _has_bytes(target, publication.over_size, publication.over_digest)
+
+
+def _has_bytes(path: bytes, size: int, digest: str) -> bool:
+    """Say whether the file has exactly these bytes, by their sha256."""
     with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb", buffering=0) as file:
-        if os.fstat(file.fileno()).st_size != publication.size:
+        if os.fstat(file.fileno()).st_size != size:
             return False
-        return hashlib.file_digest(file, "sha256").hexdigest() == publication.digest
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest

@@ -211,13 +211,6 @@ def other_name(name: bytes, attempt: int) -> bytes:
     return folder + slash + _cut(stem, room) + number + extension
 
 
-def publication_id(run: str, sink: str, name: bytes) -> str:
-    """H(run, sink, output name): 32 hex digits of sha256, the same for every attempt of the run."""
-    fields = (run.encode(), sink.encode(), name)
-    packed = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
-    return hashlib.sha256(packed).hexdigest()[:32]
-
-
 def _harmless(part: bytes) -> bytes:
     if part == b"..":
         return b"%2e%2e"

@@ -13,9 +13,8 @@ from typing import IO, cast
 
 from filemill.durable import Durable
 from filemill.model.errors import TransientError
-from filemill.model.runs import RunOrder, StagedOutput
+from filemill.model.runs import RunOrder, StagedOutput, publication_id
 from filemill.sinks.compressing import Coder
-from filemill.sinks.naming import publication_id
 
 _PIECES = 512
 """Pieces of one writev (the system's limit is 1,024)."""

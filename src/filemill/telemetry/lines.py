@@ -19,13 +19,13 @@ INDENT = " " * 11
 
 
 def results(outputs: tuple[tuple[str, int, bytes], ...], bad: int = 0, children: int = 0) -> str:
-    """What a run gave: `407 warehouse, 2 files, 5 bad`; a sink that got the file itself stands alone."""
+    """What a run gave: `407 warehouse, 9 crm, 2 files, 5 bad`, most first; a sink that got the file itself says so."""
     sums: dict[str, int] = {}
     for sink, records, _target in outputs:
         sums[sink] = sums.get(sink, 0) + records
     parts = [
         f"{number(records)} {sink}" if records else f"whole to {sink}"
-        for sink, records in sums.items()
+        for sink, records in sorted(sums.items(), key=lambda each: (-each[1], each[0]))
     ]
     if children:
         parts.append(plural(children, "file"))
@@ -129,7 +129,7 @@ def _failed(lines: Lines, event: e.RunFailed) -> list[str]:
             lines.head(event, lines.marks.dead, "bad", name, event.pipeline, where),
             *lines.more(error),
             *lines.helping(event.help),
-            lines.pointer(event.file),
+            lines.pointer(event.file, "dead show"),
         ]
     if event.state == "retrying":
         when = f", again at {clock(event.retry_at_ns, lines.zone)}" if event.retry_at_ns else ""
@@ -168,7 +168,7 @@ def _run_held(lines: Lines, event: e.RunHeld) -> list[str]:
     first = lines.head(
         event, lines.marks.held, "wait", printable(event.relative), event.pipeline, where
     )
-    return [first, *lines.more(event.message), lines.pointer(event.file)]
+    return [first, *lines.more(event.message), lines.pointer(event.file, "held show")]
 
 
 def _rejected(lines: Lines, event: e.FileRejected) -> list[str]:
@@ -282,7 +282,7 @@ def _trouble(lines: Lines, event: e.SystemTrouble) -> list[str]:
 
 
 def _over(lines: Lines, event: e.SystemRecovered) -> list[str]:
-    return lines.note(event, f"{event.what}: over, work goes on")
+    return lines.note(event, f"{event.what}: works again, work goes on")
 
 
 def _intake_waits(lines: Lines, event: e.IntakeWaits) -> list[str]:

@@ -62,19 +62,21 @@ def redrive(tx: Transaction, redrives: Sequence[Redrive], deed: Deed) -> list[bo
         tx.run(SQL["redeliver"], numbers(row.no for row in publish), deed.at_ns)
     tx.many(
         SQL["redrive"],
-        [
-            (row.no, deed.at_ns, row.step if r.from_input and row.input else None, r.revision)
-            for row, r in again
-        ],
+        [(row.no, deed.at_ns, _begins(row, r), int(r.insists), r.revision) for row, r in again],
     )
     details: _Details = {row.id: {"from": "publish"} for row in publish}
     details |= {
-        row.id: {"from": row.step if r.from_input and row.input else "start"}
+        row.id: {"from": _begins(row, r) or "start"}
         | ({"revision": r.revision} if r.revision else {})
         for row, r in again
     }
     audit(tx, deed, "redrive", details)
     return answers
+
+
+def _begins(row: _Run, redrive: Redrive) -> str | None:
+    """At which step it is to begin; None: with the file."""
+    return row.step if redrive.from_input and (row.input or redrive.insists) else None
 
 
 def release(tx: Transaction, releases: Sequence[Release], deed: Deed) -> list[bool]:
@@ -100,17 +102,25 @@ def release(tx: Transaction, releases: Sequence[Release], deed: Deed) -> list[bo
 
 
 def discard(tx: Transaction, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
-    """DEAD or HELD -> DISCARDED; what they staged is nobody's any more."""
+    """DEAD or HELD -> DISCARDED; what was kept of them and what they staged is nobody's any more."""
     answers, moved = _choose(tx, runs, RunState.DISCARDED)
-    tx.run(SQL["discard"], moved, deed.at_ns)
-    tx.run(RUNS["drop_staged"], moved)
+    give_up(tx, moved, deed.at_ns)
     audit(tx, deed, "discard", _agreed(runs, answers))
     return answers
+
+
+def give_up(tx: Transaction, runs: Any, at_ns: int) -> None:
+    """End these runs, by number, and name their bytes as to be removed."""
+    tx.run(SQL["inputs_to_garbage"], runs)
+    tx.run(SQL["staged_to_garbage"], runs)
+    tx.run(SQL["discard"], runs, at_ns)
+    tx.run(RUNS["drop_staged"], runs)
 
 
 def cancel(tx: Transaction, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
     """QUEUED, RETRYING or RUNNING -> CANCELLED."""
     answers, moved = _choose(tx, runs, RunState.CANCELLED)
+    tx.run(SQL["inputs_to_garbage"], moved)
     tx.run(SQL["cancel"], moved, deed.at_ns)
     tx.run(RUNS["drop_chunks"], moved)
     audit(tx, deed, "cancel", _agreed(runs, answers))
@@ -118,10 +128,21 @@ def cancel(tx: Transaction, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
 
 
 def replay(tx: Transaction, replays: Sequence[Replay], deed: Deed) -> list[bool]:
-    """New runs of ended ones whose file is still there."""
+    """New runs of ended ones whose file is still there. Of one run only one other can take the places."""
     rows = _find(tx, [each.of for each in replays])
     chosen = [(rows.get(each.of), each) for each in replays]
     answers = [row is not None and row.state in _ENDED and bool(row.readable) for row, _ in chosen]
+    superseding = [r.of for r in replays if r.supersede]
+    taken = (
+        set(tx.read(SQL["superseded_already"], _TEXTS, texts(superseding)))
+        if superseding
+        else set[str]()
+    )
+    for place, each in enumerate(replays):
+        if each.supersede and each.of in taken:
+            answers[place] = False
+        elif each.supersede:
+            taken.add(each.of)
     moved = [(row, r) for (row, r), ok in zip(chosen, answers, strict=True) if ok and row]
     tx.many(
         SQL["replay"],

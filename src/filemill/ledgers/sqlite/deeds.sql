@@ -7,9 +7,9 @@ FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value CROSS JOIN fil
 
 -- name: redrive
 -- Try dead runs again with all their attempts; moves run: dead -> queued.
-WITH given (no, at_ns, from_step, revision) AS (VALUES (?, ?, ?, ?))
+WITH given (no, at_ns, from_step, insists, revision) AS (VALUES (?, ?, ?, ?, ?))
 UPDATE run SET state = 'queued', state_ns = given.at_ns, fence = fence + 1, attempt = 0, interruptions = 0,
-  due_ns = NULL, from_step = given.from_step, pinned = given.revision > 0,
+  due_ns = NULL, from_step = given.from_step, insists = given.insists, pinned = given.revision > 0,
   revision = CASE WHEN given.revision > 0 THEN given.revision ELSE run.revision END
 FROM given WHERE run.no = given.no AND run.state = 'dead';
 
@@ -21,7 +21,7 @@ UPDATE run SET state = 'publishing', state_ns = ?2 WHERE no IN (SELECT value FRO
 -- Let held runs go on, with the answers that a person gave; moves run: held -> queued.
 WITH given (no, at_ns, from_step, released) AS (VALUES (?, ?, ?, ?))
 UPDATE run SET state = 'queued', state_ns = given.at_ns, fence = fence + 1, attempt = 0, interruptions = 0,
-  due_ns = NULL, from_step = given.from_step, released = given.released
+  due_ns = NULL, from_step = given.from_step, insists = 0, released = given.released
 FROM given WHERE run.no = given.no AND run.state = 'held';
 
 -- name: find_mendable
@@ -32,6 +32,18 @@ FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value;
 -- name: mended
 -- Remember with these runs the file that a person made in their place, or of their bad records.
 UPDATE run SET mended = ?2 WHERE no IN (SELECT value FROM carray(?1));
+
+-- name: inputs_to_garbage
+-- Name the kept inputs of these runs as to be removed.
+INSERT OR IGNORE INTO garbage (place, name, size)
+SELECT 'content', CAST(run.input AS BLOB), 0
+FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value WHERE run.input IS NOT NULL;
+
+-- name: staged_to_garbage
+-- Name what these runs staged and nobody will publish as to be removed.
+INSERT OR IGNORE INTO garbage (place, name, size)
+SELECT 'staged', publication.staged, publication.size
+FROM carray(?1) AS wanted CROSS JOIN publication ON publication.run = wanted.value WHERE publication.state = 'staged';
 
 -- name: discard
 -- Give dead and held runs up; moves run: dead, held -> discarded.
@@ -48,6 +60,16 @@ WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('queued', 'retrying', '
 INSERT INTO run (id, file, source, pipeline, revision, pinned, priority, state, state_ns, queued_ns, replays,
                  supersede)
 VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?);
+
+-- name: superseded_already
+-- Which of these runs have a later one that takes the places of their outputs, or wants to.
+SELECT json_group_array(run.id)
+FROM carray(?1) AS wanted CROSS JOIN run ON run.id = wanted.value
+WHERE EXISTS (
+  SELECT 1 FROM run AS later
+  WHERE later.file = run.file AND later.replays = run.id AND later.supersede
+    AND later.state NOT IN ('cancelled', 'discarded')
+);
 
 -- name: readmit
 -- Have files inspected and routed again; moves file: held, quarantined -> ingested.
@@ -73,7 +95,7 @@ WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('held', 'rejected', 'qu
 SELECT json_group_array(json_array(
   publication.id, run.id, publication.fence, publication.sink, hex(publication.name),
   hex(publication.staged), publication.device, publication.inode, publication.size, publication.digest,
-  publication.records, publication.mode, publication.state))
+  publication.records, publication.mode, publication.state, publication.over_size, publication.over_digest))
 FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value
 CROSS JOIN publication ON publication.run = run.no WHERE publication.state = 'staged';
 

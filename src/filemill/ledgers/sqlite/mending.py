@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from filemill.ledgers.sqlite.attempts import SQL as RUNS
 from filemill.ledgers.sqlite.children import add_child_rows
-from filemill.ledgers.sqlite.deeds import SQL, audit
+from filemill.ledgers.sqlite.deeds import SQL, audit, give_up
 from filemill.ledgers.sqlite.transaction import Transaction, numbers, texts
 from filemill.model.deeds import Deed, Mend
 from filemill.model.states import RunState
@@ -58,8 +57,7 @@ def _may(row: _Run, *, again: bool) -> bool:
 def _do(tx: Transaction, each: Mend, rows: Sequence[_Run], deed: Deed) -> None:
     child = each.child
     dead = numbers(row.no for row in rows if row.state == RunState.DEAD)
-    tx.run(SQL["discard"], dead, deed.at_ns)
-    tx.run(RUNS["drop_staged"], dead)
+    give_up(tx, dead, deed.at_ns)
     tx.run(SQL["mended"], numbers(row.no for row in rows), child.file)
     add_child_rows(tx, [(rows[0].no, deed.at_ns, child, each.content)])
     for action, state in (("edit", RunState.DEAD), ("resubmit", RunState.DONE)):

@@ -24,6 +24,8 @@ class OutputRow(msgspec.Struct, array_like=True, gc=False):
     records: int
     mode: str
     state: str
+    over_size: int
+    over_digest: str
 
 
 STAGED = msgspec.json.Decoder(list[OutputRow])
@@ -45,4 +47,6 @@ def publication(row: OutputRow) -> Publication:
         records=row.records,
         mode=row.mode,
         state=row.state,
+        over_size=row.over_size,
+        over_digest=row.over_digest,
     )

@@ -53,6 +53,7 @@ class PackedAttempt(msgspec.Struct, array_like=True, frozen=True):
     kept: tuple[str, int, int] | None = None
     """Step, bytes and records of the kept input."""
     unkept: str = ""
+    fell_back: str = ""
 
 
 class PackedCheckpoint(msgspec.Struct, array_like=True, frozen=True):
@@ -99,6 +100,7 @@ def pack_attempt(result: RunResult) -> bytes:
             result.began_at,
             _tuple(result.kept) if result.kept is not None else None,
             result.unkept,
+            result.fell_back,
         )
     )
 

@@ -52,7 +52,7 @@ _RUN = (
     "run.no, run.id, run.file, run.pipeline, run.revision, run.state, run.state_ns, run.queued_ns, run.began_ns, "
     "run.attempt, run.interruptions, run.due_ns, run.records, run.bad, coalesce(run.fingerprint, ''), "
     "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input, coalesce(run.tries, 0), "
-    "run.fence, run.from_step, run.pinned, run.replays, run.mended"
+    "run.fence, run.from_step, run.pinned, run.replays, run.mended, run.supersede"
 )
 _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
 _DETAIL = msgspec.json.Decoder(dict[str, str | int | bool | None])
@@ -153,6 +153,7 @@ class SqliteReading:
                     began_at=packed.began_at,
                     kept=KeptInput(*packed.kept) if packed.kept is not None else None,
                     unkept=packed.unkept,
+                    fell_back=packed.fell_back,
                     failure=unpack_failure(failure),
                     form=packed.form,
                     revision=revision,

@@ -26,7 +26,7 @@ SELECT number, fence, began_ns, ended_ns, outcome, facts, failure, revision FROM
 -- name: publications
 -- Outputs of a run.
 SELECT publication.id, run.id, publication.fence, sink, name, staged, device, inode, size, digest,
-       publication.records, mode, publication.state, publication.state_ns
+       publication.records, mode, publication.state, over_size, over_digest, publication.state_ns
 FROM publication JOIN run ON run.no = publication.run WHERE publication.run = ?1 ORDER BY sink, publication.id;
 
 -- name: rejects

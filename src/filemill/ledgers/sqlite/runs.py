@@ -20,7 +20,7 @@ from filemill.ledgers.sqlite.packing import plain, signed
 from filemill.ledgers.sqlite.transaction import Transaction, numbers, texts
 from filemill.model.errors import NotFound, PermanentError
 from filemill.model.files import FileRef
-from filemill.model.runs import RunOrder
+from filemill.model.runs import Earlier, RunOrder
 from filemill.model.states import RUN_MOVES, RunState
 from filemill.ports.ledger import Fail, Finish, Stage
 
@@ -59,10 +59,13 @@ class _OrderRow(msgspec.Struct, array_like=True, gc=False):
     kept: str
     from_step: str
     released: dict[str, str]
+    insists: int
+    supersede: int
 
 
 _RUNS = msgspec.json.Decoder(list[RunRow])
 _ORDERS = msgspec.json.Decoder(list[_OrderRow])
+_EARLIER = msgspec.json.Decoder(list[tuple[int, str, str, str, str, int, str]])
 _TEXTS = msgspec.json.Decoder(list[str])
 
 
@@ -84,7 +87,15 @@ def orders(tx: Transaction, chosen: Sequence[int]) -> list[RunOrder]:
     if not chosen:
         return []
     rows = {row.no: row for row in tx.read(SQL["orders"], _ORDERS, numbers(chosen))}
-    return [_order(rows[no]) for no in chosen]
+    superseding = [row.no for row in rows.values() if row.supersede]
+    earlier: dict[int, list[Earlier]] = {}
+    if superseding:
+        for no, publication, run, sink, name, size, digest in tx.read(
+            SQL["superseded"], _EARLIER, numbers(superseding)
+        ):
+            named = bytes.fromhex(name)
+            earlier.setdefault(no, []).append(Earlier(publication, run, sink, named, size, digest))
+    return [_order(rows[no], earlier.get(no, ())) for no in chosen]
 
 
 def stage(tx: Transaction, stages: Sequence[Stage]) -> list[bool]:
@@ -199,7 +210,7 @@ def _may(row: RunRow | None, fence: int, after: RunState) -> bool:
     return row is not None and row.fence == fence and (row.state, after) in _MOVES
 
 
-def _order(row: _OrderRow) -> RunOrder:
+def _order(row: _OrderRow, earlier: Sequence[Earlier]) -> RunOrder:
     return RunOrder(
         run=row.id,
         file=FileRef(
@@ -223,6 +234,8 @@ def _order(row: _OrderRow) -> RunOrder:
         kept=row.kept,
         from_step=row.from_step,
         released=row.released,
+        insists=bool(row.insists),
+        supersedes=tuple(earlier),
     )
 
 
@@ -249,6 +262,8 @@ def _publish_later(tx: Transaction, moved: Sequence[tuple[RunRow, Stage]]) -> No
                 out.digest,
                 out.records,
                 out.mode,
+                out.over_size,
+                out.over_digest,
                 s.at_ns,
             )
             for row, s in moved

@@ -15,8 +15,24 @@ SELECT json_group_array(json_array(
       SELECT file.parent, 0 UNION ALL
       SELECT up.parent, above.depth + 1 FROM above JOIN file AS up ON up.id = above.parent
     ) SELECT max(depth) FROM above) END,
-  coalesce(run.input, ''), coalesce(run.from_step, ''), json(run.released)))
+  coalesce(run.input, ''), coalesce(run.from_step, ''), json(run.released), run.insists, run.supersede))
 FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value CROSS JOIN file ON file.no = run.file;
+
+-- name: superseded
+-- What the runs published whose outputs' places these take, the latest first: of the run that each does again, and of the
+-- runs before it, if that one took others' places itself or came to nothing.
+WITH RECURSIVE line (no, id, depth) AS (
+  SELECT run.no, run.replays, 1 FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value
+  WHERE run.supersede AND run.replays IS NOT NULL
+  UNION ALL
+  SELECT line.no, earlier.replays, line.depth + 1 FROM line CROSS JOIN run AS earlier ON earlier.id = line.id
+  WHERE earlier.replays IS NOT NULL AND (earlier.supersede OR earlier.state IN ('cancelled', 'discarded'))
+)
+SELECT json_group_array(json_array(no, id, run, sink, hex(name), size, digest)) FROM (
+  SELECT line.no, publication.id, line.id AS run, sink, name, size, digest
+  FROM line CROSS JOIN run AS earlier ON earlier.id = line.id CROSS JOIN publication ON publication.run = earlier.no
+  WHERE publication.state <> 'staged' ORDER BY line.no, line.depth
+);
 
 -- name: find_runs
 -- Where the runs with these ids are now, and what tallies need of their files.
@@ -35,8 +51,8 @@ FROM given WHERE run.no = given.no AND run.fence = given.fence AND run.state = '
 -- name: add_publications
 -- Record staged outputs.
 INSERT INTO publication (run, id, fence, sink, name, staged, device, inode, size, digest, records, mode,
-                         state, state_ns)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'staged', ?);
+                         over_size, over_digest, state, state_ns)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'staged', ?);
 
 -- name: drop_staged
 -- Forget what earlier attempts of these runs staged and nobody published.
@@ -159,6 +175,6 @@ SELECT json_group_array(no) FROM (
 SELECT json_group_array(json_array(
   publication.id, run.id, publication.fence, publication.sink, hex(publication.name),
   hex(publication.staged), publication.device, publication.inode, publication.size, publication.digest,
-  publication.records, publication.mode, publication.state))
+  publication.records, publication.mode, publication.state, publication.over_size, publication.over_digest))
 FROM publication INDEXED BY publication_staged CROSS JOIN run ON run.no = publication.run
 WHERE publication.state = 'staged' AND run.state = ?1;

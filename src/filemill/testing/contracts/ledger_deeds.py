@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from filemill.model.deeds import Chosen, Deed, Redrive, Release, Replay
 from filemill.model.runs import RunOrder
 from filemill.model.states import RunState, may_move_run
+from filemill.ports.ledger import Stage
 from filemill.ports.reading import Reading
 from filemill.testing.contracts.ledger_fixtures import LedgerFixtures, Reopen, in_loop
 from filemill.testing.journey import Journey
@@ -109,6 +111,62 @@ class DeedContract(LedgerFixtures):
         other = await journey.failed("dead")
         refused = [Replay(other.run, journey.ids.new(), revision=1)]
         assert await journey.ledger.replay(refused, _deed(journey)) == [False]
+
+    @in_loop
+    async def test_a_superseding_run_knows_what_the_runs_before_it_published(
+        self, journey: Journey
+    ) -> None:
+        ledger, deed = journey.ledger, _deed(journey)
+        (first,) = await journey.done()
+
+        async def again(of: str, *, supersede: bool = True) -> RunOrder:
+            asked = Replay(of, journey.ids.new(), revision=1, supersede=supersede)
+            assert await ledger.replay([asked], deed) == [True]
+            if supersede:  # only one run can take the places of another's outputs
+                twice = msgspec.structs.replace(asked, run=journey.ids.new())
+                assert await ledger.replay([twice], deed) == [False]
+            (order,) = await journey.lease()
+            return order
+
+        beside = await again(first.run, supersede=False)
+        assert beside.supersedes == ()
+        await ledger.cancel([Chosen(beside.run, beside.fence)], deed)
+        # The one called back published nothing: what is to be taken over is what stood before it.
+        second = await again(beside.run)
+        (earlier,) = second.supersedes
+        assert (earlier.run, earlier.sink) == (first.run, "out")
+        output = msgspec.structs.replace(
+            journey.result(second).outputs[0],
+            name=earlier.name,
+            mode="supersede",
+            over_size=earlier.size,
+            over_digest=earlier.digest,
+        )
+        result = msgspec.structs.replace(journey.result(second), outputs=(output,))
+        await ledger.stage([Stage(result, journey.clock.wall_ns())])
+        _, (waiting,) = await ledger.publishing([second.run])
+        assert (waiting.mode, waiting.over_size, waiting.over_digest) == (
+            "supersede",
+            earlier.size,
+            earlier.digest,
+        )
+        await ledger.finish([journey.finish(second)])
+        third = await again(second.run)
+        assert [each.run for each in third.supersedes] == [second.run, first.run]
+
+    @in_loop
+    async def test_who_insists_on_what_is_kept_is_remembered(self, journey: Journey) -> None:
+        deed = _deed(journey)
+        order = await journey.failed("dead")
+        asked = Redrive(order.run, order.fence, from_input=True, insists=True)
+        assert await journey.ledger.redrive([asked], deed) == [True]
+        (again,) = await journey.lease()
+        assert (again.insists, again.kept) == (True, "")
+        assert again.from_step
+        await journey.ledger.fail([journey.fail(again, "dead")])
+        await journey.ledger.redrive([Redrive(again.run, again.fence, from_input=True)], deed)
+        (plain,) = await journey.lease()
+        assert (plain.insists, plain.from_step) == (False, "")
 
     @in_loop
     async def test_a_file_whose_content_is_gone_is_not_replayed(self, journey: Journey) -> None:

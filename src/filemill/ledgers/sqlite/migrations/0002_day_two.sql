@@ -5,6 +5,9 @@ ALTER TABLE run ADD COLUMN released TEXT NOT NULL DEFAULT '{}';  -- JSON: id of 
 ALTER TABLE run ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;    -- runs at its own revision, not at the current one
 ALTER TABLE run ADD COLUMN replays TEXT;                         -- id of the run that this one does again
 ALTER TABLE run ADD COLUMN supersede INTEGER NOT NULL DEFAULT 0; -- its outputs take the places of that run's
+ALTER TABLE run ADD COLUMN insists INTEGER NOT NULL DEFAULT 0;   -- begins at from_step or not at all; else the file will do
+ALTER TABLE publication ADD COLUMN over_size INTEGER NOT NULL DEFAULT 0; -- with mode `supersede`: of the bytes whose
+ALTER TABLE publication ADD COLUMN over_digest TEXT NOT NULL DEFAULT ''; -- place it takes, size and sha256
 ALTER TABLE run ADD COLUMN mended TEXT;                          -- id of the file a person made in its place, or of its bad records
 
 CREATE TABLE pause ( -- pipelines that are not leased
