@@ -2,10 +2,11 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
-FILEMILL = [sys.executable, "-m", "filemill"]
+from serving import FILEMILL
+
+__all__ = ["FILEMILL", "Shell"]
 
 
 class Shell:

@@ -6,11 +6,11 @@ import os
 import signal
 import socket
 import stat
-import subprocess
 import time
 
 import pytest
-from shell import FILEMILL
+
+from serving import LONG, begin, until
 
 CONFIG = """\
 version: 1
@@ -38,7 +38,6 @@ def work(file: File) -> File:
         __import__("time").sleep(0.02)
     return file
 """
-LONG = 60
 
 
 class Mill:
@@ -57,15 +56,9 @@ class Mill:
         return self.shell(*words, code=code).stdout
 
     def start(self):
-        with (self.root / "server.log").open("ab") as log:
-            self.server = subprocess.Popen(
-                [*FILEMILL, "run"],
-                cwd=self.root,
-                env=self.shell.environ,
-                stdout=log,
-                stderr=log,
-            )
-        wait(lambda: b"Ready in" in (self.root / "server.log").read_bytes())
+        log = self.root / "server.log"
+        self.server = begin(self.root, self.shell.environ, log)
+        until(lambda: b"Ready in" in log.read_bytes())
 
     def stop(self):
         if self.server is not None:
@@ -88,17 +81,10 @@ class Mill:
 
     def reaches(self, **states):
         wanted = {name.replace("_", "."): state for name, state in states.items()}
-        wait(lambda: wanted.items() <= self.states().items())
+        until(lambda: wanted.items() <= self.states().items())
 
     def out(self):
         return sorted(path.name for path in (self.root / "out").glob("*") if path.is_file())
-
-
-def wait(condition):
-    ends = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < ends, "it never came about"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -206,7 +192,7 @@ def test_a_replay_beside_is_a_new_run_and_what_was_published_stays(mill):
     mill.drop("a.csv")
     mill.reaches(a_csv="done")
     mill("files", "replay", "a.csv", "--beside")
-    wait(lambda: mill.out() == ["a-2.csv", "a.csv"])
+    until(lambda: mill.out() == ["a-2.csv", "a.csv"])
     mill.stop()
 
 
@@ -219,8 +205,8 @@ def test_a_superseding_replay_takes_the_names_that_the_earlier_run_has(mill):
     for count in (2, 3):
         former = (mill.root / "out" / "a-2.csv").stat().st_ino
         mill("files", "replay", "a.csv", "--supersede", "--revision", "old")
-        wait(lambda former=former: (mill.root / "out" / "a-2.csv").stat().st_ino != former)
-        wait(lambda count=count: _done(mill, "a.csv") == count)
+        until(lambda former=former: (mill.root / "out" / "a-2.csv").stat().st_ino != former)
+        until(lambda count=count: _done(mill, "a.csv") == count)
         assert mill.out() == ["a-2.csv", "a.csv"]
     assert (mill.root / "out" / "a.csv").read_text() == "somebody else's"
     assert "(replaced by" in mill("files", "show", "a.csv")
@@ -257,7 +243,7 @@ def test_a_held_run_goes_on_with_the_answer(mill):
     wrong = mill.shell("held", "release", "ask.csv", "--choice", "maybe", code=2).stderr
     assert "`maybe` is no answer" in wrong
     mill("held", "release", "ask.csv", "--choice", "yes")
-    wait(lambda: mill.states() != {"ask.csv": "live"})
+    until(lambda: mill.states() != {"ask.csv": "live"})
     deeds = json.loads(mill("files", "show", "ask.csv", "--json"))["file"]["deeds"]
     assert [(deed["action"], deed["choice"]) for deed in deeds] == [("release", "yes")]
     mill.stop()
@@ -286,7 +272,7 @@ def test_a_running_file_is_cancelled_and_nothing_of_it_is_published(mill):
     mill.switch("slow", on=True)
     mill.start()
     mill.drop("a.csv")
-    wait(lambda: b'"running"' in mill("files", "ls", "--json").encode())
+    until(lambda: b'"running"' in mill("files", "ls", "--json").encode())
     mill("files", "cancel", "a.csv")
     assert mill.states() == {"a.csv": "cancelled"}
     mill.switch("slow", on=False)

@@ -4,7 +4,9 @@ import json
 import signal
 
 import pytest
-from test_mending import LONG, Project, serve, until
+from test_mending import Project, serve
+
+from serving import LONG, until
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import apsw
 import pytest
+
+from serving import serving, until
 
 CONFIG = """\
 version: 1
@@ -53,31 +54,9 @@ def queue(mill, *names):
     mill("run", "--once")
     mill("pause", "logs")
     drop(mill, **{f"{name}_log": f"{name}\n" for name in names})
-    server = begin(mill)
-    wait(lambda: len(files(mill)) == len(names))
-    server.terminate()
-    server.communicate(timeout=60)
+    with serving(mill.folder, mill.environ):
+        until(lambda: len(files(mill)) == len(names))
     mill("resume", "logs")
-
-
-def begin(mill):
-    server = subprocess.Popen(
-        [sys.executable, "-m", "filemill", "run"],
-        cwd=mill.folder,
-        env=mill.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    wait((mill.folder / ".filemill/control.sock").exists)
-    return server
-
-
-def wait(until):
-    ends = time.monotonic() + 60
-    while not until():
-        assert time.monotonic() < ends
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("how", ["--copy", None])
@@ -104,17 +83,13 @@ def test_a_backup_is_restored_and_the_mill_goes_on(mill, how):
 
 def test_a_backup_beside_a_running_server(mill):
     drop(mill, a_log="one\n")
-    server = begin(mill)
-    try:
-        wait(lambda: files(mill) == {"a.log": "done"})
+    with serving(mill.folder, mill.environ):
+        until(lambda: files(mill) == {"a.log": "done"})
         for n in range(40):
             drop(mill, **{f"n{n}_log": f"{n}\n"})
         mill("backup", "saved", "--verify")
-        wait(lambda: len(files(mill)) == 41)
+        until(lambda: len(files(mill)) == 41)
         assert "in use by process" in mill("restore", "saved", "--force", code=75).stderr
-    finally:
-        server.terminate()
-        server.communicate(timeout=60)
     mill("restore", "saved", "--data", "elsewhere")
     shown = mill("verify", "--deep", FILEMILL_DATA_DIR=str(mill.folder / "elsewhere"))
     assert shown.stdout.startswith("sound: ")

@@ -7,7 +7,8 @@ import subprocess
 import time
 
 import pytest
-from shell import FILEMILL
+
+from serving import FILEMILL, LONG, begin, until
 
 CONFIG = """\
 version: 1
@@ -22,7 +23,6 @@ sinks: {out: {folder: out}}
 ORDERS = b"id,n\r\na,1\r\nb,two\r\nc,3\r\nd,four\r\n"
 MENDED = b"id,n\r\na,1\r\nb,2\r\nc,3\r\nd,4\r\n"
 LOGS = b'{"a":1}\nnope\n{"a":3}\n'
-LONG = 60
 
 
 class Project:
@@ -170,21 +170,7 @@ def test_mended_records_of_a_dead_file_go_back_into_a_copy_of_it(project, mended
 
 
 def serve(project, **environ):
-    with (project.root / "log").open("ab") as log:
-        return subprocess.Popen(
-            [*FILEMILL, "run"],
-            cwd=project.root,
-            env=project.shell.environ | environ,
-            stdout=log,
-            stderr=log,
-        )
-
-
-def until(holds):
-    deadline = time.monotonic() + LONG
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    return begin(project.root, project.shell.environ | environ, project.root / "log")
 
 
 def test_beside_a_server_it_runs_at_once(project):

@@ -6,21 +6,7 @@ import subprocess
 import sys
 
 import pytest
-import stories
 from test_command_line import imported
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    root = tmp_path_factory.mktemp("told")
-    stories.tell(root)
-    return root
-
-
-@pytest.fixture
-def ask(told, filemill):
-    filemill.folder = told
-    return filemill
 
 
 def shown(done):

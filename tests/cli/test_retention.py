@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import apsw
 import pytest
+
+from serving import serving, until
 
 CONFIG = """\
 version: 1
@@ -155,31 +156,15 @@ def files(mill):
 
 def test_beside_a_server_the_server_does_it(mill):
     drop(mill, a_log="one\n", c_json="{broken")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "filemill", "run"],
-        cwd=mill.folder,
-        env=mill.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        ends = time.monotonic() + 60
-        while time.monotonic() < ends:
-            found = mill.folder / ".filemill/ledger.db"
-            if found.exists() and (mill.folder / ".filemill/control.sock").exists():
-                files = json.loads(mill("status", "--json").stdout)["files"]
-                if files == {"done": 1, "dead": 1}:
-                    break
-            time.sleep(0.1)
+    with serving(mill.folder, mill.environ) as log:
+        until(
+            lambda: json.loads(mill("status", "--json").stdout)["files"] == {"done": 1, "dead": 1}
+        )
         did = gc(mill, "--older-than", "0s", "--yes")
         assert (did["files"], did["forgotten"]) == (1, 1)
         assert contents(mill) == ["{broken"]
         assert "in use by process" in mill("gc", "--compact", code=75).stderr
-    finally:
-        server.terminate()
-        said, _ = server.communicate(timeout=60)
-    assert "retention: 4 B of 1 file freed, 1 file forgotten" in said
+    assert "retention: 4 B of 1 file freed, 1 file forgotten" in log.read_text()
 
 
 def test_compacting_gives_back_what_is_free(mill):

@@ -8,26 +8,12 @@ import subprocess
 import time
 
 import pytest
-import stories
 from shell import FILEMILL
 
 from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.errors import UsageError
 from filemill.queries import Queries, following
 from filemill.testing.clock import FakeClock
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    root = tmp_path_factory.mktemp("told")
-    stories.tell(root)
-    return root
-
-
-@pytest.fixture
-def ask(told, filemill):
-    filemill.folder = told
-    return filemill
 
 
 def lines(done):

@@ -3,11 +3,11 @@
 import os
 import re
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from serving import LONG, serving, until
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "arriving.md"
 CONFIG = """\
@@ -17,14 +17,6 @@ tags: {csv: {name: "*.csv"}}
 pipelines: {all: {when: csv, steps: [{write: out}]}}
 sinks: {out: {folder: out}}
 """
-LONG = 60
-
-
-def wait(condition):
-    ends = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < ends, "it never came about"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -37,27 +29,17 @@ def project(tmp_path):
     (tmp_path / "inbox").mkdir()
     (tmp_path / "filemill.yaml").write_text(CONFIG)
     (tmp_path / "orders.csv").write_text("order_id,amount\nB-1,5\n")
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "filemill", "run"],
-            cwd=tmp_path,
-            stdout=log,
-            stderr=log,
-            env=os.environ | {"PYTHONUTF8": "1"},
-        )
-    wait(lambda: "Ready in" in (tmp_path / "server.log").read_text())
-    yield tmp_path
-    server.terminate()
-    assert server.wait(LONG) == 0
+    with serving(tmp_path, os.environ | {"PYTHONUTF8": "1"}):
+        yield tmp_path
 
 
 def test_a_slow_writers_file_is_taken_once_and_whole(project):
     slow = subprocess.Popen(["sh", "slow.sh"], cwd=project)
     subprocess.run(["sh", "careful.sh"], cwd=project, check=True)
-    wait((project / "out" / "orders.csv").exists)
+    until((project / "out" / "orders.csv").exists)
     assert slow.poll() is not None or not (project / "out" / "slow.csv").exists()
     assert slow.wait(LONG) == 0
-    wait((project / "out" / "slow.csv").exists)
+    until((project / "out" / "slow.csv").exists)
     assert (project / "out" / "slow.csv").read_text() == "order_id,amount\nA-1,5\nA-2,7\n"
     assert sorted(path.name for path in (project / "out").glob("[!.]*")) == [
         "orders.csv",
