@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from filemill.cli.graph_shapes import dot, mermaid
-from filemill.cli.wiring import Edge, Node, Wiring, meets
+from filemill.cli.graph.shapes import dot, mermaid
+from filemill.cli.graph.wiring import Edge, Node, Wiring, meets
 
 CONFIG = """\
 version: 1

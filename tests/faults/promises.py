@@ -7,6 +7,7 @@ is the list; `test_promises.py` breaks each of them on a world in which all is w
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ from typing import Any
 import apsw
 import msgspec
 import scenario
+
+from filemill.ledgers.sqlite.packing import unpack_attempt
 
 CONVERGES = 30.0
 """Seconds in which a start without a fault brings everything to an end."""
@@ -51,6 +54,7 @@ class Ledger(msgspec.Struct):
     runs: list[dict[str, Any]]
     publications: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
+    copies: list[dict[str, Any]]
     checks: list[str]
 
 
@@ -73,12 +77,13 @@ def read(root: Path) -> Ledger:
         checks = [] if answer == ["('ok',)"] else answer
         checks += [f"foreign key: {row}" for row in db.execute("PRAGMA foreign_key_check")]
         if checks:
-            return Ledger([], [], [], [], checks)
+            return Ledger([], [], [], [], [], checks)
         return Ledger(
             _rows(db, "SELECT *, CAST(relative AS TEXT) AS name FROM file"),
             _rows(db, "SELECT * FROM run"),
             _rows(db, "SELECT *, CAST(name AS TEXT) AS target FROM publication"),
-            _rows(db, "SELECT run, outcome FROM attempt"),
+            _rows(db, "SELECT run, fence, outcome, facts FROM attempt"),
+            _rows(db, "SELECT name FROM failure_copy"),
             checks,
         )
     finally:
@@ -184,7 +189,7 @@ def charged_once(world: Finished, ledger: Ledger) -> Iterable[str]:
         if run["attempt"] > world.attempts or run["interruptions"] > 1:
             yield f"{run['pipeline']}: {run['attempt']} attempts, {run['interruptions']} interruptions"
         ends = sum(
-            a["run"] == run["no"] and a["outcome"] in ("publishing", "dead")
+            a["run"] == run["no"] and a["outcome"] in ("publishing", "dead", "held")
             for a in ledger.attempts
         )
         if ends != 1:
@@ -205,6 +210,51 @@ def content_and_rows(world: Finished, ledger: Ledger) -> Iterable[str]:
     inputs_kept = {run["input"] for run in ledger.runs if run["input"]}
     yield from (f"no bytes of a kept input: {name}" for name in inputs_kept - there.keys())
     yield from (f"of no row: {name}" for name in there.keys() - inputs_kept)
+
+
+def inputs_whole(world: Finished, ledger: Ledger) -> Iterable[str]:
+    """A dead or held run has what its step was given, all of it, or its last attempt says why it has not."""
+    folder = world.root / ".filemill/content"
+    keep = {each.name for each in scenario.INPUTS if each.keeps}
+    names = {row["no"]: row["name"] for row in ledger.files}
+    for run in ledger.runs:
+        name, reference = names[run["file"]], run["input"]
+        if name not in keep:
+            yield from [f"{name}: an input that nobody needs"] if reference else ()
+            continue
+        last = [a for a in ledger.attempts if (a["run"], a["fence"]) == (run["no"], run["fence"])]
+        facts = unpack_attempt(last[0]["facts"])[0] if last else None
+        if facts is None or (facts.kept is None) != (reference is None):
+            yield f"{name}: its attempt and its row do not say the same"
+        elif facts.kept is None:
+            yield from () if facts.unkept else [f"{name}: nothing is kept, and nobody says why"]
+        elif (path := folder / reference).exists() and path.stat().st_size != facts.kept[1]:
+            yield f"{name}: {path.stat().st_size} bytes of {facts.kept[1]} are kept"
+
+
+def failures_copied(world: Finished, ledger: Ledger) -> Iterable[str]:
+    """The folder of what failed has one whole copy of each with its reason, is told of it, and has nothing else."""
+    there = files_below(world.root / scenario.FAILED)
+    told = Counter(row["name"] for row in ledger.copies)
+    for each in scenario.INPUTS:
+        stem, _, suffix = each.name.rpartition(".")
+        mine = [n for n in there if n.startswith(f"{stem}.") and n.endswith(f".{suffix}")]
+        if len(mine) != each.failed:
+            yield f"{each.name}: {len(mine)} copies"
+        for name in mine:
+            if there.pop(name) != each.content:
+                yield f"{name} is not whole"
+            if told.pop(name, 0) != 1:
+                yield f"{name}: the ledger does not say that it is there"
+            try:
+                reason = json.loads(there.pop(f"{name}.reason.json", ""))
+            except ValueError:
+                yield f"{name} has no whole reason"
+            else:
+                if reason["name"] != each.name:
+                    yield f"{name} has the reason of {reason['name']}"
+    yield from (f"nobody's: {name}" for name in there)
+    yield from (f"not there, but the ledger says so: {name}" for name in told)
 
 
 def ledger_sound(_: Finished, ledger: Ledger) -> Iterable[str]:
@@ -265,6 +315,8 @@ PROMISES: dict[str, Check] = {
     "O5 sources kept until durable": sources_kept,
     "O6 charged and ended once": charged_once,
     "O7 content and rows": content_and_rows,
+    "O7 inputs that are kept": inputs_whole,
+    "O7 copies of what failed": failures_copied,
     "O8 the ledger is sound": ledger_sound,
     "O9 converges by itself": converged,
     "O10 nothing left over": nothing_left_over,

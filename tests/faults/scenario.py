@@ -1,8 +1,9 @@
 """A small world that touches every durable action, and one fault in it.
 
 It holds a file for each way through the program: adopted by rename, copied because it has a second link, copied and
-kept, deleted when done, rejected, held, dead, wanted by two pipelines, with a bad record within tolerance, in chunks,
-and an output whose name somebody has taken. `strike` lets a fault strike, makes it pass (a clean run), and has every
+kept, deleted when done, rejected, held, dead, dead and held with what their step was given kept, wanted by two
+pipelines, with a bad record within tolerance, in chunks, and an output whose name somebody has taken; and a folder
+with a copy of each that failed. `strike` lets a fault strike, makes it pass (a clean run), and has every
 promise looked at (`promises`), with a consumer who opens whatever appears (`observer`).
 """
 
@@ -29,11 +30,13 @@ from oracle import LEVELS, content_of
 from oracle import SINKS as SINK_OF
 from program import stands_still, wait_for
 
+FAILED = "failed"
 SOURCES = ("inbox", "gone", "stay", "wide")
 CONFIG = """\
 version: 1
 workers: 1
 chunk_size: 64KiB
+failed: {folder: failed}
 sources:
   inbox: {folder: inbox, settle: 5ms, settle_unproven: 20ms, max_size: 4KB}
   gone: {folder: gone, settle: 5ms, settle_unproven: 20ms, after: delete}
@@ -44,6 +47,8 @@ tags:
   json: {name: "*.jsonl"}
   table: {name: "*.csv"}
   twice: {name: "in-00001.log"}
+  stuck: {name: "stuck.rows"}
+  asked: {name: "asked.rows"}
 pipelines:
   logs:
     when: log
@@ -64,6 +69,20 @@ pipelines:
     when: twice
     retry: {min: 50ms}
     steps: [write: raw]
+  stucks:
+    when: stuck
+    steps:
+      - read_csv
+      - derive: {more: "a + 1"}
+      - check: {schema: schema.json}
+      - write: rest
+  askeds:
+    when: asked
+    steps:
+      - read_csv
+      - derive: {more: "a + 1"}
+      - hold: is this right?
+      - write: rest
 sinks:
   errors: {folder: out/errors}
   warnings: {folder: out/warnings}
@@ -75,6 +94,8 @@ TAKEN = "in-00000.log"
 """Its name in the sink of errors belongs to somebody else."""
 FOREIGN = "not ours\n"
 BROKEN = '{"a": 1}\nthis is no JSON\n'
+SCHEMA = '{"type": "object", "required": ["missing"]}'
+ROWS = "a\n1\n2\n"
 TABLE = "a,b\n1,2\none field\n3,4\n"
 BIG = "x" * 5_000
 LINKED = "in-00003.log"
@@ -97,6 +118,13 @@ class Input(msgspec.Struct, frozen=True):
     kept: bool = True
     """Whether content holds its bytes at the end."""
     runs: int = 1
+    keeps: bool = False
+    """Whether what the step was given that ended its run is kept."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the folder of what failed has a copy of it."""
+        return self.ends == "rejected" or self.ends.endswith("dead")
 
 
 INPUTS = (
@@ -111,6 +139,8 @@ INPUTS = (
     Input("inbox", "who.bin", "wanted by nobody\n", "held"),
     Input("inbox", "big.log", BIG, "rejected"),
     Input("inbox", "broken.jsonl", BROKEN, "inspected dead"),
+    Input("inbox", "stuck.rows", ROWS, "inspected dead", keeps=True),
+    Input("inbox", "asked.rows", ROWS, "inspected held", keeps=True),
 )
 
 
@@ -163,6 +193,7 @@ def build(root: Path) -> None:
     for folder in (*SOURCES, "elsewhere", "out/errors", "tmp"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "filemill.yaml").write_text(CONFIG)
+    (root / "schema.json").write_text(SCHEMA)
     (root / "out/errors" / TAKEN).write_text(FOREIGN)
     for each in INPUTS:
         path = root / each.source / each.name

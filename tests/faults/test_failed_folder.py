@@ -11,6 +11,9 @@ import time
 
 import pytest
 
+from filemill.durable import Durable, Failpoints
+from filemill.service.copying import Copies
+
 FILEMILL = [sys.executable, "-m", "filemill"]
 CONFIG = """\
 version: 1
@@ -125,6 +128,17 @@ def test_a_kill_at_any_step_leaves_one_whole_copy_of_each_death(project, action)
     assert killed > 0
     assert len(found) == 4, sorted(found)
     assert sorted(found[name] for name in of(found, ".csv")) == sorted([BAD, BIG])
+
+
+def test_a_copy_whose_name_could_not_be_made_durable_is_told_of_only_when_it_is(tmp_path):
+    """What is there is not yet durable: the ledger's word that it is would outlive it in a power cut."""
+    failpoints = Failpoints("test", "sync_directory:1:EIO")
+    copies = Copies(str(tmp_path), Durable(failpoints))
+    with pytest.raises(OSError, match="injected"):
+        copies.add("a.csv", [BAD], b"{}")
+    assert copies.has("a.csv")
+    assert copies.add("a.csv", [BAD], b"{}") is False
+    assert failpoints.counts["sync_directory"] == 2
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing_and_is_filled_later(project):

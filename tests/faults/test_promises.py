@@ -42,6 +42,8 @@ def well(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         ended.took,
     )
     assert promises.judge(world) == []
+    # Where no fault struck, nothing is kept only because somebody says why not.
+    assert sum(run["input"] is not None for run in promises.read(root).runs) == 2
     return world
 
 
@@ -65,6 +67,16 @@ def content(world: Finished, name: str) -> Path:
         if row["name"] == name:
             return world.root / ".filemill/content" / row["content"]
     raise KeyError(name)
+
+
+def kept_input(world: Finished) -> Path:
+    return next((world.root / ".filemill/content").rglob("*.input"))
+
+
+def copy(world: Finished, pattern: str) -> Path:
+    """What the folder of what failed has of this name."""
+    (found,) = (world.root / scenario.FAILED).glob(pattern)
+    return found
 
 
 FILE = f"(SELECT no FROM file WHERE relative = CAST('{scenario.ADOPTED[0]}' AS BLOB))"
@@ -107,6 +119,25 @@ BREAKS: list[tuple[str, str, Callable[[Finished], object]]] = [
     ("O7", "its bytes are others", lambda w: content(w, "who.bin").write_text("x")),
     ("O7", "bytes of no row", lambda w: content(w, "who.bin").with_name("x").write_text("x")),
     ("O7", "bytes that should be gone", lambda w: content(w, "in-00004.log").write_text("x")),
+    ("O7", "no bytes of a kept input", lambda w: kept_input(w).unlink()),
+    ("O7", "half a kept input", lambda w: os.truncate(kept_input(w), 100)),
+    (
+        "O7",
+        "a kept input that nobody names",
+        lambda w: kept_input(w).with_name("x.1.input").write_text("x"),
+    ),
+    ("O7", "an input is not named", lambda w: sql(w, "UPDATE run SET input = NULL")),
+    ("O7", "no copy of a dead run", lambda w: copy(w, "stuck.*.rows").unlink()),
+    ("O7", "half a copy of a dead run", lambda w: os.truncate(copy(w, "stuck.*.rows"), 1)),
+    ("O7", "no reason", lambda w: copy(w, "big.*.json").unlink()),
+    ("O7", "half a reason", lambda w: os.truncate(copy(w, "big.*.json"), 9)),
+    (
+        "O7",
+        "two copies",
+        lambda w: shutil.copy(copy(w, "stuck.*.rows"), w.root / "failed/stuck.x.rows"),
+    ),
+    ("O7", "part of a copy", lambda w: (w.root / "failed/.x.part").write_text("x")),
+    ("O7", "an untold copy", lambda w: sql(w, "DELETE FROM failure_copy")),
     ("O8", "no such file", lambda w: sql(w, "PRAGMA foreign_keys=OFF", "DELETE FROM file")),
     ("O9", "still queued", lambda w: sql(w, f"UPDATE run SET state = 'queued' WHERE no = {RUN}")),
     ("O9", "still claiming", lambda w: sql(w, f"UPDATE file SET state='claiming' WHERE no={FILE}")),
@@ -156,7 +187,7 @@ def test_a_scenario_that_touches_less_is_noticed() -> None:
     assert covered.fewer(counts) == covered.more(counts) == []
     counts["server.rename"] -= 1
     counts["server.truncate"] += 1
-    assert covered.fewer(counts) == ["server.rename: 42, was 43"]
+    assert covered.fewer(counts) == ["server.rename: 52, was 53"]
     assert covered.more(counts) == ["server.truncate: 1, the record says nothing"]
 
 

@@ -1,8 +1,9 @@
 """Opens a ledger, and with it migrates it, and is killed at the n-th write, sync or cut of its file or log.
 
-    python migrating.py LEDGER N [naked]
+    python migrating.py LEDGER N [stop] [naked]
 
-`naked` is the negative control: the same statements, each for itself, without a transaction around them.
+`stop`: it is stopped there instead, so that the power can be cut. `naked` is the negative control: the same statements,
+each for itself, without a transaction around them.
 Ends with 0 when there was no n-th action.
 """
 
@@ -17,7 +18,7 @@ import apsw
 from filemill.durable import Durable, Failpoints
 from filemill.ledgers.sqlite import opening
 
-path, at, *naked = sys.argv[1:]
+path, at, *words = sys.argv[1:]
 left = int(at)
 
 
@@ -25,7 +26,7 @@ def action():
     global left  # noqa: PLW0603
     left -= 1
     if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP if "stop" in words else signal.SIGKILL)
 
 
 class File(apsw.VFSFile):
@@ -60,6 +61,6 @@ def without_a_transaction(db, at_ns, steps=None):
 killing = Killing()
 # A file system made in Python shares no memory, which the log then does not need.
 apsw.connection_hooks.append(lambda db: db.pragma("locking_mode", "exclusive"))
-if naked:
+if "naked" in words:
     opening.migrate = without_a_transaction
 opening.open_writer(path, Durable(Failpoints("test")), 2).close()

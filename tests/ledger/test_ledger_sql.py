@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 
+import filemill.ledgers.sqlite
 from filemill.durable import Durable, Failpoints
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.packing import plain, signed, unsigned
@@ -13,21 +16,11 @@ from filemill.ledgers.sqlite.sql import load
 from filemill.model.histogram import bucket, quantile_ns, upper_ns
 from filemill.model.states import FileState, RunState, may_move_file, may_move_run
 
+HERE = Path(filemill.ledgers.sqlite.__file__).parent
 QUERIES = {
-    f"{file}:{name}": query
-    for file in (
-        "claims",
-        "leasing",
-        "runs",
-        "revisions",
-        "deeds",
-        "tally",
-        "copies",
-        "reading",
-        "retention",
-        "health",
-    )
-    for name, query in load(f"{file}.sql").items()
+    f"{path.stem}:{name}": query
+    for path in sorted(HERE.glob("*.sql"))
+    for name, query in load(path.name).items()
 }
 AT_START_OR_FOR_PEOPLE = {
     "claims:known_content",
@@ -77,6 +70,17 @@ def test_the_states_in_the_sql_are_those_of_its_moves():
 def test_every_query_has_one_sentence(db):
     for query in QUERIES.values():
         assert query.comment.endswith("."), query.name
+
+
+def test_every_query_is_asked():
+    texts = {
+        node.value
+        for path in HERE.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert len(QUERIES) > 100
+    assert [name for name in QUERIES if name.partition(":")[2] not in texts] == []
 
 
 def test_no_move_looks_at_every_row(db):

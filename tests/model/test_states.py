@@ -15,7 +15,6 @@ from filemill.model.states import (
     file_state_of,
     may_move_file,
     may_move_run,
-    run_states_before,
 )
 
 # Written out by hand, not derived: a change of the table must be meant twice.
@@ -45,7 +44,6 @@ FILE = {
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(RunState, repeat=2)))
 def test_every_pair_of_run_states(before, after):
     assert may_move_run(before, after) == (after in RUN[before].split())
-    assert (before in run_states_before(after)) == may_move_run(before, after)
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(FileState, repeat=2)))
@@ -81,7 +79,8 @@ def test_what_is_live_ends_and_what_has_ended_is_not_live():
 
 
 def test_done_is_reached_only_from_publishing():
-    assert run_states_before(RunState.DONE) == (RunState.PUBLISHING,)
+    befores = [before for before in RunState if may_move_run(before, RunState.DONE)]
+    assert befores == [RunState.PUBLISHING]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from filemill.model import events as e
 from filemill.telemetry.console import Console
 from filemill.telemetry.jsonlog import JsonLog, as_json
-from filemill.telemetry.lines import _TELL, UNICODE, Lines, Paint, marks_for
+from filemill.telemetry.lines import _TELL, Lines
+from filemill.telemetry.painting import UNICODE, Paint, marks_for
 from filemill.telemetry.throttle import Throttle
 from filemill.telemetry.wording import (
     age,

@@ -1,1 +1,13 @@
-"""The command line: one command a file; each parses, asks service or queries, and prints."""
+"""The command line: one command a module; each parses, asks service or queries, and prints.
+
+The way in: `main`, `application`, `session`; `failing` is the way out when something is wrong. Commands have modules
+of their own names, but for those that many words share: `dead` has `redriving`, `editing` and `exporting` beside it,
+`held` has `releasing`, `files` `replaying`, `config` `revising`; `pausing`, `reloading`, `draining` and `trying` are
+words that Python has, or that say more; `once` is `run --once`, `completing` is behind `completion`, `version` behind
+`--version`.
+
+What commands share: `configuring` and `paths` find what they are given, `reading` opens the ledger, `choosing` says
+which runs are meant, `doing` asks, goes piece by piece and waits; `output` prints tables, `shapes` and `trial_shapes`
+JSON, `progress` how far it is. Drawings: `letters` (one dead letter), `timeline` (one file), `trials`, `standing`
+(which configuration runs), `graph`.
+"""

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from filemill.cli.application import FAILED, OK, command
+from filemill.cli.progress import Stages
 from filemill.cli.session import Session
-from filemill.cli.stages import Stages
 from filemill.cli.version import version
 from filemill.telemetry.wording import plural, printable, size
 

@@ -299,7 +299,7 @@ def _send(
         drop(data, staged)
         raise
     except (FilemillError, OSError) as error:
-        # Whether it was done nobody knows: what is staged is left to the mill.
+        # Whether it was done nobody knows: what is staged is left to the next start.
         raise SystemFault(
             f"{error}; the mended copy is kept: {made.path}",
             help=f"look whether it was done: filemill files show {child}",

@@ -9,9 +9,9 @@ import typer
 
 from filemill.cli.application import command
 from filemill.cli.configuring import load_config
+from filemill.cli.progress import Stages
 from filemill.cli.reading import span
 from filemill.cli.session import Session
-from filemill.cli.stages import Stages
 from filemill.model.errors import UsageError
 from filemill.telemetry.wording import plural, size
 

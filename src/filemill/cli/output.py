@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
-from filemill.telemetry.lines import Paint, marks_for
+from filemill.telemetry.painting import Paint, marks_for
 from filemill.telemetry.wording import cut, harmless_json, width
 
 GAP = "  "

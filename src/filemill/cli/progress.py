@@ -4,6 +4,8 @@
         for run in runs:
             redrive(run)
             step()          # or step(500) after a batch of 500
+    with Stages(session) as told:
+        told("copying", "file", 3, 20)
 
 Nothing is shown in the first second. On a terminal a bar with rate and time left follows, and is wiped away at the
 end; anywhere else (a pipe, a log, TERM=dumb) one line every ten seconds. stdout is never touched, `--quiet` shows
@@ -15,7 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from filemill.cli.output import wants_color
 from filemill.ports.clock import Clock, SystemClock
@@ -45,6 +47,38 @@ def progress(
         yield meter.step
     finally:
         meter.close()
+
+
+class Stages:
+    """Progress of work in several stages, each of which counts things of its own; shows the one told of last.
+
+    As a context, what it drew goes at the end.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._meter: Meter | None = None
+        self._stage = ("", "")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._meter is not None:
+            self._meter.close()
+
+    def __call__(self, what: str, unit: str, done: int, total: int = 0) -> None:
+        """So many of so many (0: nobody knows) are done; `what` is a verb (`copying`)."""
+        if self._meter is None or self._stage != (what, unit):
+            if self._meter is not None:
+                self._meter.close()
+            stream = self._session.output.stderr
+            self._stage = (what, unit)
+            self._meter = Meter(
+                stream, what, total=total or None, unit=unit, quiet=self._session.quiet
+            )
+            self._meter.color = wants_color(self._session.color, stream)
+        self._meter.step(done - self._meter.done)
 
 
 class Meter:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filemill.cli.application import command
+from filemill.cli.progress import Stages
 from filemill.cli.session import Session
-from filemill.cli.stages import Stages
 from filemill.ports.clock import SystemClock
 from filemill.telemetry.wording import age, plural, printable
 

@@ -73,7 +73,7 @@ def restore(steps: list[Step], root: str, aside: str) -> None:
         try:
             _keep(path, os.path.join(aside, os.path.basename(step.name)))
             if step.data is None:
-                os.replace(path, path + ASIDE)  # noqa: TID251 -- a person's file, not the mill's
+                os.replace(path, path + ASIDE)  # noqa: TID251 -- a person's file, not ours
                 continue
             os.makedirs(os.path.dirname(path), exist_ok=True)
             handle, temporary = tempfile.mkstemp(prefix=".rollback-", dir=os.path.dirname(path))

@@ -14,7 +14,9 @@ from filemill.engine.asking import Context
 from filemill.engine.beginning import go_on, put_back, take_over
 from filemill.engine.bisecting import ROUNDS, Bisector, as_seen, mask_of, without
 from filemill.engine.chain import Chain, Node
+from filemill.engine.columns import Columns
 from filemill.engine.counting import Counts, StepBook, counts_of
+from filemill.engine.guarding import Guards, rejoined
 from filemill.engine.inputs import InputReader, InputWriter
 from filemill.engine.observing import Observer
 from filemill.engine.sending import Sends, Sinks
@@ -22,13 +24,11 @@ from filemill.engine.tolerating import RunBook
 from filemill.engine.work import attempts_folder
 from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
-from filemill.model.runs import RecordForm, RunOrder
-from filemill.model.tags import TagExpression, has_tag
+from filemill.model.runs import RunOrder
 from filemill.ports.step import Grain, Scope
 from filemill.records.batch import Batch
-from filemill.records.layout import Hints, Layout, Restart
+from filemill.records.layout import Hints, Layout
 from filemill.records.merging import align, merge
-from filemill.records.text import TAG
 
 
 class Parted(Exception):
@@ -71,15 +71,8 @@ class Attempt:
         self._contexts: dict[int, Context] = {}
         self._bisector = Bisector()
         self._folder: str | None = None
-        self._guards: dict[str, bool | None] = {}
-        self._layouts: dict[int, Layout] = {}
-        self._given: dict[tuple[int, int], tuple[str, ...]] = {}
-        """By function step and file: the columns it was given."""
-        self._made: dict[int, dict[int, tuple[str, ...]]] = {}
-        """By file and function step: the columns it made."""
-        for node in chain.all_nodes:
-            for file, columns in hints.columns.get(node.plan.id, {}).items():
-                self._made.setdefault(file, {})[node.index] = columns
+        self._guards = Guards()
+        self.columns = Columns(chain, self.orders, hints, self.sends.expect)
         self._begun = begun
         self._outlet = outlet
         if begun is not None:
@@ -184,41 +177,20 @@ class Attempt:
                 break
         self.let_out(self.drain(nodes, after), last=True)
 
-    def note_layout(self, file: int, layout: Layout) -> None:
-        """Take in how a file is laid out: from that follow the headers of its outputs."""
-        self._layouts[file] = layout
-        if layout.columns or layout.format != "csv":
-            self._expect(file)  # a file of no bytes has no header to follow from
-
     def note_range(self, order: int, lines: int, types: Mapping[str, str]) -> None:
         """Take in what the reader of a chunk knows at its end; a chunk is read alone."""
         del order
         self.lines, self.types = lines, dict(types)
 
+    def note_layout(self, file: int, layout: Layout) -> None:
+        """Take in how a file is laid out: from that follow the headers of its outputs."""
+        self.columns.note_layout(file, layout)
+
     def learned(self) -> Hints:
         """What the next chunk of the file has to know: types of its columns, and columns that functions made."""
-        nodes = self.chain.all_nodes
-        columns = {
-            nodes[index].plan.id: {0: names} for index, names in self._made.get(0, {}).items()
-        }
-        return Hints(types={0: self.types} if self.types else {}, columns=columns)
-
-    def form_of(self, file: int) -> RecordForm | None:
-        """How the records of a file stand in it, if a reader came so far as to say."""
-        layout = self._layouts.get(file)
-        if layout is None:
-            return None
-        opens, closes = (layout.header, "") if layout.read_as == "csv" else layout.around
-        original = not self.orders[file].file.changed
-        return RecordForm(layout.read_as, opens, closes, layout.dialect.crlf, original)
-
-    def layout_of(self, file: int) -> Layout:
-        """How a file is laid out, once its reader has noted it."""
-        return self._layouts[file]
-
-    def _expect(self, file: int) -> None:
-        headers = self.chain.headers.of(self._layouts[file], self._made.get(file, {}))
-        self.sends.expect(file, headers)
+        return Hints(
+            types={0: self.types} if self.types else {}, columns=self.columns.made_of_first()
+        )
 
     def push(
         self, nodes: Sequence[Node], start: int, batch: Batch, counts: Counts | None = None
@@ -271,7 +243,7 @@ class Attempt:
             return []
         for file, number in counts_of(rest):
             self.books[node.index].given[file] += number
-        parts = self._by_columns(node, rest) if node.dynamic else [rest]
+        parts = self.columns.parts(node, rest) if node.dynamic else [rest]
         if self.observer is not None:
             self.observer.changed(node, None, parts)
         return parts
@@ -284,7 +256,7 @@ class Attempt:
         if guard is not None:
             # With or without a record inside: later steps see the same columns in every batch.
             wide = tuple(dict.fromkeys((*batch.layout.columns, *node.after(batch.layout.columns))))
-            inside = self._guarded(guard, batch)
+            inside = self._guards.inside(guard, batch)
             if inside is False:
                 return [align(batch, wide)], counts
             if inside is not True:
@@ -293,9 +265,9 @@ class Attempt:
                 counts = counts_of(batch)
         made, given = self._through(node, batch, counts)
         if node.dynamic:
-            parts = self._by_columns(node, made)
+            parts = self.columns.parts(node, made)
             if outside is not None:
-                parts = _rejoined(parts, outside)
+                parts = rejoined(parts, outside)
         else:
             parts = [align(made, wide) if wide else made]
             if outside is not None:
@@ -311,8 +283,7 @@ class Attempt:
         for file, number in counts:
             book.taken[file] += number
         if node.dynamic:
-            for file, _ in counts:
-                self._given[node.index, file] = batch.layout.columns
+            self.columns.note_given(node, [file for file, _ in counts], batch)
         began = time.perf_counter_ns()
         made = self._tried(node, step, batch)
         book.took_ns += time.perf_counter_ns() - began
@@ -353,42 +324,11 @@ class Attempt:
             context.bad(batch, rows, name, messages, alike[0].traceback())
         return without(batch, [each.row for each in found])
 
-    def _by_columns(self, node: Node, made: Batch) -> list[Batch]:
-        """What a function made, one part for each set of columns that its files have.
-
-        A file's columns are those of its own records, wherever in it they appear, so that it passes on, and ends up,
-        as it would alone and in one piece.
-
-        Raises:
-            Restart: this part of a file has columns that the parts before it had not.
-        """
-        if made.layout.format != "csv" or not len(made):
-            return [made]
-        alike: dict[tuple[str, ...], list[int]] = {}
-        for file in dict.fromkeys(file for file, _, _ in made.split_files()):
-            columns = made.own.get(file, made.layout.columns)
-            known = self._made.setdefault(file, {}).get(node.index)
-            if known is None:
-                if node.plan.guard is not None:
-                    columns = tuple(dict.fromkeys((*self._given[node.index, file], *columns)))
-                known = self._made[file][node.index] = columns
-                self._expect(file)
-            elif not set(columns) <= set(known):
-                names = dict.fromkeys((*known, *columns))
-                given = [name for name in self._given[node.index, file] if name in names]
-                union = tuple(dict.fromkeys((*given, *names)))
-                raise Restart(Hints(columns={node.plan.id: {file: union}}))
-            alike.setdefault(known, []).append(file)
-        if len(alike) == 1:
-            return [align(made, columns) for columns in alike]
-        files = made.frame.get_column("_file")
-        return [align(made.where(files.is_in(some)), columns) for columns, some in alike.items()]
-
     def _deliver(self, node: Node, batch: Batch, counts: Counts) -> Batch | None:
         guard = node.plan.guard
         mine, outside = batch, None
         if guard is not None:
-            inside = self._guarded(guard, batch)
+            inside = self._guards.inside(guard, batch)
             if inside is False:
                 return batch
             if inside is not True:
@@ -411,21 +351,6 @@ class Attempt:
         if passed is None or outside is None:
             return outside if passed is None else passed
         return merge([outside, passed])
-
-    def _guarded(self, guard: TagExpression, batch: Batch) -> Any:
-        """The guard's mask; True or False where it is the same for all, as file tags alone make it."""
-        own = [name.removeprefix(TAG) for name in batch.frame.columns if name.startswith(TAG)]
-        if not any(has_tag(pattern, own) for pattern in guard.names()):
-            if guard.text not in self._guards:
-                found = {guard.matches(tags) for tags in batch.file_tags}
-                self._guards[guard.text] = found.pop() if len(found) == 1 else None
-            same = self._guards[guard.text]
-            if same is not None:
-                return same
-        mask = batch.mask(guard)
-        if mask.all():
-            return True
-        return mask if mask.any() else False
 
     # -- whole files ------------------------------------------------------------------------------
 
@@ -460,17 +385,3 @@ class Attempt:
         folder = os.path.join(self._folder, f"{number}-{len(os.listdir(self._folder))}")
         os.mkdir(folder, 0o700)
         return folder
-
-
-def _rejoined(parts: Sequence[Batch], outside: Batch) -> list[Batch]:
-    """The parts with those records of their own files that a guard kept outside; then the files it kept out whole."""
-    joined = []
-    for part in parts:
-        mine = outside.frame.get_column("_file").is_in(part.frame.get_column("_file").unique())
-        if mine.any():
-            own = outside.where(mine)
-            joined.append(merge([align(own, part.layout.columns), part]) if len(part) else own)
-            outside = outside.where(~mine)
-        else:
-            joined.append(part)
-    return [*joined, outside] if len(outside) else joined

@@ -121,7 +121,7 @@ class Capturing:
             writer.take_file(order.file.path)
         layout = None
         with contextlib.suppress(KeyError):  # a file without a byte has none
-            layout = attempt.layout_of(0) if reads else None
+            layout = attempt.columns.layout_of(0) if reads else None
         file = order.file
         told = Told(
             step=pipeline.steps[place].id,

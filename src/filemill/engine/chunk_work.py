@@ -124,7 +124,7 @@ class ChunkWork:
             bad=tuple(sorted(book.bad, key=lambda bad: bad.record)),
             bad_total=book.bad_total,
             hold=book.hold,
-            form=attempt.form_of(0) if book.bad else None,
+            form=attempt.columns.form_of(0) if book.bad else None,
             bad_by_step=book.bad_by_step,
             tracebacks=book.traceback,
             records=attempt.records[0],
@@ -152,7 +152,7 @@ class ChunkWork:
             ) from error
 
     def _why_unjoined(self, chain: Chain, attempt: Attempt) -> str:
-        layout = attempt.layout_of(0)
+        layout = attempt.columns.layout_of(0)
         headers = chain.headers.of(layout, {})
         for name in chain.sinks:
             header = headers.get(name)

@@ -195,7 +195,7 @@ class Executor:
                 bad=tuple(sorted(book.bad, key=_number)) if book.bad else (),
                 bad_total=book.bad_total,
                 records=attempt.records[number],
-                form=attempt.form_of(number) if book.bad else None,
+                form=attempt.columns.form_of(number) if book.bad else None,
                 blank=book.blank,
                 took_ns=took_ns,
                 failure=failure,

@@ -82,12 +82,6 @@ class WorkerPool:
         return min(most, self.plan.worker_memory * 3 // 4) if self.plan.worker_memory else most
 
     @property
-    def capacity(self) -> int:
-        """How many more jobs could begin soon: idle or not yet started workers, less those promised."""
-        busy = len(self._slots) - len(self._idle)
-        return self.limits.workers - busy - len(self._waiting)
-
-    @property
     def busy(self) -> int:
         """Workers holding a job now."""
         return len(self._slots) - len(self._idle)

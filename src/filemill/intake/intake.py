@@ -18,11 +18,10 @@ import msgspec
 
 from filemill.durable import Durable
 from filemill.intake.claim import Claimer, Stopping
-from filemill.intake.limits import refusal
 from filemill.intake.looking import MACHINE_ERRORS, Folders
 from filemill.intake.moving import End, Taking, Way
 from filemill.intake.named import PAUSE, TRIES, Named
-from filemill.intake.recovery import Recovery, recover, sweep
+from filemill.intake.recovery import Recovery, recover, screened, sweep
 from filemill.intake.reporting import Reporter
 from filemill.intake.settle import Look, Settler, Verdict, Waiting
 from filemill.model.errors import LedgerSyncError, SystemFault, UsageError
@@ -149,7 +148,8 @@ class Intake:
             raise SystemFault(f"content cannot be listed: {error}") from error
         self._sweeping = asyncio.create_task(self._sweep(listed))
         left = [self._located(ref) for ref in recovered.uninspected]
-        return await self._screen(left + [self._claimer.file_ref(claim) for claim in whole])
+        refs = left + [self._claimer.file_ref(claim) for claim in whole]
+        return await screened(refs, self._sources, claimer=self._claimer, reporter=self._report)
 
     async def start(self) -> None:
         """Begin to take files. Idempotent."""
@@ -369,24 +369,6 @@ class Intake:
         if ref.path.startswith(b"/"):
             return ref
         return msgspec.structs.replace(ref, path=self._content.path(ref.path.decode()))
-
-    async def _screen(self, refs: list[FileRef]) -> list[FileRef]:
-        """Reject those of recovered files that their source's limits refuse; answers with the others."""
-        reasons: dict[str, str] = {}
-        for ref in refs:
-            settings = self._sources.get(ref.source)
-            # A source's limits are about what it takes, not about what a step makes of that.
-            if (
-                settings is not None
-                and not ref.depth
-                and (why := refusal(settings, ref.relative, ref.size))
-            ):
-                reasons[ref.file] = why
-        await self._claimer.reject(reasons.items())
-        for ref in refs:
-            if ref.file in reasons:
-                self._report.rejected(ref.file, ref.relative, reasons[ref.file])
-        return [ref for ref in refs if ref.file not in reasons]
 
     async def _sweep(self, listed: Sequence[str]) -> None:
         try:

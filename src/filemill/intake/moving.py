@@ -25,7 +25,6 @@ from filemill.model.files import Claim
 from filemill.ports.content import Content
 from filemill.ports.source import SourceSettings
 
-STATE_FOLDER = b".filemill"
 CLAIMED_FOLDER = b".filemill/claimed"
 _NAME_MAX = 255
 

@@ -17,21 +17,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 
 import msgspec
 
 from filemill.durable import Durable
 from filemill.intake.claim import Claimer, Run
+from filemill.intake.limits import refusal
 from filemill.intake.looking import FILE, Folders, identity_of, lease_of
 from filemill.intake.moving import CLAIMED_FOLDER, Mover, claimed_name
 from filemill.intake.reporting import Reporter
 from filemill.intake.settle import Lease
 from filemill.model.errors import SystemFault
-from filemill.model.files import Claim, Identity
+from filemill.model.files import Claim, FileRef, Identity
 from filemill.ports.content import INPUT, Content
 from filemill.ports.ledger import Ledger, Recovered
+from filemill.ports.source import SourceSettings
 
 _SWEEP = 2000
 """Orphans asked about at a time."""
@@ -241,3 +243,28 @@ def held_names(root: bytes) -> list[bytes]:
             return [entry.name for entry in entries]
     except FileNotFoundError:
         return []
+
+
+async def screened(
+    refs: Sequence[FileRef],
+    sources: Mapping[str, SourceSettings],
+    *,
+    claimer: Claimer,
+    reporter: Reporter,
+) -> list[FileRef]:
+    """Reject those of recovered files that their source's limits refuse; answers with the others."""
+    reasons: dict[str, str] = {}
+    for ref in refs:
+        settings = sources.get(ref.source)
+        # A source's limits are about what it takes, not about what a step makes of that.
+        if (
+            settings is not None
+            and not ref.depth
+            and (why := refusal(settings, ref.relative, ref.size))
+        ):
+            reasons[ref.file] = why
+    await claimer.reject(reasons.items())
+    for ref in refs:
+        if ref.file in reasons:
+            reporter.rejected(ref.file, ref.relative, reasons[ref.file])
+    return [ref for ref in refs if ref.file not in reasons]

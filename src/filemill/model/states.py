@@ -116,11 +116,6 @@ def may_move_run(before: RunState, after: RunState) -> bool:
     return after in RUN_MOVES[before]
 
 
-def run_states_before(after: RunState) -> tuple[RunState, ...]:
-    """All states from which a run may move to `after`, in the table's order."""
-    return tuple(before for before, afters in RUN_MOVES.items() if after in afters)
-
-
 def file_state_of(state: FileState, runs: Iterable[RunState]) -> str:
     """The one word under which a file counts: `live`, or the worst end of its runs.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from filemill.queries.balancing import Balance, balance_of
 from filemill.queries.grouping import group_name
-from filemill.queries.reader import RECENT_NS, STATES, Queries
+from filemill.queries.reader import Queries
 from filemill.queries.results import (
     Attempt,
     DeadCause,
@@ -26,6 +26,7 @@ from filemill.queries.results import (
     RunSummary,
     Status,
 )
+from filemill.queries.standing import RECENT_NS, STATES
 
 __all__ = [
     "RECENT_NS",

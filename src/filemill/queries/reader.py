@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from filemill.model.errors import NotFound, UsageError
-from filemill.model.fingerprint import Parts
 from filemill.model.states import RunState
-from filemill.ports.clock import Clock
-from filemill.ports.reading import FileRow, PauseRow, Reading, RunRow, Selection
+from filemill.ports.reading import FileRow, RunRow, Selection
+from filemill.queries.dead import BAD_KEPT, CANDIDATES, DeadQueries
 from filemill.queries.following import Following
-from filemill.queries.grouping import RESOLVED, common, dead_group, named, why_grouped
+from filemill.queries.paging import place_of
 from filemill.queries.results import (
-    DeadCause,
-    DeadItem,
-    DeadPage,
     FileHistory,
     FilePage,
     HeldItem,
     HeldPage,
     Refusal,
-    Retry,
     Revision,
     RunHistory,
-    Status,
 )
 from filemill.queries.shaping import (
     attempt,
     file_summary,
     output,
-    pipeline_status,
     run_summary,
     text,
 )
+from filemill.queries.standing import STATES, StatusQueries
 
-STATES = ("live", "done", "dead", "held", "cancelled", "discarded", "rejected", "quarantined")
-"""The words under which a file can count."""
 WAITING = ("queued", "running", "publishing", "retrying")
 """The finer words of `live`: of a file that has a run in this state."""
-RECENT_NS = 3600 * 10**9
-RETRIES_SHOWN = 5
-_CANDIDATES = 10
 _PAGE = 500
-_BAD_KEPT = 1_000
-_LOOKED_AT = 10_000
-"""Members of a group whose tags are counted, the latest: bounds what one question costs."""
 _UNROUTED = "unrouted"
 
 
-class Queries:
+class Queries(DeadQueries, StatusQueries):
     """Answers about files and runs. Opens nothing itself: it is given a reading; `close` closes that."""
-
-    def __init__(self, reading: Reading, clock: Clock) -> None:
-        self._reading = reading
-        self._clock = clock
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +77,7 @@ class Queries:
                 pipeline=pipeline,
                 name=name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape"),
                 since_ns=since_ns,
-                before=_place(cursor),
+                before=place_of(cursor),
                 limit=limit + 1,
             )
         )
@@ -116,7 +98,7 @@ class Queries:
         wanted = prefix.strip().lower()
         if not wanted:
             raise UsageError("an id is missing", help="`filemill files ls` shows ids")
-        found = self._reading.ids(wanted, _CANDIDATES + 1)
+        found = self._reading.ids(wanted, CANDIDATES + 1)
         exact = [each for each in found if each[1] == wanted]
         if len(exact) == 1 or len(found) == 1:
             return (exact or found)[0]
@@ -125,8 +107,8 @@ class Queries:
                 f"no file or run has an id that begins with `{prefix}`",
                 help="`filemill files ls` shows ids",
             )
-        shown = ", ".join(f"{key} ({kind})" for kind, key, _ in found[:_CANDIDATES])
-        more = " and more" if len(found) > _CANDIDATES else ""
+        shown = ", ".join(f"{key} ({kind})" for kind, key, _ in found[:CANDIDATES])
+        more = " and more" if len(found) > CANDIDATES else ""
         raise UsageError(
             f"`{prefix}` is the beginning of several ids: {shown}{more}",
             help="give more characters",
@@ -168,111 +150,9 @@ class Queries:
             forgotten=tuple(each for each in named if each not in known),
         )
 
-    def dead(
-        self,
-        *,
-        pipeline: str = "",
-        fingerprint: str = "",
-        since_ns: int = 0,
-        limit: int = 50,
-        cursor: str | None = None,
-        resolved: bool = True,
-    ) -> DeadPage:
-        """Dead runs: all groups with their counts, the latest first, and a page of runs.
-
-        `fingerprint` narrows the page to one group; a part of it is enough. Without `resolved` the groups are left
-        out that a person called mended, unless one died since.
-
-        Raises:
-            UsageError: a cursor that is none.
-        """
-        now, causes = (
-            self._clock.wall_ns(),
-            {row.fingerprint: row for row in self._reading.causes()},
-        )
-        rows = named(self._reading.groups(pipeline, since_ns), fingerprint)
-        groups = [dead_group(row, causes.get(row.fingerprint), now) for row in rows]
-        if fingerprint and not groups:
-            return DeadPage(0, (), ())
-        shown = [g for g in groups if resolved or fingerprint or g.status != RESOLVED]
-        runs = self._reading.ended(
-            RunState.DEAD,
-            pipeline,
-            groups[0].fingerprint if fingerprint else "",
-            _place(cursor),
-            limit + 1,
-            without=[g.fingerprint for g in groups if g not in shown],
-        )
-        page, following = _whole_files(runs, limit)
-        return DeadPage(
-            total=sum(g.count for g in shown),
-            groups=tuple(shown),
-            items=tuple(self._dead_items([run for run in page if run.state_ns >= since_ns])),
-            next=following,
-            hidden=len(groups) - len(shown),
-        )
-
-    def cause(self, fingerprint: str) -> DeadCause:
-        """One group of dead runs in full; a part of its fingerprint is enough.
-
-        Raises:
-            NotFound: nothing dead is of such a group.
-            UsageError: several groups begin so.
-        """
-        rows = named(self._reading.groups("", 0), fingerprint)
-        if not rows:
-            raise NotFound(
-                f"nothing dead is of a group `{fingerprint}`",
-                help="`filemill dead ls --all` shows the groups there are",
-            )
-        if len(rows) > 1:
-            raise UsageError(
-                f"`{fingerprint}` is the beginning of several groups: "
-                + ", ".join(row.fingerprint for row in rows[:_CANDIDATES]),
-                help="give more characters",
-            )
-        cause = next(
-            (c for c in self._reading.causes() if c.fingerprint == rows[0].fingerprint), None
-        )
-        group = dead_group(rows[0], cause, self._clock.wall_ns())
-        runs = self._reading.ended(RunState.DEAD, "", group.fingerprint, None, _LOOKED_AT)
-        items = tuple(self._dead_items(runs))
-        return DeadCause(
-            group=group,
-            why=self._why(runs[0]) if runs else None,
-            tags=common(tag for item in items for tag in item.tags),
-            revisions=common(item.run.revision for item in items),
-            looked_at=len(items),
-            items=items,
-        )
-
-    def _why(self, run: RunRow) -> Parts | None:
-        """What the fingerprint of this run's failure is made of."""
-        attempts = self._reading.attempts(run.no)
-        failure = next((each.failure for each in reversed(attempts) if each.failure), None)
-        return why_grouped(run, failure, self._reading.rejects(run.no, _BAD_KEPT))
-
-    def _dead_items(self, runs: Sequence[RunRow]) -> Iterator[DeadItem]:
-        files = {f.no: f for f in self._reading.by_number([run.file_no for run in runs])}
-        for run in runs:
-            file = files[run.file_no]
-            yield DeadItem(
-                file=file.file,
-                name=text(file.relative),
-                relative=file.relative,
-                source=file.source,
-                arrived_ns=file.arrived_ns,
-                tags=file.tags,
-                run=run_summary(run),
-            )
-
     def run_states(self, runs: Sequence[str]) -> dict[str, tuple[str, str]]:
         """(state, fingerprint) of each of these runs, by id; the unknown are absent."""
         return self._reading.run_states(runs)
-
-    def paused(self) -> dict[str, PauseRow]:
-        """The pipelines that are paused, with who did it, when and why."""
-        return {row.pipeline: row for row in self._reading.pauses()}
 
     def held(self, *, reason: str = "", limit: int = 50, cursor: str | None = None) -> HeldPage:
         """Files and runs that wait for a person, the latest arrival first; `reason` as in `unrouted`.
@@ -281,7 +161,7 @@ class Queries:
             UsageError: a cursor that is none.
         """
         rows = self._reading.select(
-            Selection(state=RunState.HELD, before=_place(cursor), limit=limit + 1)
+            Selection(state=RunState.HELD, before=place_of(cursor), limit=limit + 1)
         )
         page = rows[:limit]
         runs = self._runs_of(page)
@@ -306,53 +186,6 @@ class Queries:
                         )
                     )
         return HeldPage(tuple(items), str(page[-1].no) if len(rows) > limit and page else None)
-
-    def status(self) -> Status:
-        """How many files and runs are where, what waits longest, and the last hour."""
-        now = self._clock.wall_ns()
-        reading = self._reading
-        files = reading.file_counts()
-        runs: dict[str, dict[str, int]] = {}
-        for pipeline, state, count in reading.run_counts():
-            if count:
-                runs.setdefault(pipeline, {})[state] = count
-        paused = self.paused()
-        for pipeline in paused:
-            runs.setdefault(pipeline, {})
-        waiting = dict(reading.oldest_waiting())
-        arrived = size = 0
-        recent: dict[str, dict[str, tuple[int, dict[int, int]]]] = {}
-        for row in reading.tally(now - RECENT_NS):
-            if row.outcome == "ingested":
-                arrived, size = arrived + row.count, size + row.bytes
-            elif row.outcome in (RunState.DONE, RunState.DEAD) and not row.sink:
-                mine = recent.setdefault(row.pipeline, {})
-                before, latency = mine.get(row.outcome, (0, {}))
-                mine[row.outcome] = (before + row.count, row.latency or latency)
-        return Status(
-            at_ns=now,
-            files={state: files[state] for state in STATES if files.get(state)},
-            total=sum(files.values()),
-            waiting_since_ns=min(waiting.values(), default=None),
-            arrived_recently=arrived,
-            bytes_recently=size,
-            recent_ns=RECENT_NS,
-            pipelines=tuple(
-                pipeline_status(
-                    name, runs[name], waiting.get(name), recent.get(name, {}), paused.get(name)
-                )
-                for name in sorted(runs)
-            ),
-            retries=self._retries(),
-        )
-
-    def _retries(self) -> tuple[Retry, ...]:
-        runs = self._reading.runs_retrying(None, RETRIES_SHOWN)
-        files = {file.no: file for file in self._reading.by_number([run.file_no for run in runs])}
-        return tuple(
-            Retry(files[run.file_no].file, text(files[run.file_no].relative), run_summary(run))
-            for run in runs
-        )
 
     def tags(self, prefix: str = "", limit: int = 500) -> list[str]:
         """Tags that files have and that begin so, in order."""
@@ -433,24 +266,5 @@ class Queries:
             input=run.input,
             attempts=tuple(attempt(row) for row in self._reading.attempts(run.no)),
             outputs=tuple(output(*row) for row in self._reading.publications(run.no)),
-            bad=tuple(self._reading.rejects(run.no, _BAD_KEPT)),
+            bad=tuple(self._reading.rejects(run.no, BAD_KEPT)),
         )
-
-
-def _whole_files(rows: Sequence[RunRow], limit: int) -> tuple[list[RunRow], str | None]:
-    """At most `limit` runs, cut between two files where possible, and the cursor of what follows."""
-    if len(rows) <= limit:
-        return list(rows), None
-    page = list(rows[:limit])
-    last = rows[limit].file_no
-    whole = [run for run in page if run.file_no != last]
-    page = whole or page
-    return page, str(page[-1].file_no)
-
-
-def _place(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not cursor.isdigit():
-        raise UsageError(f"`{cursor}` is not a cursor", help="use `next` of the page before")
-    return int(cursor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -98,12 +97,6 @@ def quote_cells(values: pl.Series, dialect: Dialect) -> pl.Series:
     )
     made = plain.to_frame().select(pl.when(needs).then(quoted).otherwise(cell)).to_series()
     return made.alias(values.name)
-
-
-def join_cells(cells: Sequence[str], dialect: Dialect) -> str:
-    """One record of cells that are quoted already."""
-    text = dialect.separator.join(cells)
-    return text or _lonely(dialect)
 
 
 def _lonely(dialect: Dialect) -> str:

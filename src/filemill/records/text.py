@@ -13,7 +13,7 @@ from filemill.records.cells import (
     quote_cells,
     value_text,
 )
-from filemill.records.layout import LINE, Dialect, Layout
+from filemill.records.layout import Dialect, Layout
 
 CELL = "_cell:"
 TAG = "_tag:"
@@ -192,8 +192,3 @@ def json_objects(cells: Sequence[tuple[str, pl.Series]]) -> pl.Series:
 def line_ends(texts: pl.Series, layout: Layout) -> pl.Series | None:
     """Which records' texts end in a CR; None when no one does."""
     return texts.str.ends_with("\r") if layout.returns else None
-
-
-def lines_column(layout: Layout) -> bool:
-    """Say whether the text is one bare line without other columns."""
-    return layout.format == "lines" and layout.columns == (LINE,)

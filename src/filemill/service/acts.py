@@ -1,4 +1,4 @@
-"""What a command that changes something asks of the mill, and the answer: values that go through the control socket.
+"""What a command that changes something asks of filemill, and the answer: values that go through the control socket.
 
 One request is one `Act`; its answer says of each item whether it moved. `False` is no error: the run was not, or no
 longer, where the person saw it.
@@ -11,7 +11,7 @@ import msgspec
 from filemill.model.deeds import Chosen, Redrive, Release, Replay
 
 MOST = 500
-"""Items of one act: bounds a request, and how long one transaction may hold up the mill."""
+"""Items of one act: bounds a request, and how long one transaction may hold up the server."""
 
 
 class Act(msgspec.Struct, frozen=True, tag_field="act", tag=True, kw_only=True):

@@ -55,7 +55,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     missing: int
     live: int
-    """Files that were not at an end: a restored mill goes on with them."""
+    """Files that were not at an end: a server on the restored ledger goes on with them."""
 
 
 def _nobody(_what: str, _unit: str, _done: int, _total: int) -> None:

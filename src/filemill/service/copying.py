@@ -79,6 +79,8 @@ class Copies:
             OSError: it cannot be written; nothing half is left under a visible name.
         """
         if self.has(name):
+            # Whoever put it there may have been interrupted, or failed, before its name was durable.
+            self._durable.sync_directory(self.folder)
             return False
         if pieces is not None and not os.path.lexists(self._path(name)):
             self._write(name, pieces)

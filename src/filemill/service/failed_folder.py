@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from filemill.durable import Durable
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.errors import FilemillError, LedgerSyncError, NotFound, SystemFault
 from filemill.model.events import (
     CopiesRecovered,
@@ -30,6 +31,7 @@ from filemill.model.events import (
     FileRejected,
     RunFailed,
 )
+from filemill.model.plan import Plan
 from filemill.ports.clock import Clock
 from filemill.ports.ledger import Ledger
 from filemill.ports.reading import FailureRow, Reading
@@ -47,6 +49,46 @@ LAST = 5.0
 _SHARE = 20
 _GROUP = 100
 _MODE = 0o700
+
+
+class FailedFolders:
+    """The folder that the configuration in force names, if it names one: kept, exchanged by a reload, given up."""
+
+    def __init__(self, ledger: Ledger, durable: Durable, clock: Clock, emit: Emit) -> None:
+        self._ledger = ledger
+        self._durable = durable
+        self._clock = clock
+        self._emit = emit
+        self._kept: FailedFolder | None = None
+
+    def hint(self, event: Event) -> None:
+        """Take note of an event, as `FailedFolder.hint` does."""
+        if self._kept is not None:
+            self._kept.hint(event)
+
+    async def keep(self, plan: Plan) -> None:
+        """Keep the folder that this plan names, and no other."""
+        if self._kept is not None and self._kept.folder == plan.failed_folder:
+            return
+        await self.stop()
+        if not plan.failed_folder:
+            return
+        self._kept = FailedFolder(
+            plan.failed_folder,
+            plan.data,
+            ledger=self._ledger,
+            reading=SqliteReading.open(os.path.join(plan.data, "ledger.db")),
+            durable=self._durable,
+            clock=self._clock,
+            emit=self._emit,
+        )
+        await self._kept.start()
+
+    async def stop(self) -> None:
+        """Keep none any more. Idempotent."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.stop()
 
 
 class FailedFolder:

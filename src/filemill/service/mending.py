@@ -1,4 +1,4 @@
-"""Files that people made in the place of others: staged by the command, taken in by the mill as a child.
+"""Files that people made in the place of others: staged by the command, taken in by the server as a child.
 
     copy staged in `<data>/children`, synced -> [commit: child in CLAIMING, dead runs given up] -> the way of any child
 
@@ -66,7 +66,7 @@ class Mender:
             found = os.lstat(path)
         except FileNotFoundError as error:
             raise UsageError(
-                "the mended copy is gone: the mill was started meanwhile", help="do it once more"
+                "the mended copy is gone: a server was started meanwhile", help="do it once more"
             ) from error
         if not stat.S_ISREG(found.st_mode):
             raise UsageError("the mended copy is no file")
@@ -75,7 +75,7 @@ class Mender:
 
 
 def stage(data: str, child: str, content: Iterable[bytes]) -> str:
-    """Write a mended file where the mill takes it from, synced; answers with its name there.
+    """Write a mended file where the server takes it from, synced; answers with its name there.
 
     Raises:
         SystemFault: it cannot be written.

@@ -35,8 +35,9 @@ from filemill.model.plan import Plan
 from filemill.ports.source import SourceSettings
 from filemill.routing.rerouting import Noted, would_route
 from filemill.service import acts
+from filemill.service.parts import duplicates_of, priorities_of
 from filemill.service.reading import open_queries
-from filemill.service.server import Revision, Server, duplicates_of, priorities_of
+from filemill.service.server import Revision, Server
 from filemill.service.serving import with_modules
 
 SETTLE = 0.3
@@ -187,9 +188,10 @@ async def adopt(server: Server, candidate: Candidate) -> None:
                 f"`{name}` cannot change while the server runs",
                 help="stop it and start it again, or put the old value back",
             )
-    shop, revisions = server.workshop, server.revisions
+    parts = server.parts
+    shop, revisions = parts.workshop, parts.revisions
     sinks = await asyncio.to_thread(shop.sinks, plan)
-    change = await server.sources.prepare(plan)
+    change = await parts.sources.prepare(plan)
     served = None
     try:
         number = await server.ledger.add_revision(
@@ -199,7 +201,7 @@ async def adopt(server: Server, candidate: Candidate) -> None:
         served = shop.serve(plan, sinks)
         await served.pool.start(warm=revisions.current.pool.busy)
     except BaseException:
-        await server.sources.abandon(change)
+        await parts.sources.abandon(change)
         if served is not None:
             await served.pool.stop()
         raise
@@ -208,16 +210,16 @@ async def adopt(server: Server, candidate: Candidate) -> None:
         server.plan, server.revision = plan, revision
         shop.home = plan
         revisions.switch(served)
-        server.desk.duplicates = duplicates_of(settings)
-        server.desk.priorities = priorities_of(settings)
-        server.gate.update(QueueLimits(plan.queue_files, plan.queue_bytes, plan.reserve))
-        server.intake.update(settings)
-        server.breakers.update(sinks, plan.pipelines)
+        parts.desk.duplicates = duplicates_of(settings)
+        parts.desk.priorities = priorities_of(settings)
+        parts.gate.update(QueueLimits(plan.queue_files, plan.queue_bytes, plan.reserve))
+        parts.intake.update(settings)
+        parts.breakers.update(sinks, plan.pipelines)
 
-    server.sources.commit(change, known)
-    server.dispatcher.wake()
+    parts.sources.commit(change, known)
+    parts.dispatcher.wake()
     await server.ledger.activate(number, "reload", server.clock.wall_ns())
-    await server.sources.stop_old()
+    await parts.sources.stop_old()
     await server.keep_failed()
 
 

@@ -153,7 +153,7 @@ async def once(
             if taken.done():
                 outcome = taken.result()
                 await _first(stop.drain.wait(), server.failed(), server.rest())
-                outcome = _with_children(outcome, server.children)
+                outcome = _with_children(outcome, server.arrivals.parents)
             else:
                 taken.cancel()
                 outcome = Outcome(())
@@ -176,8 +176,8 @@ async def _take(
         return await _backfill(server, paths, backfill)
     if not paths:
         await server.scan_once()
-        return Outcome(tuple(server.ingested))
-    taken = await server.intake.take(paths, again=again)
+        return Outcome(tuple(server.arrivals.files))
+    taken = await server.parts.intake.take(paths, again=again)
     known = tuple(path for path, file in zip(paths, taken, strict=True) if file is None)
     return Outcome(tuple(file for file in taken if file is not None), known)
 
@@ -189,7 +189,9 @@ async def _backfill(server: Server, paths: Sequence[bytes], backfill: Backfill) 
     piece = PIECE if backfill.rate is None else max(1, min(PIECE, int(backfill.rate)))
     for first in range(0, len(paths), piece):
         began, group = loop.time(), paths[first : first + piece]
-        for path, file in zip(group, await server.intake.take(group, backfill=True), strict=True):
+        for path, file in zip(
+            group, await server.parts.intake.take(group, backfill=True), strict=True
+        ):
             if file is None:
                 known.append(path)
             else:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from filemill.model import events as e
-from filemill.telemetry.lines import Lines, Paint, marks_for
+from filemill.telemetry.lines import Lines
+from filemill.telemetry.painting import Paint, marks_for
 from filemill.telemetry.throttle import Throttle
 from filemill.telemetry.wording import printable
 from filemill.telemetry.writing import LineWriter

@@ -9,49 +9,13 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from filemill.model import events as e
+from filemill.telemetry.painting import ASCII, Marks, Paint
 from filemill.telemetry.wording import clock, duration, number, plural, printable, size, wrapped
 
 SHORT = 8
 """Characters of an id that people see: 40 random bits, and any unique prefix is accepted."""
 INDENT = " " * 11
-_STYLES = {"good": "32", "bad": "31", "wait": "33", "dim": "2", "strong": "1", "help": "36"}
-
-
-class Marks(msgspec.Struct, frozen=True):
-    """The signs in front of a line, one column each."""
-
-    done: str = "v"
-    dead: str = "x"
-    held: str = "="
-    again: str = "~"
-    note: str = "!"
-
-
-ASCII = Marks()
-UNICODE = Marks(done="✓", dead="✗", held="‖", again="↻")
-
-
-def marks_for(encoding: str | None) -> Marks:
-    """The drawn signs where `encoding` has them, else letters."""
-    try:
-        "✓✗‖↻".encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return ASCII
-    return UNICODE
-
-
-class Paint:
-    """Colours text for a terminal, or leaves it alone."""
-
-    def __init__(self, on: bool) -> None:
-        self.on = on
-
-    def __call__(self, style: str, text: str) -> str:
-        """`text` in a style of the theme: good, bad, wait, dim, strong, help."""
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.on and text else text
 
 
 def results(outputs: tuple[tuple[str, int, bytes], ...], bad: int = 0, children: int = 0) -> str:

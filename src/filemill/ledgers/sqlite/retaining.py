@@ -118,7 +118,9 @@ class SqliteRetaining:
             if cutoffs.ledger is not None:
                 gone += tx.run(SQL["drop_old_counts"], cutoffs.ledger // _MINUTE_NS, most)
                 gone += tx.run(SQL["drop_old_causes"], cutoffs.ledger)
-                gone += tx.run(SQL["drop_revisions"], numbers(revisions)) if revisions else 0
+                if revisions:
+                    gone += tx.run(SQL["drop_activations"], numbers(revisions))
+                    gone += tx.run(SQL["drop_revisions"], numbers(revisions))
             if cutoffs.audit is not None:
                 gone += tx.run(SQL["drop_old_audit"], cutoffs.audit, most)
             return gone

@@ -161,11 +161,18 @@ DELETE FROM cause WHERE resolved_ns < ?1
   AND NOT EXISTS (SELECT 1 FROM run WHERE run.state = 'dead' AND run.fingerprint = cause.fingerprint);
 
 -- name: unused_revisions
--- Revisions stored before a moment, but for the latest, that no run names; looks at every run.
+-- Revisions stored before a moment that no run names, but for the latest and the one in force; looks at every run.
 SELECT json_group_array(number) FROM revision
 WHERE at_ns < ?1 AND number < (SELECT max(number) FROM revision)
+  AND number IS NOT (SELECT revision FROM activation ORDER BY number DESC LIMIT 1)
   AND number NOT IN (SELECT revision FROM run) AND number NOT IN (SELECT revision FROM cause);
 
+-- name: drop_activations
+-- Forget when these revisions came into force, but for the one that is: that may have changed since they were listed.
+DELETE FROM activation WHERE revision IN (SELECT value FROM carray(?1))
+  AND revision IS NOT (SELECT revision FROM activation ORDER BY number DESC LIMIT 1);
+
 -- name: drop_revisions
--- Forget these revisions.
-DELETE FROM revision WHERE number IN (SELECT value FROM carray(?1));
+-- Forget these revisions, but for those that came into force and are still known to have done so.
+DELETE FROM revision WHERE number IN (SELECT value FROM carray(?1))
+  AND number NOT IN (SELECT revision FROM activation);

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from filemill.cli.graph.wiring import about_rule, meets, uses_of, where_of
 from filemill.cli.output import Output
-from filemill.cli.wiring import about_rule, meets, uses_of, where_of
 from filemill.model.plan import PipelinePlan, Plan, RoutePlan, StepPlan
 from filemill.ports.registry import Registry
 from filemill.telemetry.wording import number, printable, width

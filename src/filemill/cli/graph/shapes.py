@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from filemill.cli.wiring import Node, Wiring
+from filemill.cli.graph.wiring import Node, Wiring
 from filemill.telemetry.wording import printable
 
 _MERMAID = {"source": ("[/", "/]"), "tag": ("([", "])"), "pipeline": ("{{", "}}")}

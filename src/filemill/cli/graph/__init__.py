@@ -45,7 +45,7 @@ def graph(
     ] = False,
 ) -> None:
     """Draw what is wired to what: sources, tags, pipelines, steps, branches and sinks."""
-    from filemill.cli.wiring import wiring
+    from filemill.cli.graph.wiring import wiring
 
     registry = Registry()
     plan = load_config(session, registry=registry, deep=False).plan
@@ -65,7 +65,7 @@ def graph(
         edges = [{"from": e.begin, "to": e.end, "label": e.label} for e in wires.edges]
         session.output.document("filemill.graph/1", nodes=nodes, edges=edges)
         return
-    from filemill.cli.graph_shapes import dot, mermaid
+    from filemill.cli.graph.shapes import dot, mermaid
 
     session.output.print((mermaid if wanted is Form.MERMAID else dot)(wires))
 
@@ -91,7 +91,7 @@ def _draw(
     chosen: tuple[PipelinePlan, ...],
     counts: dict[str, dict[str, int]],
 ) -> None:
-    from filemill.cli.graph_tree import Tree
+    from filemill.cli.graph.tree import Tree
 
     output = session.output
     tree = Tree(output, plan, registry)

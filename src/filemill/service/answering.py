@@ -1,0 +1,79 @@
+"""What a running server does and says for the commands that ask it over its control socket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from filemill.model.deeds import Deed
+from filemill.model.plan import Plan
+from filemill.ports.clock import Clock
+from filemill.service import acts
+from filemill.service.acting import Actions, Handler, LiveParts
+from filemill.service.calming import Calm
+from filemill.service.control import ControlSocket
+from filemill.service.mending import Mender
+from filemill.service.parts import Parts
+
+
+class Answering:
+    """The control socket with all that stands behind it. `reload` and `drain` are None in a one-shot run."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        plan: Plan,
+        *,
+        clock: Clock,
+        calm: Calm,
+        reload: Callable[[], Awaitable[acts.Reloaded]] | None,
+        drain: Callable[[], None] | None,
+    ) -> None:
+        self._parts = parts
+        self._calm = calm
+        live = LiveParts(
+            parts.dispatcher, parts.publisher, parts.desk, parts.revisions, parts.placed
+        )
+        live.reload, live.drain = reload, drain
+        mender = Mender(parts.ledger, parts.content, plan.data, parts.adoption)
+        more: dict[Any, Handler] = {acts.MendFile: mender.mend, acts.TakePaths: self._take_paths}
+        self._actions = Actions(parts.ledger, clock, live, more, clear=parts.retention.clear)
+        self._socket = ControlSocket(plan.data, self._perform, self._seen)
+
+    async def start(self) -> None:
+        """Answer from now on."""
+        await self._socket.start()
+
+    async def stop(self) -> None:
+        """Answer nobody any more. Idempotent."""
+        await self._socket.stop()
+
+    async def _perform(
+        self, act: acts.Request, principal: str
+    ) -> acts.Done | acts.Collected | acts.Reloaded:
+        if isinstance(act, acts.ApplyRetention):
+            return await self._parts.tidier.apply(act, principal)
+        return await self._actions.perform(act, principal)
+
+    async def _take_paths(self, act: acts.TakePaths, deed: Deed) -> list[bool]:
+        """Copy old files in; False for each that is known already."""
+        del deed
+        taken = await self._parts.intake.take(act.paths, backfill=True)
+        return [file is not None for file in taken]
+
+    def _seen(self) -> acts.Seen:
+        parts = self._parts
+        troubles = tuple(
+            acts.TroubleNow(each.what, each.at_ns, each.message, each.help)
+            for each in self._calm.troubles
+        )
+        troubles += tuple(
+            acts.TroubleNow(f"sink {each.sink}", each.since_ns, each.message, each.help)
+            for each in parts.breakers.broken
+        )
+        if parts.gate.waits:
+            troubles += (
+                acts.TroubleNow("intake", parts.gate.since_ns, parts.gate.why, parts.gate.help),
+            )
+        return acts.Seen(os.getpid(), parts.dispatcher.running, troubles)

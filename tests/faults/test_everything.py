@@ -1,0 +1,43 @@
+"""Kills, reloads, redrives and `gc`, all at once: exactly once at the end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import everything
+import pytest
+import versions
+from program import Program, wait_for
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+
+
+@pytest.mark.slow
+def test_kills_while_everything_happens(tmp_path: Path, start: Callable[..., Program]) -> None:
+    everything.kill_while_everything_happens(tmp_path / "project", start, kills=4)
+
+
+def test_the_judge_sees_what_is_there_twice_or_not_at_all(
+    tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    """The negative control: each damage to good outputs is named."""
+    root = tmp_path / "project"
+    versions.make(root)
+    program = start(root)
+    versions.drop(root, 0)
+    versions.drop(root, 1)
+    assert wait_for(lambda: versions.outputs(root) == 4, 60)
+    assert program.stop() == 0
+    assert everything.judge(root, 2) == []
+    one = next(root.glob("out/even/*.log"))
+    twice = one.with_name("again.log")
+    shutil.copy(one, twice)
+    assert len(everything.judge(root, 2)) == 1
+    twice.unlink()
+    one.write_text(one.read_text().replace("module=1", "module=2"))
+    assert len(everything.judge(root, 2)) == 1
+    one.unlink()
+    assert len(everything.judge(root, 2)) == 1
+    assert len(everything.judge(root, 3)) == 2
