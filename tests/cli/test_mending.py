@@ -266,10 +266,13 @@ def test_finished_files_are_replayed_by_what_they_have_in_common(project):
     for name in ("one.jsonl", "two.jsonl"):
         (project.root / "inbox" / "acme" / name).write_bytes(b'{"a":1}\n')
     project("run", "--once")
-    said = project("files", "replay", "--pipeline", "logs", "--dry-run").stderr
+    said = project("files", "replay", "--pipeline", "logs", "--beside", "--dry-run").stderr
     assert "would replay 2 runs" in said
     assert "nothing is named" in project("files", "replay", code=2).stderr
-    assert "nobody to ask" in project("files", "replay", "--tag", "partner:*", code=2).stderr
+    assert (
+        "nobody to ask"
+        in project("files", "replay", "--tag", "partner:*", "--beside", code=2).stderr
+    )
     assert "nothing to replay" in project("files", "replay", "--tag", "none", "--yes").stderr
     project("files", "replay", "--tag", "partner:*", "--since", "1h", "--yes")
     project("run", "--once")
