@@ -274,7 +274,7 @@ def test_finished_files_are_replayed_by_what_they_have_in_common(project):
         in project("files", "replay", "--tag", "partner:*", "--beside", code=2).stderr
     )
     assert "nothing to replay" in project("files", "replay", "--tag", "none", "--yes").stderr
-    project("files", "replay", "--tag", "partner:*", "--since", "1h", "--yes")
+    project("files", "replay", "--tag", "partner:*", "--since", "1h", "--beside", "--yes")
     project("run", "--once")
     assert len(project.outputs()) == 4
     # Only the latest run of each file counts, so that a second time is no more than the first.
