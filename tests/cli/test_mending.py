@@ -278,5 +278,5 @@ def test_finished_files_are_replayed_by_what_they_have_in_common(project):
     project("run", "--once")
     assert len(project.outputs()) == 4
     # Only the latest run of each file counts, so that a second time is no more than the first.
-    said = project("files", "replay", "--pipeline", "logs", "--dry-run").stderr
+    said = project("files", "replay", "--pipeline", "logs", "--beside", "--dry-run").stderr
     assert "would replay 2 runs" in said
