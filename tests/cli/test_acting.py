@@ -129,6 +129,29 @@ def test_without_a_server_it_runs_at_the_next_start(mill):
     assert mill.out() == ["a.csv"]
 
 
+def test_ctrl_c_ends_a_bulk_command_between_two_pieces(mill):
+    mill.switch("broken", on=True)
+    names = [f"{number}.csv" for number in range(6)]
+    mill.drop(*names)
+    mill("run", "--once", code=1)
+    command = subprocess.Popen(
+        [*FILEMILL, "dead", "redrive", "--all", "--yes", "--rate", "1/m"],
+        cwd=mill.root,
+        env=mill.shell.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait(lambda: "live" in mill.states().values())
+    command.send_signal(signal.SIGINT)
+    said, told = command.communicate(timeout=LONG)
+    assert command.returncode == 130
+    assert "redrove 1 run" in said
+    assert "stopped with 5 runs left: the same command again goes on with them" in told
+    assert "redrove 5 runs" in mill("dead", "redrive", "--all", "--yes")
+    assert set(mill.states().values()) == {"live"}
+
+
 def test_a_canary_that_dies_spares_the_others(mill):
     mill.switch("broken", on=True)
     mill.start()

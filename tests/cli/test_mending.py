@@ -252,14 +252,17 @@ def test_finished_files_are_replayed_by_what_they_have_in_common(project):
     for name in ("one.jsonl", "two.jsonl"):
         (project.root / "inbox" / "acme" / name).write_bytes(b'{"a":1}\n')
     project("run", "--once")
-    said = project("files", "replay", "--pipeline", "logs", "--dry-run").stderr
+    said = project("files", "replay", "--pipeline", "logs", "--beside", "--dry-run").stderr
     assert "would replay 2 runs" in said
     assert "nothing is named" in project("files", "replay", code=2).stderr
-    assert "nobody to ask" in project("files", "replay", "--tag", "partner:*", code=2).stderr
+    assert (
+        "nobody to ask"
+        in project("files", "replay", "--tag", "partner:*", "--beside", code=2).stderr
+    )
     assert "nothing to replay" in project("files", "replay", "--tag", "none", "--yes").stderr
-    project("files", "replay", "--tag", "partner:*", "--since", "1h", "--yes")
+    project("files", "replay", "--tag", "partner:*", "--since", "1h", "--beside", "--yes")
     project("run", "--once")
     assert len(project.outputs()) == 4
     # Only the latest run of each file counts, so that a second time is no more than the first.
-    said = project("files", "replay", "--pipeline", "logs", "--dry-run").stderr
+    said = project("files", "replay", "--pipeline", "logs", "--beside", "--dry-run").stderr
     assert "would replay 2 runs" in said

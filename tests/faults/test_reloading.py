@@ -227,7 +227,12 @@ def test_a_replay_at_the_old_revision_is_made_by_its_files(
     assert wait_for(lambda: versions.outputs(root) == 2, 30)
     versions.swap(root, 2)
     assert filemill(root, "reload").returncode == 0
-    assert filemill(root, "files", "replay", "in-00000.log", "--old").returncode == 0
+    assert (
+        filemill(
+            root, "files", "replay", "in-00000.log", "--revision", "old", "--beside"
+        ).returncode
+        == 0
+    )
     assert wait_for(lambda: versions.outputs(root) == 4, 30), said(root)
     assert program.stop() == 0
     texts = [path.read_text() for path in sorted(root.glob("out/even/*.log"))]
