@@ -6,11 +6,12 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import time
 
 import pytest
 
-from serving import LONG, begin, until
+from serving import FILEMILL, LONG, begin, until
 
 CONFIG = """\
 version: 1
@@ -142,7 +143,7 @@ def test_ctrl_c_ends_a_bulk_command_between_two_pieces(mill):
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait(lambda: "live" in mill.states().values())
+    until(lambda: "live" in mill.states().values())
     command.send_signal(signal.SIGINT)
     said, told = command.communicate(timeout=LONG)
     assert command.returncode == 130
