@@ -30,7 +30,7 @@ def files_below(folder):
 def test_once_processes_the_named_file_and_leaves_it_alone(project):
     before = (project.folder / "sample.csv").read_bytes()
     done = project("run", "--once", "sample.csv")
-    assert re.search(r"✓ sample\.csv  orders  \S+  2 review, 2 orders", done.stdout)
+    assert re.search(r"✓ sample\.csv  orders  \S+  2 orders, 2 review", done.stdout)
     assert done.stdout.splitlines()[-1] == "1 file: 1 done"
     assert done.stderr == ""
     assert files_below(project.folder / "out") == ["orders/sample.csv", "review/sample.jsonl"]
