@@ -6,7 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from filemill.config import ConfigProblems, load
@@ -116,6 +116,7 @@ def refuse(question):
         max_size=2,
     ),
 )
+@example({"pipelines": {"a": {"steps": [{"route": {"b": [], "a": [[]]}}]}}}, False, {})
 def test_any_document_is_judged(document, asks, environ):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "filemill.yaml"

@@ -52,7 +52,12 @@ class Route:
         sinks: list[str] = []
         for value in options.branches.values():
             to = value.get("to", []) if isinstance(value, dict) else value
-            sinks += [to] if isinstance(to, str) else list(to or [])
+            # What is no name is told at its place when the branches are read.
+            sinks += [
+                each
+                for each in ([to] if isinstance(to, str) else to or [])
+                if isinstance(each, str)
+            ]
         return Uses(sinks=tuple(s for s in dict.fromkeys(sinks) if s != "drop"))
 
     def deliver(self, batch: Batch) -> Batch | None:
