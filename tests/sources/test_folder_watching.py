@@ -28,18 +28,24 @@ class Watch:
     def __init__(self, folder: bytes, **options):
         self.folder = folder
         self.sightings = []
+        self.slices = []
+        """How many sightings came together, each time: between two the loop may turn."""
         self.events = []
         self.waiting = 0
         self.source = FolderSource(
             SourceContext(
                 name="in",
                 options=FolderSource.Options(folder=os.fsdecode(folder), **options),
-                sighted=self.sightings.extend,
+                sighted=self.take,
                 emit=self.events.append,
                 clock=SystemClock(),
                 backlog=lambda: self.waiting,
             )
         )
+
+    def take(self, sightings):
+        self.slices.append(len(sightings))
+        self.sightings.extend(sightings)
 
     @contextlib.asynccontextmanager
     async def open(self):
@@ -316,11 +322,8 @@ def test_a_full_scan_leaves_the_loop_its_turns(folder):
         for number in range(20_000):
             os.mknod(folder + b"/%d" % number)
         async with Watch(folder).open() as watch:
-            largest, before = 0, 0
-            while before < 20_000:
-                await asyncio.sleep(0)
-                largest, before = max(largest, len(watch.sightings) - before), len(watch.sightings)
-        assert largest <= 5_000
+            await watch.until(lambda: len(watch.sightings) >= 20_000, seconds=60)
+        assert max(watch.slices) <= 5_000
 
     run(work())
 

@@ -65,6 +65,7 @@ def left_of(run: RunHistory, runs: Sequence[RunHistory]) -> dict[str, str]:
 def results(
     output: Output, run: RunHistory, left: dict[str, str], *, several: bool, verbose: bool
 ) -> None:
+    """Print what a run published and which of its records are bad. `left` says what later became of an output."""
     title = f" of {run.summary.pipeline}, run {short(run.summary.run)}" if several else ""
     if run.outputs:
         output.print()
