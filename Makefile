@@ -1,7 +1,7 @@
 # The whole developer interface. Everything works on a fresh checkout.
 SHELL := /bin/bash
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 4
 
 .PHONY: help setup demo test check torture bench docs lock
 
@@ -21,7 +21,7 @@ check: setup  ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 test: check  ## check, and every test
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 torture: setup  ## kill it at every step, for longer than `test` does
 	$(BIN)/python -m pytest tests/torture -n $(WORKERS) --timeout 3600
