@@ -37,6 +37,8 @@ from filemill.ports.ledger import Ledger
 GROUP = 256
 MAX_UNPUBLISHED = 4_096
 """Staged runs that may wait for their sinks before leasing waits: bounds memory when a sink's disk is slow."""
+LEASE_PATIENCE = 5.0
+"""Seconds that a drain waits for a lease under way."""
 SLOWEST_POLL = 5.0
 """Seconds after which the ledger is asked even when nobody said that something is due."""
 
@@ -80,6 +82,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._draining = False
+        self._leasing = asyncio.Lock()
         self._pausing = 0
         self.crashed: BaseException | None = None
 
@@ -96,6 +99,12 @@ class Dispatcher:
     async def drain(self) -> None:
         """Lease no more; return when every run already with a worker has come back."""
         self._draining = True
+        # A lease that is being committed must come to its jobs: its runs would stay RUNNING, in nobody's hands.
+        try:
+            async with asyncio.timeout(LEASE_PATIENCE), self._leasing:
+                pass
+        except TimeoutError:
+            pass  # the ledger is in trouble, and nothing is leased; the next start would find it
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
@@ -157,6 +166,10 @@ class Dispatcher:
 
         The current revision is held until they have begun, so that one whose time ends meanwhile is still there.
         """
+        async with self._leasing:
+            return False if self._draining else await self._lease_now(parked)
+
+    async def _lease_now(self, parked: frozenset[str]) -> bool:
         served = self._revisions.hold(self._revisions.current)
         try:
             leased = await self._trouble.insist(
