@@ -179,14 +179,14 @@ class Filling:
 _TALLY = "INSERT INTO tally VALUES (?1, ?2, '', '', ?3, ?4, ?5, ?6, ?7)"
 _INSERTS = {
     "file": "INSERT INTO file VALUES (?1, ?2, ?3, ?4, 'partners', ?5, ?6, 1, ?7, ?8, ?9, ?10, ?11, ?12, 'rename', "
-    "'archive', 0, NULL, ?13, ?14, ?15, 'text/csv', '{}', ?16, ?17, NULL, ?18)",
+    "'archive', 0, NULL, ?13, ?14, ?15, 'text/csv', '{}', ?16, ?17, NULL, ?18, NULL)",
     "file_tag": "INSERT INTO file_tag VALUES (?, ?)",
     "run": "INSERT INTO run (no, id, file, pipeline, revision, priority, state, state_ns, queued_ns, began_ns, fence, "
-    "attempt, due_ns, records, bad, fingerprint, step, error, message) "
-    "VALUES (?1, ?2, ?3, ?4, 1, 0, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-    "attempt": "INSERT INTO attempt VALUES (?1, 1, 1, ?2, ?3, ?4, ?5, ?6)",
+    "attempt, due_ns, records, bad, fingerprint, step, error, message, source) "
+    "VALUES (?1, ?2, ?3, ?4, 1, 0, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, 'partners')",
+    "attempt": "INSERT INTO attempt VALUES (?1, 1, 1, ?2, ?3, ?4, ?5, ?6, 1)",
     "publication": "INSERT INTO publication VALUES (?1, ?2, 1, 'out', ?3, ?4, 1, ?5, 30000, "
-    "'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd', 412, 'suffix', 'published', ?6)",
+    "'cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd', 412, 'suffix', 'published', ?6, 0, '')",
     "reject": "INSERT INTO reject VALUES (?, ?, ?, ?, ?, 0, 40, ?, ?)",
 }
 
