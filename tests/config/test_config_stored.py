@@ -138,9 +138,9 @@ def test_a_revision_whose_step_is_gone_says_so(made, tmp_path):
 
 
 def test_files_beside_the_folder_stay_below_the_place_they_are_written_to(made, tmp_path):
-    text = made.load().text.replace('"deep/other.py"', '"../../shared/other.py"')
+    text = made.load().text.replace('"deep/other.py"', '"../../elsewhere/other.py"')
     root = write_out(read_stored(text), str(tmp_path / "place"))
-    (other,) = (tmp_path / "place").rglob("shared/other.py")
+    (other,) = (tmp_path / "place").rglob("elsewhere/other.py")
     assert other.read_text() == "VALUE = 1\n"
     assert os.path.exists(os.path.join(root, "filemill.yaml"))
     absolute = made.load().text.replace('"deep/other.py"', '"/etc/other.py"')

@@ -80,6 +80,8 @@ def restore(steps: list[Step], root: str, aside: str) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(step.data)
                 os.fchmod(file.fileno(), _mode(path))
+                file.flush()
+                os.fsync(file.fileno())  # noqa: TID251 -- renamed unsynced, a power cut could leave it empty
             os.replace(temporary, path)  # noqa: TID251 -- as above
         except OSError as error:
             raise UsageError(
