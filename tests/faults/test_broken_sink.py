@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,6 +69,15 @@ def shown(root: Path, sink: str, prefix: str) -> int:
     return sum(path.read_text() == f"{path.name}\n" * 2_000 for path in paths)
 
 
+def doctor(root: Path) -> str:
+    """What `filemill doctor` says of sink `a`."""
+    command = [sys.executable, "-m", "filemill", "doctor", "--json", "-c", root / "filemill.yaml"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 1, told.stderr
+    items = json.loads(told.stdout)["items"]
+    return " ".join(each["what"] for each in items if each["about"] == "sink a")
+
+
 def ends(root: Path) -> list[tuple[object, ...]]:
     """States of all runs, with the most attempts of each."""
     db = apsw.Connection(str(root / ".filemill/ledger.db"), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -103,6 +114,9 @@ def test_a_broken_sink_parks_its_own_runs_only(
     said = log.read_text()
     assert "sink a: works again" not in said, said
     assert "work waits, nothing is lost" not in said, "nobody else is in trouble: " + said
+    assert "work waits in the running server" in doctor(root), (
+        "a probe of a moment may find it well"
+    )
     waiting = {state for state, _, _ in ends(root)}
     assert waiting <= {"done", "queued", "publishing", "running"}, waiting
     if ballast is not None:

@@ -66,7 +66,21 @@ def _examine(session: Session) -> list[Finding]:
         ]
     durable = Durable(Failpoints("doctor"), sync=plan.durability == "power")
     found += examine_data(plan, durable)
-    return found + examine_places(plan, registry, durable, clock)
+    return found + examine_places(plan, registry, durable, clock) + _met(plan.data)
+
+
+def _met(data: str) -> list[Finding]:
+    """What work waits for in the server that runs: it has met what a probe of a moment may not."""
+    from filemill.ports.examining import Finding, Level
+    from filemill.service.asking import look
+
+    seen = look(data)
+    return [
+        Finding(
+            Level.PROBLEM, each.what, f"work waits in the running server: {each.message}", each.help
+        )
+        for each in (seen.troubles if seen is not None else ())
+    ]
 
 
 def _wrong(error: FilemillError) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@
 
 While a sink's breaker is open, runs of the pipelines that write to it are not leased: they stay queued, and no attempt
 is spent. Runs that are staged already wait in `publishing`, their bytes where they are, and hold up no other. Whether
-the place can be used is looked at after a second, then after two, four... at most every minute (`Sink.probe`); then
+the place can be used is looked at after a second, then after two, four... at most every 15 seconds (`Sink.probe`); then
 work goes through again, and when that meets the trouble once more, the next look comes later.
 """
 
@@ -29,7 +29,8 @@ from filemill.ports.sink import Sink
 SINK_ERRNOS = SYSTEM_ERRNOS - {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """What a sink's place may suffer from; the others are the server's own trouble, whichever sink meets it."""
 FIRST_DELAY = 1.0
-LONGEST_DELAY = 60.0
+LONGEST_DELAY = 15.0
+"""Short, because whoever mends a disk looks on; a look at a folder costs next to nothing."""
 QUIET = 2.0
 """Seconds of work without trouble after which a sink is said to be mended."""
 FORGIVEN = 60.0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+from collections.abc import Iterator
 
 import msgspec
 
@@ -98,16 +100,8 @@ def listens(data: str) -> bool:
     Raises:
         SystemFault: it cannot be told.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(PATIENCE)
-        try:
-            with reachable(data) as path:
-                connection.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except OSError as error:
-            raise SystemFault(f"the server cannot be asked: {error}") from error
-    return True
+    with _connected(data, PATIENCE) as connection:
+        return connection is not None
 
 
 def look(data: str) -> acts.Seen | None:
@@ -127,15 +121,9 @@ def ask_server(data: str, line: bytes, patience: float = PATIENCE) -> bytes | No
         Busy: it went away before it answered: what was asked may be done.
         SystemFault: it does not answer.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(patience)
-        try:
-            with reachable(data) as path:
-                connection.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError):
+    with _connected(data, patience) as connection:
+        if connection is None:
             return None
-        except OSError as error:
-            raise SystemFault(f"the server cannot be asked: {error}") from error
         try:
             connection.sendall(line)
             answer = b""
@@ -152,6 +140,26 @@ def ask_server(data: str, line: bytes, patience: float = PATIENCE) -> bytes | No
                 f"the server does not answer: {error}", help="filemill status shows what it does"
             ) from error
     return answer
+
+
+@contextlib.contextmanager
+def _connected(data: str, patience: float) -> Iterator[socket.socket | None]:
+    """A connection to the server of this data directory; None when none listens.
+
+    Raises:
+        SystemFault: it cannot be told.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(patience)
+        try:
+            with reachable(data) as path:
+                connection.connect(path)
+            listening = True
+        except (FileNotFoundError, ConnectionRefusedError):
+            listening = False
+        except OSError as error:
+            raise SystemFault(f"the server cannot be asked: {error}") from error
+        yield connection if listening else None
 
 
 async def _alone(data: str, act: acts.Request) -> acts.Done:
