@@ -146,6 +146,7 @@ def _pipeline(pipeline: PipelineParts, base: RetryPlan) -> PipelinePlan:
         tolerance=parse_tolerance(model.tolerance),
         exclusive=model.exclusive,
         priority=model.priority,
+        order_by=model.order_by,
         timeout=model.timeout,
         retry=retry,
     )

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from filemill.model.ordering import KEYS, OrderKey
 from filemill.model.plan import Tolerance
 from filemill.ports.units import Duration, LocalPath, Size, format_size, parse_size
 
@@ -74,6 +75,11 @@ def _one_or_many(value: Any) -> Any:
 
 def _checked_tolerance(text: str) -> str:
     parse_tolerance(text)
+    return text
+
+
+def _checked_key(text: str) -> str:
+    OrderKey(text)
     return text
 
 
@@ -211,6 +217,11 @@ class Pipeline(_Strict):
     )
     exclusive: bool = Field(False, description="A file that matches another pipeline too is held.")
     priority: int = Field(0, description="Added to the file's; higher ones run first.")
+    order_by: Annotated[str, AfterValidator(_checked_key)] = Field(
+        "",
+        description="Files that give the same text are processed one after the other, as they arrived: "
+        f"`{{tag:partner}}`, `{{dir}}`; of {KEYS}. Unset: at once.",
+    )
     timeout: Duration | None = Field(None, description="Of a whole run; none unless set.")
     retry: Retry = Field(
         default_factory=lambda: Retry.model_validate({}),

@@ -24,6 +24,7 @@ from filemill.model.turns import Turns
 from filemill.ports.clock import Clock, Ids
 from filemill.ports.ledger import Ledger, NewRun, Routing
 from filemill.routing.matching import pipelines_for
+from filemill.routing.ordering import order_key
 
 GROUP = 256
 AT_ONCE = 2
@@ -220,7 +221,7 @@ class InspectionDesk:
             matched = pipelines_for(tags, plan)
             held = matched.held
             runs = tuple(
-                NewRun(self._ids.new(), p.name, plan.revision, p.priority)
+                NewRun(self._ids.new(), p.name, plan.revision, p.priority, order_key(p, file, tags))
                 for p in matched.pipelines
             )
         if held:

@@ -81,6 +81,7 @@ class Claimer:
                 ready.append((waiting, seen))
             else:
                 others.append((waiting, seen, verdict))
+        ready.sort(key=lambda each: each[1].changed_ns)  # a scan finds them in no order at all
         return self._takings(ready, others), others
 
     def taking(

@@ -130,6 +130,7 @@ def look(folders: Folders, root: bytes, relative: bytes, clock: Clock) -> Look:
         identity=identity_of(status),
         lease=lease,
         untouched=(clock.wall_ns() - status.st_ctime_ns) / 1e9,
+        changed_ns=status.st_ctime_ns,
         links=status.st_nlink,
     )
 

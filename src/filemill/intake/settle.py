@@ -49,6 +49,8 @@ class Look(msgspec.Struct, frozen=True):
     identity: Identity | None = None
     lease: Lease = Lease.UNKNOWN
     untouched: float = 0.0
+    changed_ns: int = 0
+    """When its inode was changed last (ctime): for most files, when they came to their place."""
     """Seconds since the inode last changed in any way (ctime), by the wall clock."""
     links: int = 1
     refused: str = ""

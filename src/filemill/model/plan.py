@@ -66,6 +66,8 @@ class PipelinePlan(msgspec.Struct, frozen=True):
     tolerance: Tolerance = Tolerance()
     exclusive: bool = False
     priority: int = 0
+    order_by: str = ""
+    """Template of the key within which files are processed in order; empty: in no order."""
     timeout: float | None = None
     retry: RetryPlan = RetryPlan()
 

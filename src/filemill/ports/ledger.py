@@ -45,6 +45,10 @@ class NewRun(msgspec.Struct, frozen=True):
     revision: int
     priority: int = 0
     """The pipeline's; the run's is the sum of this and its file's."""
+    order_key: str = ""
+    """Runs of one pipeline with the same key are leased one after the other, as their files arrived; empty: in no
+    order.
+    """
 
 
 class Finish(msgspec.Struct, frozen=True):
@@ -221,6 +225,7 @@ class Ledger(Protocol):
 
         Within a priority sources are served in turn, each with the same share of `limit` as long as it has runs, the
         oldest first; what is answered is grouped by pipeline. Pipelines that are paused, or in `excluding`, get none.
+        Of runs with one order key only the first is leased, once no file that arrived before it waits for its routing.
         Its cost does not grow with the number of runs that wait. Counts the attempt *before* it runs and raises the
         fence. Content paths in the orders, that of kept input included, are filled in by the caller's content store.
         `revision` is that of the current plan, at which each of these attempts runs, but for runs that are pinned to

@@ -76,7 +76,7 @@ class Journey:
         return files
 
     def routing(self, file: str, *pipelines: str, priority: int = 0, **options: str) -> Routing:
-        """One file's routing to these pipelines; `held` or `discarded` instead of them, by `options`."""
+        """One file's routing to these pipelines; by `options` with an order `key`, or `held` or `discarded` instead."""
         return Routing(
             facts=Facts(
                 file,
@@ -90,7 +90,10 @@ class Journey:
                 attributes={"rows": "3"},
             ),
             at_ns=self.clock.wall_ns(),
-            runs=tuple(NewRun(self.ids.new(), name, 1, priority) for name in pipelines),
+            runs=tuple(
+                NewRun(self.ids.new(), name, 1, priority, options.get("key", ""))
+                for name in pipelines
+            ),
             held=options.get("held", ""),
             discarded=options.get("discarded", ""),
         )

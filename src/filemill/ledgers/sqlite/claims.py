@@ -134,9 +134,8 @@ def route(tx: Transaction, routings: Sequence[Routing]) -> list[bool]:
         if state is FileState.INSPECTED:
             for run in routing.runs:
                 priority = row.priority + run.priority
-                runs.append(
-                    (run.run, row.no, row.source, run.pipeline, run.revision, priority, at, at)
-                )
+                named = (run.run, row.no, row.source, run.pipeline, run.revision, priority)
+                runs.append((*named, at, at, run.order_key))
                 queued.setdefault((at, run.pipeline), []).append(row.size)
         else:
             tx.tally.add(at, state, size=row.size)

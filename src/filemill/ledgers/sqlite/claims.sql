@@ -55,8 +55,8 @@ INSERT OR IGNORE INTO file_tag (tag, file) VALUES (?, ?);
 
 -- name: add_runs
 -- Queue new runs.
-INSERT INTO run (id, file, source, pipeline, revision, priority, state, state_ns, queued_ns)
-VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?);
+INSERT INTO run (id, file, source, pipeline, revision, priority, state, state_ns, queued_ns, order_key)
+VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?);
 
 -- name: find_digests
 -- The earliest file with each of these digests.

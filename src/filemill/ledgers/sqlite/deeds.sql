@@ -57,9 +57,14 @@ WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('queued', 'retrying', '
 
 -- name: replay
 -- Queue new runs that do ended ones again.
+WITH given (id, file, source, pipeline, revision, pinned, priority, state_ns, queued_ns, replays, supersede) AS (
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+)
 INSERT INTO run (id, file, source, pipeline, revision, pinned, priority, state, state_ns, queued_ns, replays,
-                 supersede)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?);
+                 supersede, order_key)
+SELECT given.id, given.file, given.source, given.pipeline, given.revision, given.pinned, given.priority, 'queued',
+  given.state_ns, given.queued_ns, given.replays, given.supersede, replayed.order_key
+FROM given CROSS JOIN run AS replayed ON replayed.id = given.replays;
 
 -- name: superseded_already
 -- Which of these runs have a later one that takes the places of their outputs, or wants to.

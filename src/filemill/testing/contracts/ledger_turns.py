@@ -7,8 +7,9 @@ from collections import Counter
 
 import msgspec
 
-from filemill.model.deeds import Deed, Replay
+from filemill.model.deeds import Deed, Redrive, Replay
 from filemill.model.files import Claim
+from filemill.model.runs import RunOrder
 from filemill.testing.clock import FakeClock
 from filemill.testing.contracts.ledger_fixtures import LedgerFixtures, in_loop
 from filemill.testing.journey import Journey
@@ -91,3 +92,62 @@ class TurnContract(LedgerFixtures):
         assert await journey.ledger.replay([replay], Deed("ann", 1, "")) == [True]
         sources = Counter(order.file.source for order in await journey.lease(4))
         assert sources == {"bulk": 3, "inbox": 1}
+
+    @in_loop
+    async def test_runs_of_one_key_are_leased_one_after_the_other(self, journey: Journey) -> None:
+        clock = journey.clock
+        assert isinstance(clock, FakeClock)
+        files = await journey.ingested(6)
+        keys = ("a", "a", "b", "a", "c", "b")
+        late = files[1]
+
+        async def routed(*chosen: str) -> None:
+            pairs = [(f, k) for f, k in zip(files, keys, strict=True) if f in chosen]
+            assert all(
+                await journey.ledger.route([journey.routing(f, "orders", key=k) for f, k in pairs])
+            )
+
+        async def leased() -> dict[str, RunOrder]:
+            return {order.file.file: order for order in await journey.lease(2)}
+
+        await routed(*(file for file in files if file != late))
+        orders = await leased()
+        assert list(orders) == [files[0]], "the second file may be one of any key"
+        assert await leased() == {}
+        await routed(late)
+        assert list(await leased()) == [files[2], files[4]]
+        assert await leased() == {}
+        first = orders[files[0]]
+        await journey.ledger.fail([journey.fail(first, "retrying", after_s=5)])
+        assert await leased() == {}, "it is tried again before the next one"
+        clock.advance(5)
+        (again,) = (await leased()).values()
+        assert again.run == first.run
+        await journey.ledger.stage([journey.stage(again)])
+        assert await leased() == {}, "its outputs are not there yet"
+        await journey.ledger.finish([journey.finish(again)])
+        (second,) = (await leased()).values()
+        assert second.file.file == late
+        await journey.ledger.fail([journey.fail(second, "dead")])
+        assert list(await leased()) == [files[3]], "who is dead holds nobody up"
+        assert await journey.ledger.redrive(
+            [Redrive(second.run, second.fence)], Deed("ann", 1, "")
+        ) == [True]
+        assert await leased() == {}
+
+    @in_loop
+    async def test_keys_are_served_in_turn(self, journey: Journey) -> None:
+        files = await journey.ingested(40)
+        await journey.ledger.route(
+            [journey.routing(f, "orders", key=f"k{number % 8}") for number, f in enumerate(files)]
+        )
+        done: list[str] = []
+        while orders := await journey.lease(3):
+            for order in orders:
+                await journey.ledger.stage([journey.stage(order)])
+                await journey.ledger.finish([journey.finish(order)])
+                done.append(order.file.file)
+        assert sorted(done) == sorted(files)
+        for key in range(8):
+            assert [f for f in done if f in files[key::8]] == files[key::8], "as they arrived"
+        assert {files.index(f) % 8 for f in done[:9]} == set(range(8))
