@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 
+from filemill.engine.allocating import kept_memory
 from filemill.engine.processes import children_of
 
 _PR_SET_PDEATHSIG = 1
@@ -66,7 +67,8 @@ def _work(descriptor: int, page: str, keeper: int) -> int:
         open("/proc/self/oom_score_adj", "w", encoding="ascii") as file,
     ):
         file.write("500")
-    from filemill.engine.worker import main as work  # noqa: PLC0415 -- heavy; the keeper must not hold it
+    with kept_memory():
+        from filemill.engine.worker import main as work  # noqa: PLC0415 -- heavy; the keeper must not hold it
 
     return work(descriptor, os.fsencode(page), keeper)
 

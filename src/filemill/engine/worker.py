@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 
 from filemill.durable import Durable, Failpoints
 from filemill.engine import frames
+from filemill.engine.allocating import give_back
 from filemill.engine.announcing import Page
 from filemill.engine.description import answer
 from filemill.engine.execution import Executor
@@ -38,6 +40,9 @@ from filemill.ports.registry import Registry
 from filemill.records.finding import ON_IMPORT
 from filemill.routing.explaining import explain
 from filemill.routing.inspection import Inspector
+
+GROWN_FOR = 1.0
+"""Seconds a worker keeps the memory of a chunk without being given the next one."""
 
 
 class Worker:
@@ -61,10 +66,12 @@ class Worker:
         self.plan: Plan | None = None
         self.executor: Executor | None = None
         self.inspector: Inspector | None = None
+        self.grown = False
+        """Whether memory is kept for the next chunk of a big file."""
 
     def serve(self) -> None:
         """Answer frames until the socket closes."""
-        while (body := frames.receive(self.connection)) is not None:
+        while (body := self._receive()) is not None:
             message = frames.unpack_to_worker(body)
             reply = self._answer(message)
             self._check()
@@ -74,6 +81,16 @@ class Worker:
             if isinstance(message, frames.Execute | frames.CutUp | frames.ExecuteChunk):
                 # Only now: until the answer is out, whoever broke the worker has to be on the page.
                 self.page.announce(message.job, [])
+
+    def _receive(self) -> bytearray | None:
+        """The next frame. A worker that waits for it longer than a moment gives back what big files left."""
+        if self.grown:
+            waiting = select.poll()  # its number may be beyond what `select` takes
+            waiting.register(self.connection, select.POLLIN)
+            if not waiting.poll(GROWN_FOR * 1000):
+                give_back()
+                self.grown = False
+        return frames.receive(self.connection)
 
     def _answer(self, message: frames.ToWorker) -> frames.FromWorker:
         if self.executor is not None:
@@ -161,6 +178,7 @@ class Worker:
             cut = work.cut(message.order)
             self._clean()
             return frames.CutDone(job, cut)
+        self.grown = True
         done = work.execute(message.order, message.hints, self.page.progress, message.state)
         self._clean()
         return frames.ChunkExecuted(job, done, resident_bytes(), self.surroundings.spent)
