@@ -12,7 +12,7 @@ from filemill.engine.headers import Headers
 from filemill.model.errors import FilemillError, PermanentError
 from filemill.model.plan import PipelinePlan, StepPlan
 from filemill.ports.registry import Registry
-from filemill.ports.step import Scope
+from filemill.ports.step import Grain, Scope
 from filemill.records.expressions import Expression
 from filemill.records.functions import load
 
@@ -34,6 +34,7 @@ class Node:
         "branches",
         "component",
         "dynamic",
+        "foreign",
         "function",
         "hidden",
         "index",
@@ -73,6 +74,8 @@ class Node:
                     help="let a pipeline of its own subscribe to the files that are to be read so",
                 ),
             )
+        self.foreign = not self.component.__module__.startswith("filemill.") or self.dynamic
+        """Code that is not this program's own may work here."""
         self.branches = tuple(
             tuple(Node(step, registry, index) for step in route.steps) for route in plan.routes
         )
@@ -133,6 +136,10 @@ class Chain:
                 name = hidden_sink(plan.name, node.plan.id)
                 node.refers = msgspec.structs.replace(node.refers, sinks=(name,))
                 self.emits[name] = node
+        self.tame = not any(
+            node.foreign or node.component.spec.grain is Grain.FILE for node in self.all_nodes
+        )
+        """Its steps only see records, and all are this program's own: they leave the process as it was."""
         self.headers = Headers(self.nodes)
         self._expressions: dict[str, Expression] = {}
         wanted: dict[str, bool] = {}

@@ -19,16 +19,15 @@ from filemill.engine.breaking import Breakers
 from filemill.engine.chunking import Chunked
 from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.publishing import Publisher
-from filemill.engine.revealing import Staged
+from filemill.engine.revealing import as_staged
 from filemill.engine.serving import Revisions, Served
-from filemill.engine.superseding import in_place
 from filemill.engine.supervisor import WorkerDied
 from filemill.engine.trouble import Trouble
 from filemill.engine.verdicts import Verdict, Verdicts, longest_step
 from filemill.model.errors import FailureKind, FilemillError, SystemFault, plainly
 from filemill.model.events import Emit
 from filemill.model.plan import PipelinePlan
-from filemill.model.runs import Failure, Publication, RunOrder, RunResult, StagedOutput
+from filemill.model.runs import Failure, RunOrder, RunResult, StagedOutput
 from filemill.model.states import RunState
 from filemill.ports.clock import Clock, Steady
 from filemill.ports.content import Content
@@ -84,11 +83,18 @@ class Dispatcher:
         self._draining = False
         self._leasing = asyncio.Lock()
         self._pausing = 0
+        self._more = True
+        """The last lease may have left some in the queue."""
         self.crashed: BaseException | None = None
 
     def wake(self) -> None:
         """Something may have been queued or a worker may be free."""
         self._wake.set()
+
+    def go_on(self) -> None:
+        """There is room again: lease what was left in the queue, if anything was, or what waited for its turn."""
+        if self._more or any(each.order_by for each in self._revisions.current.plan.pipelines):
+            self.wake()
 
     async def start(self) -> None:
         """Begin leasing."""
@@ -145,14 +151,15 @@ class Dispatcher:
 
     async def _lease_while_room(self) -> float:
         """Lease until nothing is queued or every worker has one job ahead; answers how long to wait then."""
+        self._more = True
         while (
             len(self._jobs) < 2 * self._revisions.current.pool.limits.workers
             and not self._pausing
             and self._publisher.waiting < MAX_UNPUBLISHED
         ):
             parked = self._breakers.parked()
-            leased = await self._lease(parked)
-            if not leased:
+            if await self._lease(parked) < GROUP:
+                self._more = False
                 due = await self._trouble.insist(
                     "ledger", functools.partial(self._ledger.next_due, parked)
                 )
@@ -161,15 +168,15 @@ class Dispatcher:
                 return min(SLOWEST_POLL, max(0.0, (due - self._steady.ns()) / 1e9))
         return SLOWEST_POLL
 
-    async def _lease(self, parked: frozenset[str]) -> bool:
-        """Lease a group and begin its jobs; False when nothing is queued.
+    async def _lease(self, parked: frozenset[str]) -> int:
+        """Lease a group and begin its jobs; answers how many runs: fewer than a group when no more are queued.
 
         The current revision is held until they have begun, so that one whose time ends meanwhile is still there.
         """
         async with self._leasing:
-            return False if self._draining else await self._lease_now(parked)
+            return 0 if self._draining else await self._lease_now(parked)
 
-    async def _lease_now(self, parked: frozenset[str]) -> bool:
+    async def _lease_now(self, parked: frozenset[str]) -> int:
         served = self._revisions.hold(self._revisions.current)
         try:
             leased = await self._trouble.insist(
@@ -187,7 +194,7 @@ class Dispatcher:
                 job.add_done_callback(self._job_done)
         finally:
             self._revisions.release(served)
-        return bool(leased)
+        return len(leased)
 
     def _with_path(self, order: RunOrder) -> RunOrder:
         path = self._content.path(order.file.path.decode("ascii"))
@@ -201,7 +208,7 @@ class Dispatcher:
     def _job_done(self, job: asyncio.Task[None]) -> None:
         self._jobs.discard(job)
         self._note_crash(job)
-        self.wake()
+        self.go_on()
 
     async def _execute(self, batch: tuple[RunOrder, ...], held: Served | None) -> None:
         """Run a job at its revision: `held` where it is at work already, else one that is opened for it."""
@@ -213,7 +220,7 @@ class Dispatcher:
                 return
             except FilemillError as error:
                 lost = [self._verdicts.unservable(order, error) for order in batch]
-                await self._verdicts.record(lost)
+                await self._record(lost)
                 return
         try:
             await self._execute_with(held, batch)
@@ -223,7 +230,7 @@ class Dispatcher:
     async def _execute_with(self, served: Served, batch: tuple[RunOrder, ...]) -> None:
         pipeline = served.pipelines.get(batch[0].pipeline)
         if pipeline is None:
-            await self._verdicts.record([self._verdicts.homeless(order) for order in batch])
+            await self._record([self._verdicts.homeless(order) for order in batch])
             return
         if served.chunked.wants(batch):
             chunked = await served.chunked.run(batch[0], pipeline, longest_step(pipeline))
@@ -235,7 +242,7 @@ class Dispatcher:
                 lambda job: frames.Execute(job, batch), longest_step(pipeline)
             )
         except WorkerDied as died:
-            await self._verdicts.record(self._verdicts.after_death(batch, died, pipeline))
+            await self._record(self._verdicts.after_death(batch, died, pipeline))
             return
         except SystemFault as fault:
             await self._give_back(batch, fault)
@@ -244,9 +251,15 @@ class Dispatcher:
         assert isinstance(reply, frames.Executed), "an Execute is answered by Executed"  # noqa: S101
         await self._settle(batch, reply.results, output, pipeline)
 
+    async def _record(self, verdicts: Sequence[Verdict]) -> None:
+        """Commit what becomes of these runs; some may be due again."""
+        if verdicts:
+            await self._verdicts.record(verdicts)
+            self.wake()
+
     async def _give_back(self, batch: Sequence[RunOrder], fault: SystemFault) -> None:
         await self._linger(self._breaker(fault.sink, batch), fault)
-        await self._verdicts.record([self._verdicts.unstarted(order, fault) for order in batch])
+        await self._record([self._verdicts.unstarted(order, fault) for order in batch])
         if key := self._breaker(fault.sink, batch):
             self._breakers.trip(key, fault, {order.pipeline for order in batch})
         else:
@@ -272,7 +285,7 @@ class Dispatcher:
         elif chunked.fault is not None:
             await self._give_back([order], chunked.fault)
             return
-        await self._verdicts.record(verdicts)
+        await self._record(verdicts)
         if verdicts[0].decision.state == RunState.DEAD:
             await asyncio.to_thread(chunked.joint.abort)
 
@@ -312,7 +325,7 @@ class Dispatcher:
             self._breakers.trip(
                 sink, SystemFault(failure.message, help=failure.help), {pipeline.name}
             )
-        await self._verdicts.record(failed)
+        await self._record(failed)
         await self._verdicts.hold(held, pipeline)
         if fault is not None:
             await self._pause("stage", SystemFault(fault.message, help=fault.help))
@@ -358,38 +371,3 @@ class Dispatcher:
         finally:
             self._pausing -= 1
             self.wake()
-
-
-def as_staged(order: RunOrder, result: RunResult) -> Staged:
-    """A worker's result as the publisher takes it."""
-    result = in_place(order, result)
-    return Staged(
-        order.run,
-        order.fence,
-        order.pipeline,
-        order.file,
-        [_as_publication(order, output) for output in result.outputs],
-        order.revision,
-        result,
-        kept=order.kept,
-    )
-
-
-def _as_publication(order: RunOrder, output: StagedOutput) -> Publication:
-    return Publication(
-        output.publication,
-        order.run,
-        order.fence,
-        output.sink,
-        output.name,
-        output.staged,
-        output.device,
-        output.inode,
-        output.size,
-        output.digest,
-        output.records,
-        output.mode,
-        "staged",
-        output.over_size,
-        output.over_digest,
-    )

@@ -86,6 +86,11 @@ class Executor:
             results.update(self._results([order], self._try([order], progress)))
         return [results[order.run] for order in orders]
 
+    def is_tame(self, pipeline: str) -> bool:
+        """Say whether it is sure that a run of this pipeline leaves the process as it found it."""
+        chain = self._chains.get(pipeline)
+        return chain is not None and chain.tame and self._sinks.own
+
     def _results(
         self, orders: Sequence[RunOrder], made: Failure | dict[str, RunResult]
     ) -> dict[str, RunResult]:

@@ -2,13 +2,17 @@
 
 Whatever happens here the file is already safe. A worker that dies over a group costs nobody anything: each file of it
 is looked at again alone, and one that brings workers down three times is held for a person.
+
+A lone file goes ahead: it is looked at while its bytes are synced, and its routing waits in the ledger's queue behind
+the commit that acknowledges it, mostly to be one with it. If that comes to nothing, so does the routing, since the
+ledger routes no file that is not acknowledged.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -39,8 +43,19 @@ class Waiting(msgspec.Struct):
     tries: int = 0
 
 
+class _Ahead(msgspec.Struct):
+    """A look at a file before it is acknowledged."""
+
+    file: FileRef
+    served: Served
+    look: asyncio.Task[frames.Inspected | WorkerDied | SystemFault]
+
+
 class InspectionDesk:
-    """Takes acknowledged files, gives each its tags and runs. `routed` is called after each group."""
+    """Takes acknowledged files, gives each its tags and runs.
+
+    `routing` is called when a group's runs are about to be in the ledger's queue, `routed` when they are committed.
+    """
 
     def __init__(
         self,
@@ -53,6 +68,7 @@ class InspectionDesk:
         trouble: Trouble,
         duplicates: Mapping[str, str],
         priorities: Mapping[str, int],
+        routing: Callable[[], None],
         routed: Callable[[], None],
     ) -> None:
         self._revisions = revisions
@@ -65,13 +81,36 @@ class InspectionDesk:
         """`process`, `hold` or `skip` by source name; `process` where it says nothing."""
         self.priorities = priorities
         """By source name; 0 where it says nothing."""
+        self._routing = routing
         self._routed = routed
         self._waiting: Turns[Waiting] = Turns()
         self._alone: deque[Waiting] = deque()
         self._jobs: set[asyncio.Task[None]] = set()
+        self._ahead: _Ahead | None = None
+        self._begun: set[str] = set()
+        """Files that went ahead of their acknowledgement."""
         self._changed = asyncio.Event()
         self._stopped = False
         self.crashed: BaseException | None = None
+
+    def look_ahead(self, file: FileRef) -> None:
+        """This file is about to be acknowledged: look at it meanwhile, if that keeps nobody waiting."""
+        ahead, served = self._ahead, self._revisions.current
+        looking = ahead is not None and not ahead.look.done()
+        if looking or self._stopped or self._waiting or self._jobs or not served.pool.idle:
+            return
+        look = asyncio.create_task(self._look_at(served, (file,)), name="look ahead")
+        self._ahead = _Ahead(file, served, look)
+
+    def go_ahead(self, file: FileRef) -> None:
+        """The acknowledgement of this file is in the ledger's queue: what comes behind it may be asked for.
+
+        `put` follows in any case, unless nothing comes of it.
+        """
+        if self._ahead is not None and self._ahead.file is file:
+            self._begun.add(file.file)
+            self._put_back([Waiting(file)])
+            self._start_jobs()
 
     @property
     def pending(self) -> int:
@@ -80,7 +119,8 @@ class InspectionDesk:
 
     def put(self, files: Sequence[FileRef]) -> None:
         """Take over acknowledged files."""
-        self._put_back([Waiting(file) for file in files])
+        self._put_back([Waiting(file) for file in files if file.file not in self._begun])
+        self._begun.difference_update(file.file for file in files)
         self._start_jobs()
 
     def _put_back(self, group: Sequence[Waiting]) -> None:
@@ -100,6 +140,9 @@ class InspectionDesk:
     async def stop(self) -> None:
         """Stop; files not yet routed are found in the ledger at the next start."""
         self._stopped = True
+        if self._ahead is not None:
+            self._ahead.look.cancel()
+            await asyncio.gather(self._ahead.look, return_exceptions=True)
         for job in list(self._jobs):
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
@@ -125,19 +168,36 @@ class InspectionDesk:
         finally:
             self._revisions.release(served)
 
-    async def _inspect_with(self, served: Served, group: list[Waiting]) -> None:
-        files = tuple(waiting.file for waiting in group)
+    async def _look_at(
+        self, served: Served, files: tuple[FileRef, ...]
+    ) -> frames.Inspected | WorkerDied | SystemFault:
+        """What a worker finds out, or why none could."""
+        self._revisions.hold(served)
         try:
             reply, _ = await served.pool.run(lambda job: frames.Inspect(job, files), DEADLINE)
-        except WorkerDied as died:
-            await self._after_death(group, died)
+        except (WorkerDied, SystemFault) as failed:
+            return failed
+        finally:
+            self._revisions.release(served)
+        assert isinstance(reply, frames.Inspected), "an Inspect is answered by Inspected"  # noqa: S101
+        return reply
+
+    async def _inspect_with(self, served: Served, group: list[Waiting]) -> None:
+        files = tuple(waiting.file for waiting in group)
+        ahead = self._ahead
+        if ahead is not None and files == (ahead.file,) and ahead.served is served:
+            self._ahead = None
+            reply = await ahead.look
+        else:
+            reply = await self._look_at(served, files)
+        if isinstance(reply, WorkerDied):
+            await self._after_death(group, reply)
             return
-        except SystemFault as fault:
+        if isinstance(reply, SystemFault):
             self._put_back(group)
-            await self._trouble.wait("workers", fault)
+            await self._trouble.wait("workers", reply)
             return
         self._trouble.over("workers")
-        assert isinstance(reply, frames.Inspected), "an Inspect is answered by Inspected"  # noqa: S101
         if not served.current:
             # Tags of one revision and pipelines of another would go together as nobody wrote them.
             self._put_back(group)
@@ -171,29 +231,36 @@ class InspectionDesk:
 
     async def _route(self, served: Served, inspected: list[tuple[Waiting, Facts]]) -> None:
         digests = [facts.digest for _, facts in inspected if facts.digest]
-        known = await self._trouble.insist("ledger", lambda: self._ledger.find_digests(digests))
-        if not served.current:
-            self._put_back([waiting for waiting, _ in inspected])
-            return
         at = self._clock.wall_ns()
-        routings = []
         events: list[Event] = []
-        for waiting, facts in inspected:
-            file, original = waiting.file, known.get(facts.digest)
-            routing, event = self._decide(
-                file, facts, at, original if original != file.file else None, served.plan
-            )
-            routings.append(routing)
-            events.append(event)
-        kept = await self._trouble.insist("ledger", lambda: self._ledger.route(routings))
-        for event, ok in zip(events, kept, strict=True):
+
+        def decide(known: Mapping[str, str]) -> list[Routing]:
+            decided = [
+                self._decide(waiting.file, facts, at, known.get(facts.digest), served.plan)
+                for waiting, facts in inspected
+            ]
+            events[:] = [event for _, event in decided]
+            return [routing for routing, _ in decided]
+
+        def route() -> Awaitable[list[bool]]:
+            # The lease that this wakes waits in the ledger's queue behind the commit, not for news of it.
+            self._routing()
+            return self._ledger.route_by(digests, decide)
+
+        kept = await self._trouble.insist("ledger", route)
+        for (waiting, _), event, ok in zip(inspected, events, kept, strict=True):
             if ok:
                 self._emit(event)
+            else:
+                # It went ahead and was not acknowledged; should it be yet, it comes again.
+                self._begun.discard(waiting.file.file)
         self._routed()
 
     def _decide(
-        self, file: FileRef, facts: Facts, at: int, original: str | None, plan: Plan
+        self, file: FileRef, facts: Facts, at: int, first: str | None, plan: Plan
     ) -> tuple[Routing, Event]:
+        """Where a file goes; `first` is the first one of its bytes. Called in the ledger's thread."""
+        original = first if first != file.file else None
         tags = tuple(sorted({hit.tag for hit in facts.tags}))
         if facts.refused:
             event: Event = FileRejected(

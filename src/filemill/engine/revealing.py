@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from filemill.engine.breaking import SINK_ERRNOS, Breakers
-from filemill.engine.superseding import SUPERSEDE
+from filemill.engine.superseding import SUPERSEDE, in_place
 from filemill.engine.trouble import SYSTEM_ERRNOS, Trouble
 from filemill.model.errors import FailureKind, FilemillError
 from filemill.model.events import Emit, OutputUnverified
 from filemill.model.files import FileRef
-from filemill.model.runs import Failure, Publication, RunResult
+from filemill.model.runs import Failure, Publication, RunOrder, RunResult, StagedOutput
 from filemill.ports.clock import Clock
 from filemill.ports.ledger import Ledger
 from filemill.ports.sink import Published, Sink
@@ -47,6 +47,41 @@ class Staged(msgspec.Struct):
     published: list[str] = msgspec.field(default_factory=list)
     unverified: list[str] = msgspec.field(default_factory=list)
     failure: Failure | None = None
+
+
+def as_staged(order: RunOrder, result: RunResult) -> Staged:
+    """A worker's result as the publisher takes it."""
+    result = in_place(order, result)
+    return Staged(
+        order.run,
+        order.fence,
+        order.pipeline,
+        order.file,
+        [_as_publication(order, output) for output in result.outputs],
+        order.revision,
+        result,
+        kept=order.kept,
+    )
+
+
+def _as_publication(order: RunOrder, output: StagedOutput) -> Publication:
+    return Publication(
+        output.publication,
+        order.run,
+        order.fence,
+        output.sink,
+        output.name,
+        output.staged,
+        output.device,
+        output.inode,
+        output.size,
+        output.digest,
+        output.records,
+        output.mode,
+        "staged",
+        output.over_size,
+        output.over_digest,
+    )
 
 
 _INSISTING = ("fail", SUPERSEDE)

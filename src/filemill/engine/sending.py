@@ -30,6 +30,8 @@ class Sinks:
         self._durable = durable
         self._hidden: dict[str, SinkPlan] = {}
         self._built: dict[str, Any] = {}
+        self.own = True
+        """All that were built so far are this program's own."""
 
     def add_hidden(self, name: str, options: Mapping[str, Any]) -> None:
         """The sink behind a step that emits: a folder sink that only ever stages, in the data directory."""
@@ -50,6 +52,7 @@ class Sinks:
             if plan is None:
                 raise PermanentError(f"no sink `{name}`", help="name it under `sinks:`")
             component = self._registry.get("sinks", plan.kind)
+            self.own = self.own and component.__module__.startswith("filemill.")
             self._built[name] = component(
                 SinkContext(
                     name=name,

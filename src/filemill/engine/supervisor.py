@@ -36,6 +36,9 @@ __all__ = ["Limits", "Numbers", "WorkerDied", "WorkerPool", "make_folder"]
 IDLE_LEAVES = 30.0
 WATCH_EVERY = 0.25
 START_LIMIT = 60.0
+GROW_AFTER = 0.02
+"""Seconds that work waits for a busy worker before another one is started: that takes half a second of a processor, and
+most work is done sooner."""
 _OUT_OF_MEMORY = ("memory allocation of ", "std::bad_alloc", "MemoryError", "out of memory")
 """What native code and the interpreter say when an allocation is refused."""
 
@@ -85,6 +88,11 @@ class WorkerPool:
     def busy(self) -> int:
         """Workers holding a job now."""
         return len(self._slots) - len(self._idle)
+
+    @property
+    def idle(self) -> int:
+        """Workers that wait for a job now."""
+        return len(self._idle)
 
     @property
     def size(self) -> int:
@@ -171,7 +179,10 @@ class WorkerPool:
             self._bury(slot, None)
         promised: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._waiting.append(promised)
-        self._grow()
+        if self._slots:
+            asyncio.get_running_loop().call_later(GROW_AFTER, self._grow)
+        else:
+            self._grow()
         return await promised
 
     def _grow(self) -> None:

@@ -104,8 +104,8 @@ class Worker:
                 assert self.inspector is not None, "Setup comes first"  # noqa: S101
                 self.page.announce(job, [])
                 facts = tuple(self.inspector.inspect(files))
-                self._clean()
-                return frames.Inspected(job, facts, resident_bytes(), self.surroundings.spent)
+                spent = self._after(tame=not self.inspector.asks_taggers)
+                return frames.Inspected(job, facts, resident_bytes(), spent)
             case frames.Explain() | frames.Try():
                 return self._look(message)
             case frames.CutUp() | frames.ExecuteChunk() | frames.Keep():
@@ -115,20 +115,27 @@ class Worker:
                 results = self.executor.execute(
                     orders, lambda some: self._begin(job, some), self.page.progress
                 )
-                self._clean()
-                spent = self.surroundings.spent
+                spent = self._after(tame=self.executor.is_tame(orders[0].pipeline))
                 return frames.Executed(job, tuple(results), resident_bytes(), spent)
 
     def _begin(self, job: int, orders: Sequence[RunOrder]) -> None:
         """Announce what starts now, in a process as it was before the last run."""
         self._check()
-        self.surroundings.restore()
+        if self.executor is None or not self.executor.is_tame(orders[0].pipeline):
+            self.surroundings.restore()
         self.page.announce(job, [order.run for order in orders])
 
     def _check(self) -> None:
         """End here, while the page still names the run, if a step made us unable to answer."""
         if not self.surroundings.is_whole():
             os._exit(BROKEN)
+
+    def _after(self, *, tame: bool) -> bool:
+        """Clean up, unless nobody was there who leaves anything; answers whether the worker is spent."""
+        if tame:
+            return False
+        self._clean()
+        return self.surroundings.spent
 
     def _clean(self) -> None:
         """After a job: no daemon, no scratch file and nothing half printed is left of it."""

@@ -10,6 +10,7 @@ under a CLAIMING row, or acknowledged; `recovery` finishes or undoes the middle.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
@@ -57,6 +58,8 @@ class Claimer:
         ids: Ids,
         emit: Emit,
         stopping: asyncio.Event,
+        on_moved: Callable[[FileRef], None],
+        on_acknowledging: Callable[[FileRef], None],
     ) -> None:
         self._ledger = ledger
         self._content = content
@@ -64,6 +67,8 @@ class Claimer:
         self._ids = ids
         self._emit = emit
         self._stopping = stopping
+        self._on_moved = on_moved
+        self._on_acknowledging = on_acknowledging
         self._device: int | None = None
         self._mover = Mover(content, durable)
 
@@ -145,14 +150,19 @@ class Claimer:
                 each.end = End.KNOWN
         if not begun:
             return []
-        await run(self._mover.move, begun, folders)
+        lone = self._lone(begun)
+        await run(self._mover.move, begun, folders, lone and self._telling(lone))
         moved = [each for each in begun if each.end is None]
         if moved:
             now = self._clock.wall_ns()
             files = [each.claim.file for each in moved]
-            for each, done in zip(
-                moved, await self.insist(lambda: self._ledger.ingest(files, now)), strict=True
-            ):
+
+            def ingest() -> Awaitable[list[bool]]:
+                if lone is not None:
+                    self._on_acknowledging(lone)
+                return self._ledger.ingest(files, now)
+
+            for each, done in zip(moved, await self.insist(ingest), strict=True):
                 each.end = End.TAKEN if done else End.STUCK
             await self._reject(moved)
             if any(each.held_at for each in moved):
@@ -166,6 +176,16 @@ class Claimer:
             for each in moved
             if each.end is End.TAKEN and not each.refusal
         ]
+
+    def _lone(self, begun: Sequence[Taking]) -> FileRef | None:
+        """A file that is claimed alone, for which time is all that counts."""
+        return self.file_ref(begun[0].claim) if len(begun) == 1 and not begun[0].refusal else None
+
+    def _telling(self, lone: FileRef) -> Callable[[], object]:
+        """What tells the event loop, from a thread, that the file's bytes are in content."""
+        return functools.partial(
+            asyncio.get_running_loop().call_soon_threadsafe, self._on_moved, lone
+        )
 
     def now(self) -> int:
         """Wall time, nanoseconds."""

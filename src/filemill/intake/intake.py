@@ -62,7 +62,14 @@ class Intake:
         on_ingested: Callable[[list[FileRef]], None],
         room: Callable[[int], int],
         on_fatal: Callable[[BaseException], None] | None = None,
+        on_moved: Callable[[FileRef], None] = lambda _: None,
+        on_acknowledging: Callable[[FileRef], None] = lambda _: None,
     ) -> None:
+        """`on_ingested` is told files that are acknowledged.
+
+        Of one that is claimed alone `on_moved` is told when its bytes are in content, and `on_acknowledging` when its
+        acknowledgement is about to be asked of the ledger; neither says that it will be.
+        """
         self._ledger = ledger
         self._content = content
         self._durable = durable
@@ -82,6 +89,8 @@ class Intake:
             ids=ids,
             emit=emit,
             stopping=self._stopping,
+            on_moved=on_moved,
+            on_acknowledging=on_acknowledging,
         )
         self._named = Named(self._claimer, content, clock, ids, self._sources.values())
         self._threads = ThreadPoolExecutor(DEPTH, thread_name_prefix="intake")

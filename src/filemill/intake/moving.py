@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from filemill.durable import Durable
@@ -98,8 +98,16 @@ class Mover:
         self._content = content
         self._durable = durable
 
-    def move(self, takings: Sequence[Taking], folders: Folders) -> None:
-        """Move each file into content and make the group durable; files that stay behind get their `end`."""
+    def move(
+        self,
+        takings: Sequence[Taking],
+        folders: Folders,
+        moved_all: Callable[[], object] | None = None,
+    ) -> None:
+        """Move each file into content and make the group durable; files that stay behind get their `end`.
+
+        `moved_all` is called between the two, unless one stays behind.
+        """
         ways = {Way.ADOPT: self._adopt, Way.GRAB: self._grab, Way.COPY: self._copy}
         for taking in takings:
             try:
@@ -109,6 +117,8 @@ class Mover:
         moved = [each for each in takings if each.end is None]
         if not moved:
             return
+        if moved_all is not None and len(moved) == len(takings):
+            moved_all()
         left: set[bytes] = set()
         try:
             for each in moved:

@@ -14,7 +14,7 @@ Promises common to all methods:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -207,6 +207,17 @@ class Ledger(Protocol):
 
     async def route(self, routings: Sequence[Routing]) -> list[bool]:
         """INGESTED -> INSPECTED with its runs QUEUED, or HELD, REJECTED, QUARANTINED, DISCARDED."""
+        ...
+
+    async def route_by(
+        self,
+        digests: Sequence[str],
+        decide: Callable[[Mapping[str, str]], Sequence[Routing]],
+    ) -> list[bool]:
+        """`route` what `decide` says when it is told what `find_digests` answers; one request.
+
+        `decide` is called once a request, in whatever thread, and must be quick.
+        """
         ...
 
     async def find_digests(self, digests: Sequence[str]) -> dict[str, str]:

@@ -31,7 +31,17 @@ import polars as pl
 
 from filemill.model.tags import TagExpression, has_tag
 from filemill.records import json_text, text, views
-from filemill.records.columns import PLACES, absent, exactly, is_place, plain, where
+from filemill.records.columns import (
+    PLACES,
+    absent,
+    beside,
+    certain,
+    exactly,
+    is_place,
+    plain,
+    rows_where,
+    where,
+)
 from filemill.records.layout import LINE, Layout, text_layout
 from filemill.records.masks import evaluate
 from filemill.records.text import CELL, TAG
@@ -91,7 +101,7 @@ class Batch:
             return exactly(self.frame, names)
         jsonl = self.layout.format == "jsonl"
         views_ = self._json_views(missing) if jsonl else self._text_views(missing)
-        return exactly(self.frame.with_columns(views_), names)
+        return exactly(beside(self.frame, views_), names)
 
     def mask(self, expression: TagExpression) -> pl.Series:
         """Which records satisfy a tag expression over their own and their file's tags."""
@@ -104,14 +114,14 @@ class Batch:
     def with_tag(self, tag: str, mask: pl.Series) -> Batch:
         """Add `tag` to the masked records (null counts as false); others keep what they had."""
         name = TAG + tag
-        new = mask.fill_null(value=False)
+        new = certain(mask)
         if name in self.frame.columns:
             new = new | self.frame.get_column(name)
-        return self._with(self.frame.with_columns(new.alias(name)))
+        return self._with(beside(self.frame, [new.alias(name)]))
 
     def where(self, mask: pl.Series) -> Batch:
         """Only the masked records (null counts as false), in order."""
-        return self._with(self.frame.filter(mask))
+        return self._with(rows_where(self.frame, mask))
 
     def with_column(self, name: str, values: pl.Series, mask: pl.Series | None = None) -> Batch:
         """Add or replace a column; records outside `mask` keep what they had (nothing, if it is new).
@@ -121,7 +131,7 @@ class Batch:
         """
         values = plain(values).alias(name)
         if mask is not None:
-            mask = mask.fill_null(value=False)
+            mask = certain(mask)
             if mask.all():
                 mask = None
         layout = self.layout
@@ -133,7 +143,7 @@ class Batch:
             before = self.frame.get_column(CELL + name) if old else None
             cells = where(mask, cells, before)
             values = self._seen(name, values, mask)
-        frame = self.frame.with_columns(values, cells)
+        frame = beside(self.frame, [values, cells])
         if not old:
             columns = layout.columns if name in layout.columns else (*layout.columns, name)
             layout = text_layout(layout, {"added": (*layout.added, name), "columns": columns})
@@ -168,7 +178,7 @@ class Batch:
                 seen.append(given)
         ends = text.line_ends(text.standing(self.frame), layout)
         made = text.from_cells(cells, layout, ends).alias("_text")
-        frame = self._places().with_columns(made, *seen)
+        frame = beside(self._places(), [made, *seen])
         order = tuple(name for name, _ in columns)
         return self._with(
             frame, text_layout(layout, {"columns": order, "base": order, "added": ()})
@@ -316,7 +326,7 @@ class Batch:
             # Settled first: members added before must stand before this one where it is new, in every batch.
             settled = self.settled()
             made = _set_members(settled.frame, name, text.value_cells(values, layout), mask)
-            frame = settled.frame.with_columns(made, seen.alias(name))
+            frame = beside(settled.frame, [made, seen.alias(name)])
             return self._with(frame, settled.layout)
         else:
             settled = self.settled()
@@ -328,18 +338,20 @@ class Batch:
             made = text.from_cells(cells, layout, text.line_ends(before, layout)).alias("_text")
             if mask is not None:
                 made = where(mask, made, before.alias("_text"))
-            return self._with(settled.frame.with_columns(made, seen.alias(name)), layout)
-        return self._with(self.frame.with_columns(made, seen.alias(name)), layout)
+            return self._with(beside(settled.frame, [made, seen.alias(name)]), layout)
+        return self._with(beside(self.frame, [made, seen.alias(name)]), layout)
 
     def _viewed(self) -> list[str]:
         return [name for name in self.frame.columns if not is_place(name)]
 
     def _join_view(self, seen: pl.DataFrame) -> pl.DataFrame:
-        return self.frame.with_columns(seen.get_columns())
+        return beside(self.frame, seen.get_columns())
 
     def _replace_line(self, values: pl.Series, mask: pl.Series | None) -> pl.Series:
         before = text.standing(self.frame).alias("_text")
-        made = values.cast(pl.String).fill_null("").alias("_text")
+        made = values.cast(pl.String).alias("_text")
+        if made.null_count():
+            made = made.fill_null("")
         ends = text.line_ends(before, self.layout)
         if ends is not None and ends.any():
             made = (

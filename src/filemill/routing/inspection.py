@@ -87,7 +87,8 @@ class Inspector:
         }
         self._source_tags = {source.name: frozenset(source.tags) for source in plan.sources}
         self._wants_content = any(rule.content for rule in self._rules)
-        self._wants_file = any(rule.tagger for rule in self._rules)
+        self.asks_taggers = any(rule.tagger for rule in self._rules)
+        """Users' taggers are asked: nothing else that inspects a file is others' code."""
 
     def inspect(self, files: Sequence[FileRef]) -> list[Facts]:
         """The facts of each file, in order. Never raises for a file: see `Facts.error`."""
@@ -117,7 +118,7 @@ class Inspector:
             descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 self._digest(seen, descriptor)
-                if self._wants_file:
+                if self.asks_taggers:
                     seen.descriptor, descriptor = descriptor, -1
             finally:
                 if descriptor >= 0:
@@ -132,7 +133,7 @@ class Inspector:
         if self._rules:
             seen.subject = subject(file, seen.sniffed, seen.size)
         if not self._wants_content:
-            seen.head = seen.head[:HEAD] if self._wants_file else b""
+            seen.head = seen.head[:HEAD] if self.asks_taggers else b""
         return seen
 
     @staticmethod

@@ -136,7 +136,8 @@ class Parts:
             trouble=self.trouble,
             duplicates=duplicates_of(settings),
             priorities=priorities_of(settings),
-            routed=self._routed,
+            routing=self.dispatcher.wake,
+            routed=self._room_again,
         )
         self.gate = Gate(
             data=os.fsencode(plan.data),
@@ -156,6 +157,8 @@ class Parts:
             emit=self._say,
             sources=settings,
             on_ingested=self.acknowledged,
+            on_moved=self.desk.look_ahead,
+            on_acknowledging=self.desk.go_ahead,
             room=self.gate.room,
             on_fatal=on_fatal,
         )
@@ -199,16 +202,12 @@ class Parts:
     def _room_again(self) -> None:
         self.intake.poke()
 
-    def _routed(self) -> None:
-        self.dispatcher.wake()
-        self.intake.poke()
-
     def _sink_tries(self, sink: str) -> None:
         self.publisher.retry(sink)
         self.dispatcher.wake()
 
     def _finished(self, files: list[str]) -> None:
-        self.dispatcher.wake()
+        self.dispatcher.go_on()
         self.disposer.put(files)
 
 

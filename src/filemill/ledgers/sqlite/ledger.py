@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from filemill.durable import Durable, Failpoints
 from filemill.ledgers.sqlite import (
@@ -101,6 +101,16 @@ class SqliteLedger(SqliteRetaining):
     async def route(self, routings: Sequence[Routing]) -> list[bool]:
         """INGESTED -> INSPECTED with its runs QUEUED, or where the routing says."""
         return await self._writer.ask(lambda tx: claims.route(tx, routings))
+
+    async def route_by(
+        self,
+        digests: Sequence[str],
+        decide: Callable[[Mapping[str, str]], Sequence[Routing]],
+    ) -> list[bool]:
+        """`route` what `decide` says when it is told the first file of each digest."""
+        return await self._writer.ask(
+            lambda tx: claims.route(tx, decide(claims.find_digests(tx, digests)))
+        )
 
     async def find_digests(self, digests: Sequence[str]) -> dict[str, str]:
         """The first file that had each digest."""
