@@ -58,6 +58,7 @@ WORKS |= {
     "dead discard",
     "dead edit",
     "dead export",
+    "dead input",
     "dead resubmit",
     "dead redrive",
     "dead resolve",

@@ -82,6 +82,24 @@ def test_retries_are_layered(project):
     assert b.steps[2].retry is None
 
 
+def test_within_alone_ends_retries_and_beside_attempts_whichever_comes_first(project):
+    plan = project.load(
+        """
+        defaults: {retry: {attempts: 3}}
+        pipelines:
+          a: {when: "*", retry: {within: 2h}, steps: [write: out]}
+          b: {when: "*", retry: {within: 90s, attempts: 9}, steps: [{steps.f: , retry: {attempts: 2}}, write: out]}
+          c: {when: "*", steps: [write: out]}
+        sinks: {out: {folder: out}}
+        """
+    ).plan
+    a, b, c = plan.pipelines
+    assert a.retry == RetryPlan(0, 2.0, 300.0, 7200.0)
+    assert b.retry == RetryPlan(9, 2.0, 300.0, 90.0)
+    assert b.steps[0].retry == RetryPlan(2, 2.0, 300.0, 90.0)
+    assert c.retry == RetryPlan(3, 2.0, 300.0)
+
+
 def test_routes_and_branches(project):
     plan = project.load(
         """

@@ -74,3 +74,28 @@ def test_a_step_may_choose_its_own_group() -> None:
     chosen = Failure(FailureKind.PERMANENT, "check", "Reject", "bad", fingerprint="mine")
     assert with_fingerprint(chosen, "orders").fingerprint == "mine"
     assert with_fingerprint(failure(FailureKind.PERMANENT), "orders").fingerprint.startswith("v1:")
+
+
+def test_no_retry_begins_later_than_within_after_the_first_failure() -> None:
+    plan, chance = RetryPlan(0, 10.0, 10.0, within=60.0), random.Random(3)
+    early = [
+        decide(failure(FailureKind.TRANSIENT), order(n), plan, chance, 49.9) for n in (1, 7, 5_000)
+    ]
+    assert [each.state for each in early] == ["retrying"] * 3, "tries are not counted"
+    assert [each.tries for each in early] == [0] * 3
+    late = decide(failure(FailureKind.TRANSIENT), order(2), plan, chance, 60.1)
+    assert (late.state, late.delay) == ("dead", 0.0)
+    assert late.gave_up == (
+        "the next try would come more than 1m after the first failure (`retry: within`)"
+    )
+    asked = failure(FailureKind.TRANSIENT, retry_after=61.0)
+    assert decide(asked, order(1), plan, chance).state == "dead", "a wait that is longer is none"
+    counted = decide(failure(FailureKind.TRANSIENT), order(2), RetryPlan(2, within=60.0), chance)
+    assert (counted.state, counted.gave_up) == ("dead", ""), "whichever ends first"
+
+
+def test_within_is_no_limit_of_crashes_or_of_the_machines_failures() -> None:
+    plan, chance = RetryPlan(within=1.0), random.Random(3)
+    crash = decide(failure(FailureKind.CRASH), order(1), plan, chance, 3_600)
+    system = decide(failure(FailureKind.SYSTEM), order(1), plan, chance, 3_600)
+    assert (crash.state, system.state) == ("retrying", "queued")

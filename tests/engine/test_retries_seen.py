@@ -96,3 +96,29 @@ def test_every_face_says_which_try_of_how_many(tmp_path: Path) -> None:
         story = filemill(tmp_path, "files", "show", items[name]["id"])
         assert f"try 2 of {allowed}" in story
     assert filemill(tmp_path, "files", "ls", "--state", "queued").count(".log") == 0
+
+
+def test_within_gives_up_in_time_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "filemill.yaml").write_text(
+        CONFIG.replace("{attempts: 3, min: 1h, max: 1h}", "{min: 400ms, max: 400ms, within: 1s}")
+    )
+    (tmp_path / "steps.py").write_text(STEP)
+    (tmp_path / "inbox" / "plain.log").write_text("a line\n")
+    once = subprocess.run(
+        [sys.executable, "-m", "filemill", "run", "--once"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        timeout=120,
+        env=os.environ | {"FILEMILL__DURABILITY": "process"},
+    )
+    said = once.stdout.decode() + once.stderr.decode()
+    assert once.returncode == 1, said
+    why = "the next try would come more than 1s after the first failure (`retry: within`)"
+    assert why in " ".join(said.split()), said
+    (dead,) = json.loads(filemill(tmp_path, "dead", "ls", "--json"))["items"]
+    letter = filemill(tmp_path, "dead", "show", dead["id"])
+    assert f"gave up: {why}" in " ".join(letter.split()), letter
+    tries = dead["runs"][0]["attempt"] if "runs" in dead else dead["run"]["attempt"]
+    assert tries >= 2, "it was tried again before"

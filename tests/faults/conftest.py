@@ -22,11 +22,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB of its own; it stays when one of its other mounts goes."""
+    """A file system of 24 MB, and 4,000 files, of its own; it stays when one of its other mounts goes."""
     place = tmp_path / "small"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", place],
+        ["mount", "-t", "tmpfs", "-o", "size=24m,nr_inodes=4000", "tmpfs", place],
         capture_output=True,
         text=True,
         check=False,

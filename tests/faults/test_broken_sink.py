@@ -132,3 +132,40 @@ def test_a_broken_sink_parks_its_own_runs_only(
     assert program.stop() == 0
     assert [p for p in (root / "out").rglob(".filemill/*") if p.is_file()] == []
     print(*[line for line in log.read_text().splitlines() if "✓" not in line], sep="\n")
+
+
+def test_a_one_shot_run_does_not_wait_for_a_broken_sink_for_ever(
+    root: Path, small_disk: Path
+) -> None:
+    ballast = fill(small_disk)
+    os.truncate(
+        ballast, ballast.stat().st_size - (256 << 10)
+    )  # its place can be used, but not for much
+    (root / "inbox" / "a-1.log").write_text("x" * 99 + "\n" + "y" * 2_000_000 + "\n")
+    (root / "inbox" / "b-1.log").write_text("a line\n")
+    environment = os.environ | {"FILEMILL__DURABILITY": "process"}
+
+    def once() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "filemill", "run", "--once"],
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+
+    told = once()
+    assert told.returncode == 75, (told.stdout, told.stderr)
+    assert (root / "out/b/b-1.log").exists(), "all else is done"
+    assert "sink a:" in told.stderr
+    assert "1 run waits and will go on at the next `filemill run`" in told.stderr
+    assert "a-1.log" in told.stderr
+    ballast.unlink()
+    told = once()
+    assert told.returncode == 0, (told.stdout, told.stderr)
+    assert (root / "out/a/a-1.log").stat().st_size > 2_000_000
+    db = apsw.Connection(str(root / ".filemill" / "ledger.db"))
+    assert db.execute("SELECT max(attempt), min(state) FROM run").fetchall() == [(1, "done")]
+    db.close()

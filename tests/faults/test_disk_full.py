@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,26 @@ def fill(place: Path) -> Path:
     return ballast
 
 
+def fill_inodes(place: Path) -> Path:
+    """Take the last name that a file system has room for; its bytes stay free."""
+    ballast = place / ".ballast"
+    ballast.mkdir()
+    try:
+        for number in range(100_000):
+            (ballast / str(number)).touch()
+    except OSError:
+        return ballast
+    raise AssertionError("this file system has no end of inodes")
+
+
+def remove(ballast: Path) -> None:
+    """Make room again."""
+    if ballast.is_dir():
+        shutil.rmtree(ballast)
+    else:
+        ballast.unlink()
+
+
 def ledger(root: Path, query: str) -> list[tuple[object, ...]]:
     """What the ledger says."""
     db = apsw.Connection(str(root / ".filemill" / "ledger.db"), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -42,9 +63,10 @@ def ledger(root: Path, query: str) -> list[tuple[object, ...]]:
         db.close()
 
 
+@pytest.mark.parametrize("of", ["bytes", "inodes"])
 @pytest.mark.parametrize("full", ["data", "sink", "source"])
 def test_a_full_disk_pauses_the_work_and_costs_nothing(
-    tmp_path: Path, small_disk: Path, start: Callable[..., Program], full: str
+    tmp_path: Path, small_disk: Path, start: Callable[..., Program], full: str, of: str
 ) -> None:
     root = tmp_path / "project"
     make_project(root)
@@ -58,7 +80,7 @@ def test_a_full_disk_pauses_the_work_and_costs_nothing(
     assert wait_for(lambda: len(outputs(root)) >= FILES // 4, 30), log.read_text()
 
     drop_into(root, range(FILES // 4, FILES // 2))
-    ballast = fill(small_disk)
+    ballast = fill(small_disk) if of == "bytes" else fill_inodes(small_disk)
     if full != "source":
         drop_into(root, range(FILES // 2, FILES))
         assert wait_for(lambda: "trouble" in log.read_text().lower() or "!" in log.read_text(), 20)
@@ -66,7 +88,7 @@ def test_a_full_disk_pauses_the_work_and_costs_nothing(
     while time.monotonic() < ends:
         assert program.process.poll() is None, log.read_text()
         time.sleep(0.1)
-    ballast.unlink()
+    remove(ballast)
     if full == "source":
         drop_into(root, range(FILES // 2, FILES))
     done = wait_for(lambda: len(outputs(root)) >= FILES, 60)

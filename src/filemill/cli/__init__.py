@@ -1,10 +1,10 @@
 """The command line: one command a module; each parses, asks service or queries, and prints.
 
-The way in: `main`, `application`, `session`; `failing` and `wrong_words` are the way out. Commands have modules
-of their own names, but for those that many words share: `dead` has `redriving`, `editing` and `exporting` beside it,
-`held` has `releasing`, `files` `replaying`, `config` `revising`; `pausing`, `reloading`, `draining` and `trying` are
-words that Python has, or that say more; `once` is `run --once`, `completing` is behind `completion`, `version` behind
-`--version`.
+The way in: `main`, `application`, `session`; `failing` and `wrong_words` are the way out. Commands have modules of
+their own names, but for those that many words share: `dead` has `redriving`, `editing`, `exporting` and `inputting`
+beside it, `held` has `releasing`, `files` `replaying`, `config` `revising`; `pausing`, `reloading`, `draining` and
+`trying` are words that Python has, or that say more; `once` is `run --once`, `completing` is behind `completion`,
+`version` behind `--version`.
 
 What commands share: `configuring` and `paths` find what they are given, `reading` opens the ledger, `choosing` says
 which runs are meant, `doing` asks, goes piece by piece and waits; `output` prints tables, `shapes` and `trial_shapes`

@@ -11,7 +11,7 @@ import typer
 
 from filemill.cli.application import command
 from filemill.cli.doing import DryRunOption, RateOption, YesOption, per_second
-from filemill.cli.failing import FAILED, OK, USAGE
+from filemill.cli.failing import OK, USAGE
 from filemill.cli.paths import named_files
 from filemill.cli.progress import progress
 from filemill.cli.session import Session
@@ -137,4 +137,4 @@ def _here(
         raise
     finally:
         log.close()
-    return FAILED if finish(session, outcome) else OK
+    return finish(session, outcome)

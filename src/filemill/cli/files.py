@@ -12,7 +12,7 @@ from filemill.cli.session import Session
 from filemill.cli.wrong_words import meant
 from filemill.model.errors import NotFound, UsageError
 from filemill.ports.clock import SystemClock
-from filemill.telemetry.wording import age, clock, number, printable, size
+from filemill.telemetry.wording import age, clock, number, of_how_many, printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -138,7 +138,7 @@ def what(file: FileSummary, stopped: Mapping[str, str]) -> str:
     if file.state == "live":
         live = next((r for r in file.runs if r.state in {"retrying", "running"}), run)
         if live.state == "retrying" and live.due_ns:
-            tried = f"try {live.attempt} of {live.tries or '?'} failed"
+            tried = f"try {of_how_many(live.attempt, live.tries)} failed"
             return f"{tried}, again at {clock(live.due_ns)}: {printable(live.message)}"
         why = stopped.get(live.pipeline) if live.state in {"queued", "publishing"} else ""
         return f"{live.state}, {why}" if why else live.state

@@ -92,6 +92,8 @@ def _tell(session: Session, folder: str, made: list[str]) -> None:
     if output.json:
         output.document("filemill.init/1", folder=os.path.abspath(folder), files=sorted(made))
         return
+    if session.quiet:
+        return
     output.print(f"Created {printable(folder)}/" if folder != "." else "Created here:")
     order = [*ABOUT, *([sample] if sample else [])]
     about = ABOUT | ({sample: "something to try it with"} if sample else {})

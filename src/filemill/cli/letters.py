@@ -157,17 +157,24 @@ def _why(output: Output, run: RunHistory, root: str, *, verbose: bool) -> None:
             output.print(f"  {output.paint('bad', part)}")
     if failure is None:
         return
-    if failure.help:
-        first, *rest = wrapped(printable(failure.help), _room(output, 8))
-        output.print(f"  {output.paint('help', 'help:')} {first}")
-        for line in rest:
-            output.print(f"        {line}")
+    _help(output, failure)
     _frames(output, failure, root, verbose=verbose)
     _printed(output, failure, verbose=verbose)
     if len(run.attempts) > 1:
         _title(output, "Attempts")
         rows = [_attempt_row(each) for each in run.attempts]
         for line in output.lines_of(("",) * 4, rows, right=(0,))[1:]:
+            output.print(f"  {line}")
+
+
+def _help(output: Output, failure: Failure) -> None:
+    if failure.help:
+        first, *rest = wrapped(printable(failure.help), _room(output, 8))
+        output.print(f"  {output.paint('help', 'help:')} {first}")
+        for line in rest:
+            output.print(f"        {line}")
+    if failure.gave_up:
+        for line in wrapped(f"gave up: {failure.gave_up}", _room(output, 2)):
             output.print(f"  {line}")
 
 
@@ -240,7 +247,9 @@ def _kept(output: Output, history: FileHistory, run: RunHistory, originals: Orig
     rows = [("kept", original)]
     if run.input:
         step = run.kept.step if run.kept else run.summary.step
-        rows.append(("kept", f"what went into {printable(step)}{_extent(run)}: --from input"))
+        rows.append(
+            ("kept", f"what went into {printable(step)}{_extent(run)}: dead input, --from input")
+        )
     staged = [each for each in run.outputs if each.state == "staged"]
     rows += [("kept", f"staged for {each.sink}: {printable(each.path)}") for each in staged]
     done = [each for each in run.outputs if each.state != "staged"]

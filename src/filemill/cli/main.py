@@ -36,7 +36,7 @@ COMMANDS = {
 """Every command and its line in the help. `filemill/cli/<name>.py` adds it to the application."""
 _MODULES = {
     "try": ("trying",),
-    "dead": ("dead", "redriving", "editing"),
+    "dead": ("dead", "redriving", "editing", "inputting"),
     "held": ("held", "releasing"),
     "files": ("files", "replaying"),
     "pause": ("pausing",),

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from filemill.cli.failing import FAILED, OK
+from filemill.cli.failing import BUSY, FAILED, OK
 from filemill.cli.reading import STYLES, open_ledger, said_of, short
 from filemill.cli.session import Session
 from filemill.model import events as e
@@ -19,6 +19,7 @@ from filemill.telemetry.wording import plural, printable
 if TYPE_CHECKING:
     from filemill.config import Loaded
     from filemill.queries import FileSummary, Queries
+    from filemill.service.patience import Waiting
     from filemill.service.running import Outcome
     from filemill.telemetry.console import Console
 
@@ -29,9 +30,15 @@ _FAILED = {"dead", "held", "quarantined", "rejected", "live"}
 
 
 def run_once(
-    session: Session, loaded: Loaded, paths: Sequence[bytes], *, again: bool, log_format: str
+    session: Session,
+    loaded: Loaded,
+    paths: Sequence[bytes],
+    *,
+    again: bool,
+    log_format: str,
+    timeout: float | None = None,
 ) -> int:
-    """Process these files, or all that waits in the sources; 0 when every one is done, else 1."""
+    """Process these files, or all that waits; 0 when every one is done, 1 when one failed, 75 when some wait."""
     from filemill.ports.registry import Registry
     from filemill.service.running import once
     from filemill.service.server import Revision
@@ -39,7 +46,9 @@ def run_once(
     log, emit = make_emit(session, log_format)
     revision = Revision(loaded.digest, loaded.text)
     try:
-        outcome = asyncio.run(once(loaded.plan, revision, Registry(), emit, paths, again=again))
+        outcome = asyncio.run(
+            once(loaded.plan, revision, Registry(), emit, paths, again=again, patience=timeout)
+        )
     except Busy as error:
         advice = "stop it first, or drop the files into a folder that it watches"
         raise Busy(error.message, help=advice) from error
@@ -49,7 +58,7 @@ def run_once(
         raise
     finally:
         log.close()
-    return FAILED if finish(session, outcome) else OK
+    return finish(session, outcome)
 
 
 def make_emit(session: Session, log_format: str) -> tuple[Console | JsonLog, e.Emit]:
@@ -66,15 +75,36 @@ def make_emit(session: Session, log_format: str) -> tuple[Console | JsonLog, e.E
     return log, emit
 
 
-def finish(session: Session, outcome: Outcome) -> bool:
-    """Tell what became of the files of a one-shot run; says whether one of them failed."""
+def finish(session: Session, outcome: Outcome) -> int:
+    """Tell what became of the files of a one-shot run, and what waits; answers with the exit code."""
     with open_ledger(session) as queries:
         known = [file for path in outcome.known if (file := _known(queries, path))]
         ended = _Ended(known, whole=session.output.json)
-        for file in _latest(queries, outcome.files):
+        for file in _latest(queries, {*outcome.files, *outcome.older}):
             ended.note(file)
         _tell(session, queries, ended)
-    return bool(_FAILED & set(ended.counts))
+        waiting = outcome.waiting
+        if waiting is not None:
+            _say_waiting(session, queries, waiting)
+    failed = _FAILED - {"live"} if waiting is not None else _FAILED
+    if failed & set(ended.counts):
+        return FAILED
+    return OK if waiting is None or not waiting.live else BUSY
+
+
+def _say_waiting(session: Session, queries: Queries, waiting: Waiting) -> None:
+    """What was left, on stderr, with the first of it: a scheduler mails that."""
+    say = session.output.say
+    count = plural(waiting.live, "run waits", "runs wait")
+    say(f"{printable(waiting.why)}; {count} and will go on at the next `filemill run`")
+    if waiting.help:
+        say(f"help: {printable(waiting.help)}")
+    live = queries.files(state="live", limit=_BAD_SHOWN).items if waiting.live else ()
+    for file in live:
+        states = ", ".join(f"{run.pipeline}: {run.state}" for run in file.runs) or "not read yet"
+        say(f"  {short(file.file)}  {printable(file.name)}  {states}")
+    if waiting.live > len(live) > 0:
+        say("  ... all of them: filemill files ls --state live")
 
 
 class _Ended:

@@ -59,6 +59,14 @@ def run(
             help="How long running runs get to finish at the end; default: `grace:`, 60s.",
         ),
     ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            metavar="TIME",
+            help="With --once: end after this long with exit code 75; what waits goes on next time.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Worker processes; default: CPUs.")
     ] = None,
@@ -71,9 +79,10 @@ def run(
 ) -> int:
     """Watch the sources and process what arrives; with --once what is there."""
     del no_web
-    if (paths or again) and not once:
+    if (paths or again or timeout is not None) and not once:
+        given = "files" if paths else "--again" if again else "--timeout"
         raise UsageError(
-            f"{'files' if paths else '--again'} can only be given with --once",
+            f"{given} can only be given with --once",
             help="filemill run --once FILE...",
         )
     if log_format not in {"text", "json"}:
@@ -89,7 +98,10 @@ def run(
     if once:
         from filemill.cli.once import run_once
 
-        return run_once(session, loaded, files, again=again, log_format=log_format)
+        patience = None if timeout is None else _seconds("--timeout", timeout)
+        return run_once(
+            session, loaded, files, again=again, log_format=log_format, timeout=patience
+        )
     # Found once: a reload is of this file, whatever becomes of the folder the command was given in.
     session.named = session.config()
 
@@ -119,17 +131,21 @@ def _overridden(loaded: Loaded, workers: int | None, grace: str | None) -> Loade
     """With what the command line says in place of what the configuration says."""
     import msgspec
 
-    from filemill.ports.units import parse_duration
-
     plan = loaded.plan
     if workers is not None:
         plan = msgspec.structs.replace(plan, workers=workers)
     if grace is not None:
-        try:
-            plan = msgspec.structs.replace(plan, grace=parse_duration(grace))
-        except ValueError as error:
-            raise UsageError(f"--grace: {error}", help="such as 30s or 2m") from error
+        plan = msgspec.structs.replace(plan, grace=_seconds("--grace", grace))
     return msgspec.structs.replace(loaded, plan=plan)
+
+
+def _seconds(option: str, text: str) -> float:
+    from filemill.ports.units import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", help="such as 30s or 2m") from error
 
 
 def make_log(session: Session, log_format: str) -> Console | JsonLog:

@@ -216,6 +216,7 @@ def _run(run: RunHistory) -> dict[str, Any]:
             "help": failure.help,
             "traceback": failure.traceback,
             "output": failure.output,
+            "gave_up": failure.gave_up or None,
         }
     return row | {
         "queued_at": utc(run.queued_ns),

@@ -8,7 +8,16 @@ from filemill.cli.application import command
 from filemill.cli.reading import STYLES, open_ledger, short
 from filemill.cli.session import Session
 from filemill.cli.standing import standing_of
-from filemill.telemetry.wording import age, clock, duration, number, plural, printable, size
+from filemill.telemetry.wording import (
+    age,
+    clock,
+    duration,
+    number,
+    of_how_many,
+    plural,
+    printable,
+    size,
+)
 
 if TYPE_CHECKING:
     from filemill.cli.output import Output
@@ -75,7 +84,7 @@ def _print_retries(output: Output, now: Status) -> None:
                 short(each.file),
                 printable(each.name),
                 each.run.pipeline,
-                f"{each.run.attempt} of {each.run.tries or '?'}",
+                of_how_many(each.run.attempt, each.run.tries),
                 clock(each.run.due_ns or 0),
                 printable(f"{each.run.step}: {each.run.error}: {each.run.message}"),
             )

@@ -17,6 +17,7 @@ from filemill.telemetry.wording import (
     duration,
     moment,
     number,
+    of_how_many,
     plural,
     printable,
     size,
@@ -280,7 +281,7 @@ def _state_now(run: RunHistory, label: str, base: int) -> Iterator[Entry]:
         yield Entry(
             summary.due_ns,
             "retrying",
-            f"try {summary.attempt + 1} of {summary.tries or '?'}{label}",
+            f"try {of_how_many(summary.attempt + 1, summary.tries)}{label}",
             "waits until then",
             order=base + 3,
         )

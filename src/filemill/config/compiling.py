@@ -103,7 +103,10 @@ def _options(component: Component, root: str) -> dict[str, Any]:
 
 
 def _layered(base: RetryPlan, retry: Retry | None) -> RetryPlan:
-    """The base with what is set replaced; a delay that a lower layer no longer allows follows the set one."""
+    """The base with what is set replaced; a delay that a lower layer no longer allows follows the set one.
+
+    `within` without `attempts` beside it means what it says: tries are not counted.
+    """
     if retry is None:
         return base
     given = retry.model_fields_set
@@ -111,7 +114,12 @@ def _layered(base: RetryPlan, retry: Retry | None) -> RetryPlan:
     most = retry.max if "max" in given else base.max
     if least > most:
         least, most = (least, least) if "min" in given else (most, most)
-    return RetryPlan(retry.attempts if "attempts" in given else base.attempts, least, most)
+    attempts, within = base.attempts, base.within
+    if "within" in given:
+        attempts, within = 0, retry.within
+    if "attempts" in given:
+        attempts = retry.attempts
+    return RetryPlan(attempts or (0 if within else RetryPlan().attempts), least, most, within)
 
 
 def _rule(rule: Rule) -> list[TagRulePlan]:

@@ -134,6 +134,12 @@ class Retry(_Strict):
     attempts: int = Field(5, ge=1, le=1000, description="Tries in all, the first one included.")
     min: Duration = Field(2.0, description="The first delay is up to this long.")
     max: Duration = Field(300.0, description="No delay is longer than this.")
+    within: Duration | None = Field(
+        None,
+        gt=0,
+        description="Give up when the next try would come later than that after the first failure. "
+        "Where `attempts` is not set beside it, only this ends them.",
+    )
 
 
 class Defaults(_Strict):
@@ -321,7 +327,9 @@ class Settings(_Strict):
         None,
         ge=0,
         description="Free space on the data directory's disk below which no more files are taken, so that what was "
-        "taken can come to its end. Unless set: 1 GiB, or a twentieth of a disk under 20 GiB.",
+        "taken can come to its end. Unless set: 1 GiB, or a twentieth of a disk under 20 GiB. "
+        "Up to 16 MiB more are a file, `reserve` in the data directory, which the ledger gives up when the disk is "
+        "full. 0: neither.",
     )
     retention: Retention = Field(
         default_factory=lambda: Retention.model_validate({}), description=Retention.__doc__ or ""

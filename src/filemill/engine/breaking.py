@@ -48,6 +48,8 @@ class Broken(msgspec.Struct):
     """Seconds between the last look and the next."""
     next_ns: int = 0
     """Wall time of the next look."""
+    looks: int = 0
+    """How often it could not be used when it was looked at, or when work went through again."""
     trying: bool = False
     """Work goes through again, to see whether it does."""
 
@@ -190,6 +192,7 @@ class Breakers:
                 state.message = (
                     error.message if isinstance(error, FilemillError) else plainly(error)
                 )
+                state.looks += 1
                 continue
             troubled.clear()
             state.trying = True
@@ -198,6 +201,7 @@ class Breakers:
                 await asyncio.wait_for(troubled.wait(), QUIET)
             if state.trying:
                 break
+            state.looks += 1
         del self._broken[state.sink], self._tasks[state.sink]
         self._mended[state.sink] = (self._clock.monotonic(), state.delay)
         self._emit(SinkMended(at_ns=self._clock.wall_ns(), sink=state.sink))

@@ -62,8 +62,15 @@ class Verdicts:
             (s.retry for s in all_steps(pipeline.steps) if s.id == failure.step and s.retry),
             pipeline.retry,
         )
-        failure = with_fingerprint(failure, pipeline.name)
-        return Verdict(order, result, failure, decide(failure, order, retry, self._chance))
+        now = self._steady.ns()
+        first = order.failing_ns or now
+        decision = decide(failure, order, retry, self._chance, (now - first) / 1e9)
+        failure = msgspec.structs.replace(
+            with_fingerprint(failure, pipeline.name),
+            first_ns=first if decision.state == RunState.RETRYING else 0,
+            gave_up=decision.gave_up,
+        )
+        return Verdict(order, result, failure, decision)
 
     def after_death(
         self, batch: Sequence[RunOrder], died: WorkerDied, pipeline: PipelinePlan
@@ -267,4 +274,5 @@ def _as_event(verdict: Verdict, fail: Fail) -> RunFailed:
         tries=fail.tries,
         retry_at_ns=fail.retry_at_ns,
         fingerprint=failure.fingerprint,
+        gave_up=failure.gave_up,
     )

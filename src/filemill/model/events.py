@@ -171,6 +171,8 @@ class RunFailed(Event, frozen=True):
     """How many attempts its policy allows; 0: it does not count."""
     retry_at_ns: int = 0
     fingerprint: str = ""
+    gave_up: str = ""
+    """Why it was not tried again although attempts were left."""
 
 
 class RunHeld(Event, frozen=True):

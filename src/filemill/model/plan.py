@@ -13,8 +13,15 @@ class RetryPlan(msgspec.Struct, frozen=True):
     """Full-jitter exponential backoff; `attempts` counts the first try; seconds."""
 
     attempts: int = 5
+    """0: only `within` ends them."""
     min: float = 2.0
     max: float = 300.0
+    within: float | None = None
+    """No retry begins later than that after the first failure."""
+
+    def spent(self, attempt: int) -> bool:
+        """Say whether this was the last attempt that is allowed."""
+        return self.attempts > 0 and attempt >= self.attempts
 
 
 class StepPlan(msgspec.Struct, frozen=True):

@@ -62,6 +62,8 @@ class RunOrder(msgspec.Struct, frozen=True):
     """With `from_step`: a person wants it to begin there or not at all; else the file will do."""
     supersedes: tuple[Earlier, ...] = ()
     """Outputs whose places its own take, the latest first."""
+    failing_ns: int = 0
+    """Since when its attempts fail, as the first failure says it (`Failure.first_ns`); 0: none has."""
 
 
 class KeptInput(msgspec.Struct, frozen=True):
@@ -191,6 +193,10 @@ class Failure(msgspec.Struct, frozen=True):
     """Groups dead letters: `v1:` and a hash; empty until fingerprinted."""
     sink: str = ""
     """With `system`: the sink whose place is in trouble, if it is one's."""
+    first_ns: int = 0
+    """When the run first failed, if it is tried again, by a clock that does not jump; a redrive begins anew."""
+    gave_up: str = ""
+    """Why it was not tried again although attempts were left."""
 
 
 class Hold(msgspec.Struct, frozen=True):

@@ -1,8 +1,9 @@
 """Composition roots: settings become components, components become roles, roles start and stop.
 
 The server: `running` (watch, or once) has a `server`, which starts its `parts` in order; `taking_over` what a former
-one left, `arrivals` for a one-shot run. `building` and `serving` make sinks, sources and workers of a revision,
-`sourcing` keeps the sources; `disposing`, `tidying`, `failed_folder` and `calming` are parts that no other layer has.
+one left, `arrivals` and `patience` for a one-shot run. `building` and `serving` make sinks, sources and workers of a
+revision, `sourcing` keeps the sources; `disposing`, `tidying`, `failed_folder` and `calming` are parts that no other
+layer has.
 Another configuration: `noticing` sees it, `reloading` judges it and puts it in force.
 
 What people ask: `acts` are the requests, `acting` does them, `control` is the socket, `answering` what a server says
@@ -10,7 +11,7 @@ and does there, `asking` how a command asks, with a server or without; `collecti
 deal behind them.
 
 What failed, for people: `originals` opens what is kept, `reasons` says why, `copying` writes both as plain files, for
-`exporting` and for `failed_folder`.
+`exporting` and for `failed_folder`; `kept_inputs` writes what a failed step was given.
 
 Without a server: `reading` opens the ledger; `backups`, `restoring`, `verifying` and `examining` care for it;
 `explaining` and `trying` a file, `children` and `trial_child` the processes in which users' code is asked.

@@ -13,7 +13,7 @@ import msgspec
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.intake.retention import Retention
-from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
+from filemill.ledgers.sqlite import InstanceLock, Reserve, SqliteLedger
 from filemill.model import errors
 from filemill.model.errors import Busy, FilemillError, SystemFault, UsageError
 from filemill.ports.clock import SystemClock
@@ -167,7 +167,7 @@ async def _alone(data: str, act: acts.Request) -> acts.Done:
     with InstanceLock(data):
         clock, durable = SystemClock(), Durable(Failpoints.from_environment("command"))
         ledger = await SqliteLedger.open(
-            os.path.join(data, "ledger.db"), durable=durable, clock=clock
+            os.path.join(data, "ledger.db"), durable=durable, clock=clock, reserve=Reserve(data)
         )
         try:
             content = LocalContent(os.path.join(os.fsencode(data), b"content"), durable)

@@ -12,7 +12,7 @@ import msgspec
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.intake.retention import Retention, Swept, cutoffs_of, would_go
-from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
+from filemill.ledgers.sqlite import InstanceLock, Reserve, SqliteLedger
 from filemill.ledgers.sqlite.compacting import compact, sizes
 from filemill.ledgers.sqlite.retaining import SqliteDryRetaining
 from filemill.model.deeds import Deed
@@ -61,7 +61,9 @@ async def _alone(plan: Plan, older_than: float | None, told: Callable[[Swept], N
     durable = Durable(Failpoints.from_environment("gc"), sync=plan.durability == "power")
     clock = SystemClock()
     with InstanceLock(plan.data):
-        ledger = await SqliteLedger.open(ledger_of(plan.data), durable=durable, clock=clock)
+        ledger = await SqliteLedger.open(
+            ledger_of(plan.data), durable=durable, clock=clock, reserve=Reserve(plan.data)
+        )
         try:
             retention = Retention(
                 ledger=ledger, content=_content(plan.data, durable), durable=durable, clock=clock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -41,6 +42,17 @@ class Originals:
                 "the original is not kept any more",
                 help="`after: delete` and `after: keep` let go of it when every run of the file is done",
             ) from error
+
+    @contextlib.contextmanager
+    def opened(self, reference: str) -> Iterator[tuple[BinaryIO, int]]:
+        """The bytes, and how many they are.
+
+        Raises:
+            NotFound: they are gone.
+            OSError: they cannot be read.
+        """
+        with self.open(reference) as file:
+            yield file, os.fstat(file.fileno()).st_size
 
     def piece(self, reference: str, start: int, end: int, limit: int) -> bytes:
         """The bytes from `start` to `end`, at most `limit` of them.

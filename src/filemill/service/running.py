@@ -15,6 +15,7 @@ from filemill.model.events import Emit
 from filemill.model.plan import Plan
 from filemill.ports.registry import Registry
 from filemill.service.noticing import Noticing
+from filemill.service.patience import Patience, Waiting
 from filemill.service.reloading import Load, Reloader
 from filemill.service.server import Revision, Server
 
@@ -34,6 +35,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
     files: tuple[str, ...]
     known: tuple[bytes, ...] = ()
+    older: tuple[str, ...] = ()
+    """Where no files were named: those that came before and of which a run ended now."""
+    waiting: Waiting | None = None
+    """Why it ended before all of them did."""
 
 
 class _Stop:
@@ -134,26 +139,36 @@ async def once(
     *,
     again: bool = False,
     backfill: Backfill | None = None,
+    patience: float | None = None,
 ) -> Outcome:
     """Take the named files, or all that waits in the sources, and return when each came to an end.
 
     Retries are waited for. Named files are never moved or changed; with `backfill` they are old ones, taken at its
-    pace. A signal drains; what is left is
-    kept for the next start.
+    pace. A signal drains; what is left is kept for the next start. So is what waits when `patience` (seconds) is over,
+    or when nothing is left but what waits for a sink that could not be used several times.
     """
     stop = _Stop()
     server = Server(plan, revision, registry, emit)
     taken: asyncio.Task[Outcome] | None = None
+    gone: asyncio.Task[str] | None = None
     with _signals(stop):
         try:
             if not await _unless(stop.drain, server.start(watch=False)):
                 raise KeyboardInterrupt
             taken = asyncio.create_task(_take(server, paths, again=again, backfill=backfill))
-            await _first(stop.drain.wait(), server.failed(), taken)
-            if taken.done():
-                outcome = taken.result()
-                await _first(stop.drain.wait(), server.failed(), server.rest())
+            limits = Patience(server, patience)
+            gone = asyncio.create_task(limits.gone())
+            await _first(stop.drain.wait(), server.failed(), taken, gone)
+            if taken.done() or gone.done():
+                outcome = taken.result() if taken.done() else Outcome(tuple(server.arrivals.files))
+                await _first(stop.drain.wait(), server.failed(), server.rest(), gone)
                 outcome = _with_children(outcome, server.arrivals.parents)
+                if not paths:
+                    outcome = _with_older(outcome, server.arrivals.ended)
+                if gone.done() and not stop.drain.is_set():
+                    taken.cancel()
+                    waiting = await limits.end(gone.result())
+                    outcome = msgspec.structs.replace(outcome, waiting=waiting)
             else:
                 taken.cancel()
                 outcome = Outcome(())
@@ -161,10 +176,11 @@ async def once(
                 await _unless(stop.now, server.drain(plan.grace))
                 raise KeyboardInterrupt
         finally:
-            if taken is not None:
+            if taken is not None and gone is not None:
                 # Where another part of the server failed first, this one failed with it and was said with it.
                 taken.cancel()
-                await asyncio.gather(taken, return_exceptions=True)
+                gone.cancel()
+                await asyncio.gather(taken, gone, return_exceptions=True)
             await server.stop()
     return outcome
 
@@ -200,6 +216,13 @@ async def _backfill(server: Server, paths: Sequence[bytes], backfill: Backfill) 
         if backfill.rate is not None and first + piece < len(paths):
             await asyncio.sleep(max(0.0, len(group) / backfill.rate - (loop.time() - began)))
     return Outcome(tuple(taken), tuple(known))
+
+
+def _with_older(outcome: Outcome, ended: Mapping[str, None]) -> Outcome:
+    """The outcome with the files of an earlier start whose runs ended in this one."""
+    files = frozenset(outcome.files)
+    older = tuple(file for file in ended if file not in files)
+    return msgspec.structs.replace(outcome, older=older)
 
 
 def _with_children(outcome: Outcome, children: Mapping[str, str]) -> Outcome:

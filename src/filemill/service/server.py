@@ -19,7 +19,7 @@ from filemill.engine.announcing import announced_before
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.supervisor import make_folder
-from filemill.ledgers.sqlite import InstanceLock, SqliteLedger
+from filemill.ledgers.sqlite import InstanceLock, Reserve, SqliteLedger, reserve_size
 from filemill.model.errors import SystemFault
 from filemill.model.events import Emit, Event, ServerDraining, ServerStarted, ServerStopped
 from filemill.model.plan import Plan
@@ -94,7 +94,10 @@ class Server:
         lock.acquire()
         self._closing.callback(lock.release)
         self.ledger = await SqliteLedger.open(
-            os.path.join(data, "ledger.db"), durable=self._durable, clock=self.clock
+            os.path.join(data, "ledger.db"),
+            durable=self._durable,
+            clock=self.clock,
+            reserve=Reserve(data, reserve_size(data, self.plan.reserve)),
         )
         self._closing.push_async_callback(self.ledger.close)
         number = await self.ledger.add_revision(
@@ -201,6 +204,7 @@ class Server:
     def _told(self, event: Event) -> None:
         """Every event goes out; the folder of what failed hears of it too."""
         self._calm(event)
+        self.arrivals.hear_end(event)
         if self._failed is not None:
             self._failed.hint(event)
 

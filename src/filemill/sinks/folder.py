@@ -88,6 +88,7 @@ class FolderSink:
             collision=options.collision,
             mode=options.mode,
             compress=options.compress,
+            formulas=options.formulas == "keep",
         )
         return FolderStager(staging, self._durable, orders, headers or {})
 

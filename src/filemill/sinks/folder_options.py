@@ -75,6 +75,11 @@ class FolderOptions(BaseModel):
         alias="as",
         description="received: the records' original bytes under the original header.",
     )
+    formulas: Literal["keep", "escape"] = Field(
+        "keep",
+        description="escape: in csv, cells that a spreadsheet would take for a formula (they begin with = + - @ or a "
+        "tab) get a `'` before them; numbers stay numbers. Against CSV injection, in files that people open.",
+    )
     mode: Annotated[
         int | None,
         BeforeValidator(_mode),
@@ -95,6 +100,9 @@ class FolderOptions(BaseModel):
     def _check_format(self) -> FolderOptions:
         if self.as_ is not None and self.format is not None:
             raise ValueError("`as: received` keeps the input's format: remove `format`")
+        if self.formulas == "escape" and (self.as_ or self.format not in (None, "csv")):
+            said = "as: received" if self.as_ else f"format: {self.format}"
+            raise ValueError(f"`formulas: escape` is for csv, not for `{said}`: remove one of them")
         if self.compress is not None and self.format == "raw":
             raise ValueError("`format: raw` copies files as they are: remove `compress`")
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 from filemill.formats.encoding import header_line
 from filemill.records.batch import Batch
 from filemill.records.layout import Layout
+from filemill.sinks.formulas import escape_one
 
 Stretch = tuple[int, int, int]
 """(order, first row, one past the last row)."""
@@ -36,9 +37,10 @@ class Sheet:
         return tuple(dict.fromkeys((*self.columns, *self.said)))
 
 
-def header_text(layout: Layout, columns: tuple[str, ...]) -> bytes:
-    """The first line of a csv output."""
-    return (header_line(layout, columns) + "\n").encode()
+def header_text(layout: Layout, columns: tuple[str, ...], *, escaped: bool) -> bytes:
+    """The first line of a csv output; `escaped`: without what a spreadsheet may take for a formula."""
+    line = header_line(layout, columns)
+    return (f"{escape_one(line, layout.dialect) if escaped else line}\n").encode()
 
 
 def closed_up(stretches: list[Stretch]) -> list[Stretch]:

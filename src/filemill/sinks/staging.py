@@ -31,6 +31,7 @@ from filemill.records.text import standing
 from filemill.sinks.compressing import Coder, Compression
 from filemill.sinks.cutting import cut
 from filemill.sinks.faults import staging_faults
+from filemill.sinks.formulas import escape
 from filemill.sinks.framing import (
     CSV,
     PARQUET,
@@ -68,6 +69,8 @@ class Staging(msgspec.Struct, frozen=True):
     mode: int | None
     compress: Compression | None = None
     """Of the whole output; in parquet, of its pages."""
+    formulas: bool = True
+    """False: in csv, what a spreadsheet may take for a formula is escaped."""
 
 
 class FolderStager:
@@ -303,8 +306,14 @@ class FolderStager:
             stretches = closed_up(stretches)
         for index, _, _ in stretches:
             output = self._output(index, batch.layout)
-            output.header = output.header or header_text(self._sheets[index].layout, columns)
-        cut(encode(batch, CSV, columns), stretches, self._outputs)
+            output.header = output.header or self._header(self._sheets[index].layout, columns)
+        texts = encode(batch, CSV, columns)
+        if not self._staging.formulas:
+            texts = escape(texts, batch.layout.dialect)
+        cut(texts, stretches, self._outputs)
+
+    def _header(self, layout: Layout, columns: tuple[str, ...]) -> bytes:
+        return header_text(layout, columns, escaped=not self._staging.formulas)
 
     def _hold(self, index: int, sheet: Sheet, batch: Batch, stretch: Stretch) -> None:
         """Keep one file's records until its header is known, or as long as memory allows."""
@@ -361,7 +370,7 @@ class FolderStager:
             wanted = self._format(layout)
             if wanted == CSV:
                 if columns := sheet.header():
-                    output.header = header_text(layout, columns)
+                    output.header = self._header(layout, columns)
             elif wanted == PARQUET:
                 self._tables[index] = Table(output.path)
             else:

@@ -145,7 +145,9 @@ class RecordCalls:
         """
         policy = self.plan.retry or IN_WORKER
         asked = error.retry_after if isinstance(error, TransientError) else None
-        if attempt >= policy.attempts or (asked is not None and asked > PATIENCE):
+        if attempt >= (policy.attempts or IN_WORKER.attempts) or (
+            asked is not None and asked > PATIENCE
+        ):
             if isinstance(error, FilemillError):
                 raise error
             raise TransientError(f"{type(error).__name__}: {error}") from error

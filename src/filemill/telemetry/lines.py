@@ -11,7 +11,16 @@ from typing import Any
 
 from filemill.model import events as e
 from filemill.telemetry.painting import ASCII, Marks, Paint
-from filemill.telemetry.wording import clock, duration, number, plural, printable, size, wrapped
+from filemill.telemetry.wording import (
+    clock,
+    duration,
+    number,
+    of_how_many,
+    plural,
+    printable,
+    size,
+    wrapped,
+)
 
 SHORT = 8
 """Characters of an id that people see: 40 random bits, and any unique prefix is accepted."""
@@ -113,6 +122,8 @@ def _why(event: e.RunFailed) -> str:
         return f"{what}, {plural(event.attempt, 'try', 'tries')}"
     if event.kind == "interrupted":
         return "interrupted too often"
+    if event.gave_up:
+        return f"{event.kind}, {plural(event.attempt, 'try', 'tries')}: {event.gave_up}"
     return f"{event.kind}, {plural(event.attempt, 'try', 'tries')}"
 
 
@@ -133,8 +144,7 @@ def _failed(lines: Lines, event: e.RunFailed) -> list[str]:
         ]
     if event.state == "retrying":
         when = f", again at {clock(event.retry_at_ns, lines.zone)}" if event.retry_at_ns else ""
-        of = f" of {event.tries}" if event.tries else ""
-        where = f"failed at {event.step}, try {event.attempt}{of}{when}"
+        where = f"failed at {event.step}, try {of_how_many(event.attempt, event.tries)}{when}"
         first = lines.head(event, lines.marks.again, "wait", name, event.pipeline, where)
         return [first, *lines.more(error)]
     if not lines.verbose:  # queued again, nothing charged: the engine's own affair

@@ -125,6 +125,11 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 @lru_cache(maxsize=8)
+def of_how_many(attempt: int, tries: int) -> str:
+    """`2 of 5`; only the first number where tries are not counted."""
+    return f"{attempt} of {tries}" if tries else str(attempt)
+
+
 def _clock(second: int, zone: dt.tzinfo | None) -> str:
     return dt.datetime.fromtimestamp(second, zone).strftime("%H:%M:%S")
 

@@ -5,5 +5,13 @@ from __future__ import annotations
 from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.ledgers.sqlite.lock import InstanceLock, holder_of
 from filemill.ledgers.sqlite.reading import SqliteReading
+from filemill.ledgers.sqlite.reserve import Reserve, reserve_size
 
-__all__ = ["InstanceLock", "SqliteLedger", "SqliteReading", "holder_of"]
+__all__ = [
+    "InstanceLock",
+    "Reserve",
+    "SqliteLedger",
+    "SqliteReading",
+    "holder_of",
+    "reserve_size",
+]

@@ -17,7 +17,8 @@ from filemill.ledgers.sqlite import (
     revisions,
     runs,
 )
-from filemill.ledgers.sqlite.opening import open_writer
+from filemill.ledgers.sqlite.opening import LedgerDiskFull, open_writer
+from filemill.ledgers.sqlite.reserve import Reserve
 from filemill.ledgers.sqlite.retaining import SqliteRetaining
 from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.deeds import Chosen, Deed, Mend, Redrive, Release, Replay
@@ -39,11 +40,17 @@ class SqliteLedger(SqliteRetaining):
 
     @classmethod
     async def open(
-        cls, path: str, *, durable: Durable | None = None, clock: Clock | None = None
+        cls,
+        path: str,
+        *,
+        durable: Durable | None = None,
+        clock: Clock | None = None,
+        reserve: Reserve | None = None,
     ) -> SqliteLedger:
         """Open the ledger file at `path` (`:memory:` for none), making or migrating it.
 
-        Its folder must exist and the caller must hold its instance lock.
+        Its folder must exist and the caller must hold its instance lock. `reserve` is what it may give up on a full
+        disk; the file is made if there is room.
 
         Raises:
             UsageError: a network file system, or a ledger of a newer version, with help.
@@ -51,8 +58,15 @@ class SqliteLedger(SqliteRetaining):
         """
         door = durable or Durable(Failpoints("server"))
         at_ns = (clock or SystemClock()).wall_ns()
-        db = await asyncio.to_thread(open_writer, path, door, at_ns)
-        return cls(Writer(db, door))
+        try:
+            db = await asyncio.to_thread(open_writer, path, door, at_ns)
+        except LedgerDiskFull:
+            if reserve is None or not reserve.give_up():
+                raise
+            db = await asyncio.to_thread(open_writer, path, door, at_ns)
+        if reserve is not None:
+            reserve.prepare()
+        return cls(Writer(db, door, reserve))
 
     async def add_revision(self, digest: str, text: str, at_ns: int) -> int:
         """Store a configuration under the next number, or find the one with this digest."""
@@ -80,7 +94,7 @@ class SqliteLedger(SqliteRetaining):
 
     async def begin_claims(self, claims_: Sequence[Claim]) -> list[bool]:
         """Note the intent to take these files."""
-        return await self._writer.ask(lambda tx: claims.begin_claims(tx, claims_))
+        return await self._writer.ask(lambda tx: claims.begin_claims(tx, claims_), begins=True)
 
     async def ingest(self, files: Sequence[str], at_ns: int) -> list[bool]:
         """CLAIMING -> INGESTED."""
@@ -100,7 +114,7 @@ class SqliteLedger(SqliteRetaining):
 
     async def route(self, routings: Sequence[Routing]) -> list[bool]:
         """INGESTED -> INSPECTED with its runs QUEUED, or where the routing says."""
-        return await self._writer.ask(lambda tx: claims.route(tx, routings))
+        return await self._writer.ask(lambda tx: claims.route(tx, routings), begins=True)
 
     async def route_by(
         self,
@@ -129,7 +143,8 @@ class SqliteLedger(SqliteRetaining):
         return await self._writer.ask(
             lambda tx: runs.lease(
                 tx, leasing.choose(tx, limit, due, excluding, self._turn), at_ns, revision
-            )
+            ),
+            begins=True,
         )
 
     async def next_due(self, excluding: Collection[str] = ()) -> int | None:

@@ -19,6 +19,10 @@ from filemill.ledgers.sqlite.soundness import (
 from filemill.model.errors import NotFound, SystemFault, UsageError
 
 MEMORY = ":memory:"
+DISK_FULL = (
+    "free some space on the data directory's disk; nothing was lost and work goes on by itself"
+)
+_LEAST_ROOM = 256 << 10
 _BUSY_MS = 5_000
 _CACHE_KIB = 32_768
 _LOG_BYTES = 64 << 20
@@ -39,6 +43,10 @@ _NETWORK = {
 """Magic numbers of statfs(2) whose file systems do not share memory or locks between machines as a
 write-ahead log needs it (sqlite.org/wal.html, "All processes using a database must be on the same host")."""
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
+
+
+class LedgerDiskFull(SystemFault):
+    """The ledger cannot be opened because its disk is full."""
 
 
 def library_version() -> tuple[str, str]:
@@ -63,6 +71,7 @@ def open_writer(path: str, durable: Durable, at_ns: int) -> apsw.Connection:
 
     Raises:
         UsageError: a network file system, or a ledger of a newer version, with help.
+        LedgerDiskFull: there is no room for its log.
         SystemFault: the file cannot be opened, or is no ledger, with help.
     """
     if path != MEMORY:
@@ -88,8 +97,18 @@ def open_writer(path: str, durable: Durable, at_ns: int) -> apsw.Connection:
         db.pragma("journal_size_limit", _LOG_BYTES)
         migrate(db, at_ns)
     except apsw.Error as error:
+        if path != MEMORY and _is_full(folder):
+            raise LedgerDiskFull(
+                f"the disk of the ledger {path} is full", help=DISK_FULL
+            ) from error
         raise SystemFault(f"the ledger {path} cannot be opened: {error}", help=RESTORE) from error
     return db
+
+
+def _is_full(folder: str) -> bool:
+    """Say whether next to nothing can be written in a folder: SQLite calls that an I/O error as often as not."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < _LEAST_ROOM or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def open_reader(path: str) -> apsw.Connection:

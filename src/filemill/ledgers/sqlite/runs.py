@@ -16,7 +16,7 @@ from filemill.ledgers.sqlite.attempts import (
     tally_steps,
 )
 from filemill.ledgers.sqlite.children import add_children
-from filemill.ledgers.sqlite.packing import plain, signed
+from filemill.ledgers.sqlite.packing import plain, signed, unpack_failure
 from filemill.ledgers.sqlite.transaction import Transaction, numbers, texts
 from filemill.model.errors import NotFound, PermanentError
 from filemill.model.files import FileRef
@@ -61,6 +61,7 @@ class _OrderRow(msgspec.Struct, array_like=True, gc=False):
     released: dict[str, str]
     insists: int
     supersede: int
+    failed: str
 
 
 _RUNS = msgspec.json.Decoder(list[RunRow])
@@ -236,7 +237,14 @@ def _order(row: _OrderRow, earlier: Sequence[Earlier]) -> RunOrder:
         released=row.released,
         insists=bool(row.insists),
         supersedes=tuple(earlier),
+        failing_ns=_first_failure(row.failed),
     )
+
+
+def _first_failure(packed: str) -> int:
+    """Since when a run fails, as its latest failure says it."""
+    failure = unpack_failure(bytes.fromhex(packed)) if packed else None
+    return failure.first_ns if failure is not None else 0
 
 
 def _publish_later(tx: Transaction, moved: Sequence[tuple[RunRow, Stage]]) -> None:

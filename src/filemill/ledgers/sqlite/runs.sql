@@ -15,7 +15,12 @@ SELECT json_group_array(json_array(
       SELECT file.parent, 0 UNION ALL
       SELECT up.parent, above.depth + 1 FROM above JOIN file AS up ON up.id = above.parent
     ) SELECT max(depth) FROM above) END,
-  coalesce(run.input, ''), coalesce(run.from_step, ''), json(run.released), run.insists, run.supersede))
+  coalesce(run.input, ''), coalesce(run.from_step, ''), json(run.released), run.insists, run.supersede,
+  CASE WHEN run.attempt < 2 THEN '' ELSE coalesce((
+    SELECT hex(failed.failure) FROM attempt AS failed
+    WHERE failed.run = run.no AND failed.outcome = 'retrying' AND failed.fence > coalesce((
+      SELECT max(fence) FROM attempt AS before WHERE before.run = run.no AND before.outcome IN ('dead', 'held')), 0)
+    ORDER BY failed.fence DESC LIMIT 1), '') END))
 FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value CROSS JOIN file ON file.no = run.file;
 
 -- name: superseded

@@ -6,9 +6,10 @@
    once, and under load groups form by themselves.
 4. Answers go to each event loop in one wake-up, and only after the COMMIT.
 
-What fails a group: a full disk fails all of it and nothing is lost (`SystemFault`). A failed sync leaves unknown
-what the disk holds, and asking again would lie (the kernel reports such an error once): `LedgerSyncError` to all,
-and to every request after, until the process ends and recovery reads what is there.
+What fails a group: a full disk fails all of it and nothing is lost (`SystemFault`); but first the reserve file is given
+up, and the group is done in its room. While it is spent, requests that begin new work are refused (`reserve`). A failed
+sync leaves unknown what the disk holds, and asking again would lie (the kernel reports such an error once):
+`LedgerSyncError` to all, and to every request after, until the process ends and recovery reads what is there.
 
 The log is checkpointed here and nowhere else, after answers are out.
 """
@@ -26,6 +27,8 @@ from typing import Any, TypeVar
 import apsw
 
 from filemill.durable import Durable, InjectedFault
+from filemill.ledgers.sqlite.opening import DISK_FULL
+from filemill.ledgers.sqlite.reserve import Reserve
 from filemill.ledgers.sqlite.soundness import RESTORE, suspect
 from filemill.ledgers.sqlite.tally import Tally
 from filemill.ledgers.sqlite.transaction import Transaction
@@ -39,7 +42,7 @@ from filemill.model.errors import (
 
 _T = TypeVar("_T")
 _Work = Callable[[Transaction], Any]
-_Request = tuple[_Work, "asyncio.Future[Any]", asyncio.AbstractEventLoop]
+_Request = tuple[_Work, "asyncio.Future[Any]", asyncio.AbstractEventLoop, bool]
 _Answer = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 GROUP = 256
@@ -51,9 +54,7 @@ MOST_PAGES = 16_000
 """Pages of log (64 MB) that are written back even under load. A page that many commits wrote is then copied once:
 with a million files, writing back 4 MB at a time instead doubles the cost of a file."""
 
-_DISK_FULL = (
-    "free some space on the data directory's disk; nothing was lost and work goes on by itself"
-)
+_ON_RESERVE = "the ledger's disk is full: what is under way is finished in the room of its reserve, nothing new begins"
 _SYNC_FAILED = (
     "the disk under the data directory reported an error: look at `dmesg`, then start again"
 )
@@ -62,9 +63,12 @@ _SYNC_FAILED = (
 class Writer:
     """Runs requests against the ledger, in order, grouped. Thread-safe."""
 
-    def __init__(self, db: apsw.Connection, durable: Durable) -> None:
+    def __init__(
+        self, db: apsw.Connection, durable: Durable, reserve: Reserve | None = None
+    ) -> None:
         self._db = db
         self._durable = durable
+        self._reserve = reserve
         self._waiting: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._broken: FilemillError | None = None
         self._closed = False
@@ -75,8 +79,10 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self._thread.start()
 
-    async def ask(self, work: Callable[[Transaction], _T]) -> _T:
+    async def ask(self, work: Callable[[Transaction], _T], *, begins: bool = False) -> _T:
         """Do `work` in the next group and answer when that is committed.
+
+        What `begins` new work is refused while the reserve is spent.
 
         Raises:
             SystemFault: nothing was done (disk full, closed).
@@ -86,7 +92,7 @@ class Writer:
             raise SystemFault("the ledger is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
-        self._waiting.put((work, future, loop))
+        self._waiting.put((work, future, loop, begins))
         return await future
 
     async def close(self) -> None:
@@ -136,25 +142,46 @@ class Writer:
         if not group:
             return []
         if self._broken is not None:
-            return [(future, None, self._broken) for _, future, _ in group]
+            return [(future, None, self._broken) for _, future, _, _ in group]
         try:
-            before = self._db.total_changes()
-            self._db.execute("BEGIN IMMEDIATE")
-            answers = self._answer_each(group)
-            if self._db.total_changes() != before:
-                self._durable.commit()
-                self.groups += 1
-            self._commit()
+            return self._commit_all(group)
         except (apsw.Error, OSError) as error:
-            return self._fail_all(group, _translate(error))
+            if not self._make_room(error):
+                return self._fail_all(group, _translate(error))
         except FilemillError as error:
             return self._fail_all(group, error)
+        return self._do(group)
+
+    def _make_room(self, error: apsw.Error | OSError) -> bool:
+        """Give the reserve up for a group that found the disk full; False if there is none, or it is not full."""
+        if not _is_full(error) or self._reserve is None or not self._reserve.give_up():
+            return False
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        return True
+
+    def _commit_all(self, group: list[_Request]) -> list[_Answer]:
+        """One transaction.
+
+        Raises:
+            apsw.Error: nothing of it is committed, or, of its sync, nobody knows (`LedgerSyncError`).
+        """
+        before = self._db.total_changes()
+        self._db.execute("BEGIN IMMEDIATE")
+        answers = self._answer_each(group)
+        if self._db.total_changes() != before:
+            self._durable.commit()
+            self.groups += 1
+        self._commit()
         return answers
 
     def _answer_each(self, group: list[_Request]) -> list[_Answer]:
         answers: list[_Answer] = []
         total = Tally()
-        for work, future, _ in group:
+        for work, future, _, begins in group:
+            if begins and self._is_spent():
+                answers.append((future, None, SystemFault(_ON_RESERVE, help=DISK_FULL)))
+                continue
             tx = Transaction(self._db)
             result, error = self._in_savepoint(work, tx, alone=len(group) == 1)
             if error is None:
@@ -163,6 +190,11 @@ class Writer:
         if total.cells:
             total.write(Transaction(self._db))
         return answers
+
+    def _is_spent(self) -> bool:
+        """Whether the reserve is given up, and there is no room yet to have it again."""
+        reserve = self._reserve
+        return reserve is not None and reserve.spent and not reserve.renew()
 
     def _in_savepoint(
         self, work: _Work, tx: Transaction, *, alone: bool
@@ -210,7 +242,7 @@ class Writer:
             # without SQLite having rolled back by itself.
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-        return [(future, None, error) for _, future, _ in group]
+        return [(future, None, error) for _, future, _, _ in group]
 
     def _checkpoint(self, mode: int) -> None:
         """Write the log back into the file; an I/O error here is as final as one in a commit."""
@@ -241,11 +273,16 @@ _CONDEMNS = (apsw.FullError, apsw.IOError, apsw.NoMemError, apsw.CorruptError, a
 """Errors of a statement after which the whole group is rolled back, whether SQLite did so itself or not."""
 
 
+def _is_full(error: apsw.Error | OSError) -> bool:
+    """Say whether the disk is full, or a test says that it is."""
+    if isinstance(error, InjectedFault):
+        return error.errno == errno.ENOSPC
+    return isinstance(error, apsw.FullError)
+
+
 def _translate(error: apsw.Error | OSError) -> FilemillError:
-    if isinstance(error, apsw.FullError):
-        return SystemFault("the ledger's disk is full", help=_DISK_FULL)
-    if isinstance(error, InjectedFault) and error.errno == errno.ENOSPC:
-        return SystemFault("the ledger's disk is full", help=_DISK_FULL)
+    if _is_full(error):
+        return SystemFault("the ledger's disk is full", help=DISK_FULL)
     if isinstance(error, OSError) and not isinstance(error, apsw.Error):
         return LedgerSyncError(f"the ledger's commit failed: {error}", help=_SYNC_FAILED)
     if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
@@ -258,7 +295,7 @@ def _translate(error: apsw.Error | OSError) -> FilemillError:
 def _deliver(group: list[_Request], answers: list[_Answer]) -> None:
     """Hand answers to their event loops, one wake-up each."""
     loops: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
-    for (_, _, loop), answer in zip(group, answers, strict=True):
+    for (_, _, loop, _), answer in zip(group, answers, strict=True):
         loops.setdefault(loop, []).append(answer)
     for loop, mine in loops.items():
         with contextlib.suppress(RuntimeError):  # that loop is closed: nobody waits any more

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 from filemill.durable import Durable
 from filemill.durable.probing import probe_folder, sync_seconds
-from filemill.ledgers.sqlite.lock import holder_of
+from filemill.ledgers.sqlite import Reserve, holder_of, reserve_size
 from filemill.ledgers.sqlite.opening import refuse_network_filesystem
 from filemill.model.errors import FilemillError, NotFound, UsageError
 from filemill.model.plan import Plan
 from filemill.ports.examining import Finding, Level
+from filemill.ports.units import format_size
 from filemill.service.reading import open_queries
 
 _SPARE, _LEAST = 1 << 30, 100 << 20
@@ -44,6 +45,7 @@ def _found(plan: Plan, durable: Durable) -> Iterator[_Found]:
     yield _mode(plan.data)
     yield _tried(plan, durable)
     yield _ledger(plan.data)
+    yield from _reserve(plan)
 
 
 def _room(folder: str) -> _Found:
@@ -102,6 +104,28 @@ def _ledger(data: str) -> _Found:
     pid = holder_of(data)
     by = f"process {pid} works on it" if pid else "no server runs"
     return Level.OK, f"the ledger knows {total:,} files; {by}", ""
+
+
+def _reserve(plan: Plan) -> Iterator[_Found]:
+    """Whether the ledger has room of its own on a full disk."""
+    wanted = reserve_size(plan.data, plan.reserve)
+    if not wanted:
+        what = "no room is kept for the ledger (`reserve: 0`)"
+        yield (
+            Level.WARNING,
+            what,
+            "on a full disk what runs cannot come to its end: remove `reserve: 0`",
+        )
+        return
+    if Reserve(plan.data).size:
+        told = f"{format_size(wanted)} are kept for the ledger, for when the disk is full"
+        yield Level.OK, told, ""
+    elif os.path.exists(os.path.join(plan.data, "ledger.db")) and holder_of(plan.data):
+        what = (
+            "the room that is kept for the ledger is given up: the disk is full, nothing new begins"
+        )
+        remedy = f"free {format_size(2 * wanted)} or more; work goes on by itself"
+        yield Level.PROBLEM, what, remedy
 
 
 def nearest(path: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from filemill.model.deeds import Deed, Redrive
 from filemill.model.errors import NotFound
+from filemill.model.runs import RunOrder
 from filemill.testing.clock import FakeClock
 from filemill.testing.contracts.ledger_fixtures import LedgerFixtures, in_loop
 from filemill.testing.journey import Journey
@@ -97,6 +98,36 @@ class RunContract(LedgerFixtures):
         (order,) = await journey.lease()
         assert order.attempt == 2
         assert order.fence > 3
+
+    @in_loop
+    async def test_an_order_says_since_when_its_run_fails_until_a_person_tries_it_again(
+        self, journey: Journey
+    ) -> None:
+        ledger = journey.ledger
+
+        async def fail(order: RunOrder, state: str, first_ns: int = 0) -> None:
+            fail = journey.fail(order, state)
+            assert fail.failure is not None
+            failure = msgspec.structs.replace(fail.failure, first_ns=first_ns)
+            assert await ledger.fail([msgspec.structs.replace(fail, failure=failure)]) == [True]
+
+        (order,) = await journey.running()
+        assert order.failing_ns == 0
+        await fail(order, "retrying", 70)
+        (order,) = await journey.lease()
+        await fail(order, "queued")  # interrupted: that is no failure of its own
+        (order,) = await journey.lease()
+        assert (order.attempt, order.failing_ns) == (2, 70)
+        await fail(order, "retrying", 70)
+        (order,) = await journey.lease()
+        assert (order.attempt, order.failing_ns) == (3, 70)
+        await fail(order, "dead")
+        deed = Deed("ana", journey.clock.wall_ns())
+        assert await ledger.redrive([Redrive(order.run, order.fence)], deed) == [True]
+        (order,) = await journey.lease()
+        await fail(order, "retrying", 90)
+        (order,) = await journey.lease()
+        assert (order.attempt, order.failing_ns) == (2, 90)
 
     @in_loop
     async def test_a_retry_waits_for_its_time(self, journey: Journey) -> None:
