@@ -19,7 +19,7 @@ from milling import Mill, balanced, route, step
 from filemill.engine import chunk_work
 from filemill.model.plan import StepPlan, Tolerance
 from filemill.model.runs import RunResult
-from filemill.sinks import staged_file, staging
+from filemill.sinks import parts, staged_file, staging
 
 MANY = Tolerance(count=1_000)
 
@@ -165,7 +165,7 @@ def rows(
     mill: Mill, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ChunkWorld]:
     """The file of rows, with parts wherever they can be."""
-    monkeypatch.setattr(staged_file, "_MEMORY", request.param != "disk")
+    monkeypatch.setattr(parts, "_MEMORY", request.param != "disk")
     monkeypatch.setattr(staged_file, "_PART_IN_MEMORY", 400 if " " in request.param else 1 << 20)
     monkeypatch.setattr(staging, "SPILL", 100)
     made = ChunkWorld(mill, PLAIN, ROWS, chunk_size=300)

@@ -404,7 +404,7 @@ def test_a_full_disk_is_the_machines_trouble(root, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "writev", full)
+    monkeypatch.setattr(os, "pwritev", full)
     with pytest.raises(SystemFault, match="No space left"):
         stager.finish()
     monkeypatch.undo()
@@ -412,8 +412,8 @@ def test_a_full_disk_is_the_machines_trouble(root, monkeypatch):
 
 
 def test_short_writes_lose_nothing(root, monkeypatch):
-    real = os.writev
-    monkeypatch.setattr(os, "writev", lambda fd, pieces: real(fd, [pieces[0][:3]]))
+    real = os.pwritev
+    monkeypatch.setattr(os, "pwritev", lambda fd, pieces, at: real(fd, [pieces[0][:3]], at))
     stager = make_sink(root).stager([order(0)])
     stager.write(csv_batch([(0, "1,long enough"), (0, "2,y")]))
     stager.write(csv_batch([(0, "3,z")]))

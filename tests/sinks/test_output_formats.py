@@ -278,7 +278,7 @@ def test_a_full_disk_under_a_table_is_the_machines_trouble(root, monkeypatch):
     stager = make_sink(root, format="parquet").stager([order(0)])
     stager.write(csv_batch([(0, "1,x")]))
     with monkeypatch.context() as patch:
-        patch.setattr(os, "writev", full)
+        patch.setattr(os, "pwritev", full)
         with pytest.raises(SystemFault, match="No space"):
             stager.finish()
     assert left(root) == []

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from filemill.engine.allocating import give_back
 from filemill.engine.attempt import Attempt
 from filemill.engine.chain import Chain
 from filemill.engine.chunks import ChunkDone, Cut
@@ -44,6 +45,11 @@ class ChunkWork:
         answered, self._answered = self._answered, None
         if answered is not None:
             answered.release()
+
+    def rest(self) -> None:
+        """Let go of what is kept for the next chunk, but not of parts: the server may not have received them yet."""
+        self._sinks.rest()
+        give_back()
 
     def cut(self, order: RunOrder) -> Cut:
         """Where the chunks of this order's file end. Whatever is wrong with the file is left to its reader to say."""

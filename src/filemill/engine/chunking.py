@@ -28,6 +28,7 @@ import msgspec
 from filemill.engine import frames
 from filemill.engine.checkpointing import Checkpoints
 from filemill.engine.chunks import ChunkDone, Cut
+from filemill.engine.in_hand import Came, InHand
 from filemill.engine.joint import Joint, State
 from filemill.engine.states import Carried
 from filemill.engine.supervisor import WorkerDied, WorkerPool
@@ -62,20 +63,6 @@ class Chunked(msgspec.Struct):
     fault: SystemFault | None = None
     stopped: bool = False
     """The server is draining: what is done is kept, the rest waits for the next start."""
-
-
-class _Came(msgspec.Struct):
-    """A chunk that came back from its worker."""
-
-    done: ChunkDone
-    given: Hints
-    """What it was given to know."""
-    output: str
-
-    @property
-    def failed(self) -> bool:
-        """It ends the run."""
-        return self.done.result.failure is not None
 
 
 class _Whole(Exception):
@@ -180,8 +167,7 @@ class _Run:
         self._hints = Hints()
         self._next = 0
         self._sent = 0
-        self._working: dict[asyncio.Task[_Came], int] = {}
-        self._came: dict[int, _Came] = {}
+        self._in_hand = InHand()
         self._joint = joint
         self._checkpoints = Checkpoints(runs.ledger, runs.trouble)
 
@@ -197,11 +183,9 @@ class _Run:
         try:
             while self._next < len(self._chunks):
                 self._send()
-                if not self._working:
+                if not len(self._in_hand):
                     return Chunked(self._joint, stopped=True)
-                await asyncio.wait(self._working, return_when=asyncio.FIRST_COMPLETED)
-                for task in [task for task in self._working if task.done()]:
-                    self._came[self._working.pop(task)] = task.result()
+                await self._in_hand.wait()
                 ended = await self._join_all()
                 if ended is not None:
                     return ended
@@ -210,8 +194,7 @@ class _Run:
             )
             return Chunked(self._joint, result)
         except asyncio.CancelledError:
-            for task in self._working:
-                task.cancel()
+            self._in_hand.cancel()
             raise
         finally:
             await self._settle_workers()
@@ -249,10 +232,10 @@ class _Run:
         """Begin as many chunks as may run now."""
         while (
             self._sent < len(self._chunks)
-            and len(self._working) < self._at_once
+            and len(self._in_hand) < self._at_once
             and self._sent - self._next < self._ahead
             and not self._runs.stopping()
-            and not any(came.failed for came in self._came.values())
+            and not any(came.failed for came in self._in_hand.came.values())
         ):
             alone = self._ordered or self._next == 0
             if alone and self._sent > self._next:
@@ -267,12 +250,9 @@ class _Run:
             counts = {"first_record": books.records + 1, "first_line": books.lines + 1}
             chunk = self._chunks[number] = msgspec.structs.replace(chunk, **counts)
         order = msgspec.structs.replace(self._order, chunk=chunk)
-        task = asyncio.create_task(
-            self._work(order, self._hints, self._joint.carried), name="chunk"
-        )
-        self._working[task] = number
+        self._in_hand.begin(number, self._work(order, self._hints, self._joint.carried))
 
-    async def _work(self, order: RunOrder, hints: Hints, state: Carried | None) -> _Came:
+    async def _work(self, order: RunOrder, hints: Hints, state: Carried | None) -> Came:
         reply, output = await self._runs.pool.run(
             lambda job: frames.ExecuteChunk(job, order, hints, state), self._patience
         )
@@ -284,12 +264,12 @@ class _Run:
             raise SystemFault(
                 f"what a worker made of a chunk was gone: {error}", help=advice(error)
             ) from error
-        return _Came(msgspec.structs.replace(reply.done, result=result), hints, output)
+        return Came(msgspec.structs.replace(reply.done, result=result), hints, output)
 
     async def _join_all(self) -> Chunked | None:
         """Join what is next, as far as it came; how the run ended, if it did."""
-        while self._next in self._came:
-            came = self._came.pop(self._next)
+        while self._next in self._in_hand.came:
+            came = self._in_hand.came.pop(self._next)
             done = came.done
             if came.given != self._hints:
                 await asyncio.to_thread(self._joint.forget, [done.result])
@@ -317,7 +297,9 @@ class _Run:
     async def _join(self, done: ChunkDone) -> None:
         """Join the next chunk; that it is done is committed while others are joined."""
         chunk = self._chunks[self._next]
-        await self._on_disk(self._joint.append, chunk, done.result)
+        await self._in_hand.while_feeding(
+            self._on_disk(self._joint.append, chunk, done.result), self._send
+        )
         await asyncio.to_thread(self._joint.forget, [done.result])
         self._hints = self._hints.merge(done.learned)
         self._next += 1
@@ -365,10 +347,7 @@ class _Run:
 
     async def _settle_workers(self) -> None:
         """Wait for the chunks that workers hold; what they did counts no more."""
-        working, self._working = self._working, {}
-        answers = await asyncio.gather(*working, return_exceptions=True)
-        left = [*self._came.values(), *(each for each in answers if isinstance(each, _Came))]
-        self._came.clear()
+        left = await self._in_hand.settle()
         await asyncio.to_thread(self._joint.forget, [each.done.result for each in left])
 
     async def _on_disk(self, work: Callable[..., _Answer], *values: object) -> _Answer:

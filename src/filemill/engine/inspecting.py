@@ -172,6 +172,8 @@ class InspectionDesk:
         self, served: Served, files: tuple[FileRef, ...]
     ) -> frames.Inspected | WorkerDied | SystemFault:
         """What a worker finds out, or why none could."""
+        if any(file.size > served.plan.chunk_size for file in files):
+            served.pool.expect()  # all of them will have its chunks, and it takes a while to read
         self._revisions.hold(served)
         try:
             reply, _ = await served.pool.run(lambda job: frames.Inspect(job, files), DEADLINE)

@@ -64,6 +64,11 @@ class Sinks:
             )
         return self._built[name]
 
+    def rest(self) -> None:
+        """Nothing is to be staged for a while."""
+        for sink in self._built.values():
+            sink.rest()
+
 
 class Sends:
     """The stagers of one attempt, and what waits for them of the current source batch.

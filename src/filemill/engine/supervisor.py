@@ -185,10 +185,18 @@ class WorkerPool:
             self._grow()
         return await promised
 
+    def expect(self) -> None:
+        """Much work is coming: start all workers now, beside what is done before it."""
+        if not self._stopping:
+            self._start(self.limits.workers - len(self._slots) - len(self._starting))
+
     def _grow(self) -> None:
         wanted = min(len(self._waiting) - len(self._starting), self.limits.workers)
         room = self.limits.workers - len(self._slots) - len(self._starting)
-        for _ in range(min(wanted, room)):
+        self._start(min(wanted, room))
+
+    def _start(self, many: int) -> None:
+        for _ in range(many):
             task = asyncio.create_task(self._start_and_release(), name="start worker")
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 
 from filemill.durable import Durable, Failpoints
 from filemill.engine import frames
-from filemill.engine.allocating import give_back
 from filemill.engine.announcing import Page
 from filemill.engine.description import answer
 from filemill.engine.execution import Executor
@@ -84,11 +83,11 @@ class Worker:
 
     def _receive(self) -> bytearray | None:
         """The next frame. A worker that waits for it longer than a moment gives back what big files left."""
-        if self.grown:
+        if self.grown and self.executor is not None:
             waiting = select.poll()  # its number may be beyond what `select` takes
             waiting.register(self.connection, select.POLLIN)
             if not waiting.poll(GROWN_FOR * 1000):
-                give_back()
+                self.executor.chunks.rest()
                 self.grown = False
         return frames.receive(self.connection)
 

@@ -1,7 +1,7 @@
 """What every reader of records does: read files in chunks or in groups, find records, say what is bad.
 
-One batch per chunk of a big file, read in sequence, the unfinished record carried to the next chunk: memory is
-bounded by `chunk_size` and `max_record`, whatever the file's size. Many small files make one block that is split
+A big file is read in blocks, one batch each, the unfinished record carried to the next block: memory is bounded by
+`BLOCK` and `max_record`, whatever the file's size. Many small files make one block that is split
 natively once, because what costs there is the overhead per frame, not the bytes.
 
 A big file can also be read one chunk at a time, by whoever is idle: `cut` says where chunks may end, an order's `chunk`
@@ -32,6 +32,9 @@ from filemill.records.layout import UNKNOWN, Drifted, Hints, Layout, Restart, wi
 SMALL = 128 << 10
 """Files up to this size are read in groups."""
 GROUP = 512
+BLOCK = 4 << 20
+"""Bytes read at once. What is made of a block passes over its bytes a dozen times: of this size it stays near the
+processor, which makes those passes up to four times as fast as over 16 MiB."""
 _PEEK = 4096
 _HEAD = 64 << 10
 """Bytes in which a file's head is looked for first."""
@@ -155,11 +158,11 @@ class RecordReader(ABC):
         yield from self._deliver(parsed.placed, layout, alone=len(group) == 1)
 
     def _read_big(self, index: int, order: RunOrder) -> Iterator[Batch]:
-        """One file in blocks, or one chunk of it; where there are several, they are read ahead."""
+        """One file, or one chunk of it; where there are several chunks, blocks are read ahead."""
         self._begin(index)
-        chunk, block = order.chunk, self.request.chunk_size
+        chunk, most = order.chunk, self.request.chunk_size
         # A chunk is a little longer than it was asked to be: it ends where a record does.
-        alone = order.file.size <= block if chunk is None else chunk.end - chunk.start <= 2 * block
+        alone = order.file.size <= most if chunk is None else chunk.end - chunk.start <= 2 * most
         if alone:
             yield from self._read_opened(index, order)
             return
@@ -235,7 +238,7 @@ class RecordReader(ABC):
         final = False
         while not final:
             # What the last block left is read again: that is cheaper than joining it to the next.
-            size = cursor.carry + self.request.chunk_size
+            size = cursor.carry + self._step(cursor, end)
             if end is not None:
                 size = min(size, end - cursor.position)
             block = os.pread(descriptor, size, cursor.position)
@@ -252,10 +255,19 @@ class RecordReader(ABC):
             if block:
                 yield from self._take(index, cursor, block, layout, final=final)
 
+    def _step(self, cursor: _Cursor, end: int | None) -> int:
+        """How many bytes to read next: of blocks of one size up to `end`, more of a record that is longer than one."""
+        most = self.request.chunk_size
+        block = min(most, BLOCK)
+        if end is not None:
+            left = end - cursor.position - cursor.carry
+            block = -(-left // max(1, round(left / block)))
+        return max(block, min(most, cursor.carry))
+
     def _take(
         self, index: int, cursor: _Cursor, block: bytes, layout: Layout, *, final: bool
     ) -> Iterator[Batch]:
-        """The records of one chunk."""
+        """The records of one block."""
         piece = Piece(index, cursor.position, cursor.line, cursor.record, len(block))
         parsed = self._parse(block, [piece], layout, final=final)
         if parsed is None:

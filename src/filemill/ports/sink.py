@@ -155,6 +155,10 @@ class Sink(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Worker: nothing is to be staged for a while; let go of memory kept for that."""
+        ...
+
     def joining(self, fence: int, mark: Mark | None = None) -> Joining | None:
         """Join one run's parts; with a mark, go on from there. None: the marked bytes are not there any more."""
         ...

@@ -35,6 +35,7 @@ from filemill.ports.sink import Published, SinkContext, SinkSpec
 from filemill.sinks import naming
 from filemill.sinks.folder_options import FolderOptions
 from filemill.sinks.mounting import Mount, nearest
+from filemill.sinks.parts import Parts, hold
 
 if TYPE_CHECKING:
     from filemill.ports.sink import Joining, Stager
@@ -68,6 +69,7 @@ class FolderSink:
         self._folder = self._root + b"/" + naming.STAGING
         self._template = naming.NameTemplate(options.name, context.timezone)
         self._mount = Mount(self._root)
+        self._parts = Parts()
 
     # -- the worker's half ------------------------------------------------------------------------
 
@@ -90,7 +92,11 @@ class FolderSink:
             compress=options.compress,
             formulas=options.formulas == "keep",
         )
-        return FolderStager(staging, self._durable, orders, headers or {})
+        return FolderStager(staging, self._durable, orders, headers or {}, self._parts)
+
+    def rest(self) -> None:
+        """Let go of the memory that is kept for the parts of big files."""
+        self._parts.empty()
 
     def joins(self, read_as: str, *, more: bool) -> bool:
         """Say whether an output can be joined from parts that were encoded apart from one another."""
@@ -117,6 +123,7 @@ class FolderSink:
         if not part.staged.startswith(b"/proc/"):
             return part
         descriptor = os.open(part.staged, os.O_RDONLY | os.O_CLOEXEC)
+        hold(descriptor)
         return msgspec.structs.replace(part, staged=_HELD + b"%d" % descriptor)
 
     def forget(self, staged: Sequence[bytes]) -> None:

@@ -8,13 +8,15 @@ when the file is taken up again; the one sync at the end makes it durable.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 
 from filemill.durable import Durable
 from filemill.model.runs import Mark, StagedOutput
 
-_PIECE = 1 << 20
+_PIECE = 256 << 10
+"""Bytes moved at once: what is read is still near the processor when it is hashed and written."""
 _WRITEBACK = 8 << 20
 """Bytes after which the kernel is asked to begin writing them out, so that the sync at the end is short."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -65,8 +67,7 @@ class FolderJoining:
                 if self._first is None:
                     self._begin(part)
                     self._write(part.header)
-                while data := os.read(source, _PIECE):
-                    self._write(data)
+                self._move(source, part.size)
             except OSError:
                 # Half a part must not stand before the next try of it.
                 self._first, self._size, self._digest = first, size, digest
@@ -155,7 +156,17 @@ class FolderJoining:
             self._descriptor = os.open(self._path, _FLAGS, 0o666)
         self._first = part
 
-    def _write(self, data: bytes) -> None:
+    def _move(self, source: int, size: int) -> None:
+        """Append the first bytes of an open file; behind them may stand what it held before."""
+        piece = memoryview(bytearray(_PIECE))
+        end = self._size + size
+        while self._size < end:
+            count = os.readv(source, [piece[: end - self._size]])
+            if count == 0:
+                raise OSError(errno.ENODATA, "a chunk's part is shorter than its worker said")
+            self._write(piece[:count])
+
+    def _write(self, data: bytes | memoryview) -> None:
         self._digest.update(data)
         view = memoryview(data)
         while view:

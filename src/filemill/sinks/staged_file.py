@@ -15,6 +15,7 @@ from filemill.durable import Durable
 from filemill.model.errors import TransientError
 from filemill.model.runs import RunOrder, StagedOutput, publication_id
 from filemill.sinks.compressing import Coder
+from filemill.sinks.parts import Parts
 
 _PIECES = 512
 """Pieces of one writev (the system's limit is 1,024)."""
@@ -27,7 +28,6 @@ _COPY_ELSEWHERE = {
     *(errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY),
     errno.EIO,  # only reading and writing one after the other tell whose it is
 }
-_MEMORY = hasattr(os, "memfd_create")
 _PART_IN_MEMORY = 64 << 20
 """Bytes of one part; a chunk's outputs have about as many as the chunk, unless steps multiply records."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -54,6 +54,7 @@ class StagedFile:
         "_in_memory",
         "_known_digest",
         "_part",
+        "_parts",
         "_path",
         "_pieces",
         "_publication",
@@ -67,12 +68,13 @@ class StagedFile:
         "whole",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 -- what an output is made of
         self,
         sink: str,
         folder: bytes,
         order: RunOrder,
         name: bytes,
+        parts: Parts,
         coder: Coder | None = None,
     ) -> None:
         self.name = name
@@ -91,7 +93,8 @@ class StagedFile:
         """Compresses what is written, header and footer included."""
         self._publication = publication_id(order.run, sink, name)
         self._part = order.chunk is not None
-        self._in_memory = self._part and _MEMORY
+        self._parts = parts
+        self._in_memory = self._part and parts.possible
         self._path = b"%s/%s.%d" % (folder, self._publication.encode(), order.fence)
         if order.chunk is not None:
             self._path += b".%d" % order.chunk.number
@@ -152,9 +155,11 @@ class StagedFile:
             if not self._part:
                 self._digest.update(piece)
             self._size += len(piece)
-        at = 0
+        at, place = 0, self._size - sum(map(len, pieces))
         while at < len(pieces):
-            written = os.writev(self._descriptor, pieces[at : at + _PIECES])
+            # By place: what a part in memory held before may still stand behind it.
+            written = os.pwritev(self._descriptor, pieces[at : at + _PIECES], place)
+            place += written
             while at < len(pieces) and written >= len(pieces[at]):
                 written -= len(pieces[at])
                 at += 1
@@ -247,7 +252,10 @@ class StagedFile:
         """Close it: a part in memory is gone then, unless somebody has opened it. Idempotent."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+            if self._in_memory:
+                self._parts.give(descriptor)
+            else:
+                os.close(descriptor)
 
     def discard(self, durable: Durable) -> None:
         """Remove it, if it was made. Never raises: what stays is swept at the next start."""
@@ -266,14 +274,15 @@ class StagedFile:
         if memory >= 0:
             try:
                 os.lseek(memory, 0, os.SEEK_SET)
-                while _read_and_write(memory, self._descriptor, _COPY):
-                    pass
+                left = self._size
+                while left and (moved := _read_and_write(memory, self._descriptor, left)):
+                    left -= moved
             finally:
-                os.close(memory)
+                self._parts.give(memory)
 
     def _open(self, durable: Durable) -> None:
         if self._in_memory:
-            self._descriptor = os.memfd_create("filemill part")
+            self._descriptor = self._parts.take()
             return
         try:
             self._descriptor = os.open(self._path, _FLAGS, 0o666)

@@ -43,6 +43,7 @@ from filemill.sinks.framing import (
     written_as,
 )
 from filemill.sinks.naming import SUFFIXES, NameTemplate
+from filemill.sinks.parts import Parts
 from filemill.sinks.sheets import Sheet, Stretch, closed_up, header_text
 from filemill.sinks.staged_file import StagedFile
 from filemill.sinks.tables import Table
@@ -85,11 +86,13 @@ class FolderStager:
         durable: Durable,
         orders: Sequence[RunOrder],
         headers: Mapping[int, tuple[str, ...]] = MappingProxyType({}),
+        parts: Parts | None = None,
     ) -> None:
         self._staging = staging
         self._durable = durable
         self._orders = orders
         self._hints = headers
+        self._parts = parts or Parts()
         self._outputs: dict[int, StagedFile] = {}
         self._sheets: dict[int, Sheet] = {}
         self._tables: dict[int, Table] = {}
@@ -260,7 +263,7 @@ class FolderStager:
             if layout is None and order.file.name.endswith(packed):
                 coder = None  # a whole file that says it is compressed already
             output = self._outputs[index] = StagedFile(
-                staging.sink, staging.folder, order, name, coder
+                staging.sink, staging.folder, order, name, self._parts, coder
             )
         elif output.whole:
             raise PermanentError(
