@@ -92,10 +92,10 @@ def choose(
     without = _without(tx, excluding)
     ordered = _ordered(tx)
     chosen: list[int] = []
-    for priority in _priorities(tx, _WAITING):
+    for priority, states in _priorities(tx, _WAITING):
         lanes = [
             lane
-            for state in _WAITING
+            for state in states
             for lane in _lanes(tx, state, priority, ordered)
             if lane.pipeline not in without
         ]
@@ -115,7 +115,7 @@ def next_due(tx: Transaction, excluding: Collection[str]) -> int | None:
     unrouted = _first_unrouted(tx)
     found = [
         tx.one(SQL["next_due"], priority, lane.source, lane.pipeline, unrouted)
-        for priority in _priorities(tx, (state,))
+        for priority, _ in _priorities(tx, (state,))
         for lane in _lanes(tx, state, priority)
         if lane.pipeline not in without
     ]
@@ -126,16 +126,16 @@ def _without(tx: Transaction, excluding: Collection[str]) -> set[str]:
     return {*excluding, *tx.read(_PAUSED, _TEXTS)}
 
 
-def _priorities(tx: Transaction, states: Collection[RunState]) -> Iterator[int]:
-    """Each priority that has a run in one of these states, highest first; an index step each."""
-    below = _TOP
-    while True:
-        found = [tx.one(SQL["top"], state, below) for state in states]
-        there = [priority for priority in found if priority is not None]
-        if not there:
-            return
-        below = max(there)
-        yield below
+def _priorities(
+    tx: Transaction, states: Collection[RunState]
+) -> Iterator[tuple[int, list[RunState]]]:
+    """Each priority that has a run in one of these states, and in which, highest first; an index step each."""
+    tops: dict[RunState, int | None] = {state: tx.one(SQL["top"], state, _TOP) for state in states}
+    while there := {state: top for state, top in tops.items() if top is not None}:
+        priority = max(there.values())
+        mine = [state for state, top in there.items() if top == priority]
+        yield priority, mine
+        tops = there | {state: tx.one(SQL["top"], state, priority) for state in mine}
 
 
 def _lanes(
