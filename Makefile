@@ -25,7 +25,7 @@ test: check  ## check, and every test
 
 torture: setup  ## kill it at every step, for longer than `test` does
 	$(BIN)/python -m pytest tests/torture -n $(WORKERS) --timeout 3600
-	FILEMILL_STRIDE=1 $(BIN)/python -m pytest tests/faults/test_acts_under_kills.py tests/faults/test_power_cut_commands.py -n $(WORKERS) --timeout 3600
+	FILEMILL_STRIDE=1 $(BIN)/python -m pytest tests/faults/test_commands_under_faults.py -n $(WORKERS) --timeout 3600
 
 bench: setup  ## measure it on this machine
 	$(BIN)/python benchmarks/run.py

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import signal
 import tarfile
 import zipfile
@@ -18,8 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
+from machine import Machine
 from scenario import Ended, run
 
+PLAIN = ("-m", "filemill")
 CONFIG = """\
 version: 1
 workers: 1
@@ -114,7 +117,7 @@ def build(root: Path) -> None:
         archive.writestr("inner.tar.gz", inner())
 
 
-def strike(root: Path, rule: str, entry: Sequence[str] = ("-m", "filemill")) -> Ended:
+def strike(root: Path, rule: str, entry: Sequence[str] = PLAIN) -> Ended:
     """Build the world, let one fault strike, start again without it, and judge; how the struck run ended.
 
     Raises:
@@ -125,6 +128,34 @@ def strike(root: Path, rule: str, entry: Sequence[str] = ("-m", "filemill")) -> 
     struck = run(root, rule)
     if rule.endswith(":kill") and rule.startswith("server"):
         assert struck.code == (-signal.SIGKILL if struck.fired else 0), (rule, struck)
+    return _mended(root, rule, struck, entry)
+
+
+def strike_power(machine: Machine, rule: str) -> bool:
+    """The same with the power cut just before one action; False: there is no such action.
+
+    Raises:
+        AssertionError: a promise is broken.
+    """
+    root = machine.place / "data/boxes"
+    root.mkdir()
+    for sink in OUTPUTS:
+        (machine.place / "sinks" / sink).mkdir()
+        (root / sink).symlink_to(machine.place / "sinks" / sink)
+    build(root)
+    machine.sync()
+    struck = run(root, f"{rule}:stop", cut=machine.cut)
+    if struck.fired:
+        machine.on()
+    _mended(root, rule, struck)
+    shutil.rmtree(root)
+    for sink in OUTPUTS:
+        shutil.rmtree(machine.place / "sinks" / sink)
+    return bool(struck.fired)
+
+
+def _mended(root: Path, rule: str, struck: Ended, entry: Sequence[str] = PLAIN) -> Ended:
+    """Start again and judge; answers how the struck run ended."""
     after = run(root, entry=entry)
     wrong = judge(root)
     said = f"--- struck:\n{struck.said}\n--- after:\n{after.said}"

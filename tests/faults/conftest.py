@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from starting import machine, start
+from starting import machine, recorded, start
 
-__all__ = ["machine", "start"]
+__all__ = ["machine", "recorded", "start"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

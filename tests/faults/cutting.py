@@ -12,7 +12,9 @@ import functools
 import json
 import os
 import random
+import shutil
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,8 +25,10 @@ from machine import Machine
 from oracle import CONFIG, LEVELS, SINKS, content_of
 from program import Program, wait_for
 
+Event = dict[str, str]
 SOURCES = ("inbox", "far", "stay")
-CONVERGES = 60.0
+CONVERGES = 20.0
+"""Seconds without anything new after which nothing more is expected."""
 PAUSE = 0.002
 """Seconds between two files, so that many small groups form."""
 
@@ -39,8 +43,9 @@ class World:
         self.root = machine.place / "data"
         self.files = files
         self.lives = 0
-        self._told: dict[Path, list[dict[str, str]]] = {}
+        self._past: list[Event] = []
         """What ended lives told."""
+        self._log: Path | None = None
         sources = (
             "  far: {folder: far, settle: 20ms, settle_unproven: 200ms, after: delete}\n"
             "  stay: {folder: stay, settle: 20ms, settle_unproven: 200ms, after: keep}\n"
@@ -79,34 +84,33 @@ class World:
                 os.rename(waiting, self.dropped(number))
             time.sleep(PAUSE)
 
-    @property
-    def log(self) -> Path:
-        """What the latest life tells, where no cut reaches."""
-        return self.machine.place / f"told-{self.lives}.log"
-
     def begin(self, start: Callable[..., Program], **rest: object) -> Program:
         """The real program, up and watching."""
-        if self.lives:
-            self._told[self.log] = _events(self.log)
+        self._past = self.all_told()
         self.lives += 1
-        program = start(self.root, log=self.log, options=("--log-format", "json"), **rest)
-        said = self.log
+        # Where no cut reaches.
+        self._log = said = self.machine.place / f"told-{self.lives}.log"
+        program = start(self.root, log=said, options=("--log-format", "json"), **rest)
         assert wait_for(lambda: "ServerStarted" in said.read_text(), 60), said.read_text()[-3_000:]
         return program
 
     def told(self, event: str) -> list[str]:
         """Names in all events of this kind so far, in order of telling."""
-        return [each["relative"] for each in self._all_told() if each.get("event") == event]
+        return [each["relative"] for each in self.all_told() if each.get("event") == event]
 
-    def _all_told(self) -> list[dict[str, str]]:
-        lives = [*self._told.values(), _events(self.log) if self.lives else []]
-        return [each for life in lives for each in life]
+    def all_told(self) -> list[Event]:
+        """Everything that all lives told."""
+        return [*self._past, *(_events(self._log) if self._log else [])]
+
+    def rewind(self, told: list[Event]) -> None:
+        """Take it that this, and no more, has been told."""
+        self._past, self._log = told, None
 
     def asked_for(self) -> list[str]:
         """What recovery left for a person to do: nothing, whatever a cut undid."""
         return [
             f"a person is asked for: {each['message']}"
-            for each in self._all_told()
+            for each in self.all_told()
             if each.get("event") == "SystemTrouble" and each["what"] == "recovery"
         ]
 
@@ -129,6 +133,10 @@ class World:
             for number in taken
             for place in (self._waiting(number), self.dropped(number))
             if place.exists()
+        )
+        rows = _acknowledged(self.root / ".filemill")
+        wrong.extend(
+            f"acknowledged, but in no row: {n}" for n in self.told("FileIngested") if n not in rows
         )
         done = set(self.told("RunFinished"))
         for sink in SINKS.values():
@@ -211,7 +219,23 @@ def _files(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
 
 
-def _events(log: Path) -> list[dict[str, str]]:
+def _acknowledged(data: Path) -> set[str]:
+    """Names of files that the ledger has as ingested; read from a copy, so that recovery finds it untouched."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("ledger.db", "ledger.db-wal"):
+            if (data / name).exists():
+                shutil.copy(data / name, place)
+        db = apsw.Connection(f"{place}/ledger.db")
+        try:
+            query = "SELECT CAST(relative AS TEXT) FROM file WHERE ingested_ns IS NOT NULL"
+            return {str(name) for (name,) in db.execute(query)}
+        except apsw.SQLError:
+            return set()  # it has no tables yet
+        finally:
+            db.close()
+
+
+def _events(log: Path) -> list[Event]:
     """Every event in it; a line that was cut off was not told."""
     found = []
     for line in log.read_text().splitlines():
@@ -262,11 +286,9 @@ def finish(world: World, start: Callable[..., Program]) -> list[str]:
     """Drop what is left, start without any fault, and judge where it ends."""
     program = world.begin(start)
     world.drop(range(world.files), time.monotonic() + 60)
-    seen, more = -1, world.published()
-    while seen < more < 3 * world.files:
-        seen = more
-        wait_for(lambda: world.published() >= 3 * world.files, CONVERGES)
-        more = world.published()
+    while (seen := world.published()) < 3 * world.files:
+        if not wait_for(lambda seen=seen: world.published() > seen, CONVERGES):
+            break
     wait_for(lambda: not world.judge(), 5)
     wrong = world.judge()
     code = program.stop()

@@ -5,7 +5,7 @@ flush is synced in the carrier; what it was only told to write waits in the carr
 `FS_IOC_SHUTDOWN` without a flush of the log, on the carrier: one call, atomic for all disks at once. It loses what the
 programs had not synced (as it never reached a disk) *and* what a disk had taken and not flushed (as a real disk's cache
 does); nothing of either leaks into what is mounted afterwards. Copying the image of a mounted file system instead
-would mix moments: a copy takes time, and no order of writes holds within it.
+would mix moments: a copy takes time, and no order of writes holds within it; `recorded.py` has disks that can do it.
 
 The journals of the disks commit by themselves only every five minutes, so that nothing is made durable by chance.
 Disks are attached in another order after each cut, as after a real one: device numbers change.
@@ -44,7 +44,7 @@ MAKE = (
 
 
 class CannotBeBuilt(Exception):
-    """This machine cannot make loop devices or cut them; the text says why."""
+    """Such a machine cannot be made here; the text says why."""
 
 
 class Machine:
@@ -63,24 +63,19 @@ class Machine:
         Raises:
             CannotBeBuilt: not root, no loop devices, no ext4, or no such call.
         """
-        if os.geteuid() != 0:
-            raise CannotBeBuilt("only root can mount")
-        if missing := [
-            tool for tool in ("mkfs.ext4", "losetup", "mount") if not shutil.which(tool)
-        ]:
-            raise CannotBeBuilt(f"no {missing[0]} here")
+        needs_tools()
         self._carrier.mkdir(parents=True)
         try:
             with open(self._file, "wb") as file:
                 file.truncate((sum(DISKS.values()) + 64) * MEGABYTE)
-            _run(*MAKE, self._file)
+            run(*MAKE, self._file)
             self._attach("carrier", self._file, "commit=300")
             for name, size in DISKS.items():
                 (self.place / name).mkdir()
                 # Written through, so that a later write changes no extents: it takes place in the disk's cache, or not.
                 with open(self._carrier / name, "wb") as file:
                     file.writelines(bytes(MEGABYTE) for _ in range(size))
-                _run(*MAKE, self._carrier / name)
+                run(*MAKE, self._carrier / name)
             self.sync("carrier")
             self.on(carrier=False)
             self.cut()
@@ -105,11 +100,7 @@ class Machine:
         """
         if program is not None:
             signal_tree(program, signal.SIGSTOP)
-        carrier = os.open(self._carrier, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.ioctl(carrier, SHUTDOWN, struct.pack("I", WITHOUT_FLUSH))
-        finally:
-            os.close(carrier)
+        shut_down(self._carrier)
         if program is not None:
             signal_tree(program, signal.SIGKILL)
             program.wait()
@@ -119,7 +110,7 @@ class Machine:
     def sync(self, *names: str) -> None:
         """Make everything on these disks durable; on all of them when none is named."""
         for name in names or DISKS:
-            _run("sync", "--file-system", self.place / name)
+            run("sync", "--file-system", self.place / name)
 
     def off(self) -> None:
         """Unmount and forget everything. Idempotent."""
@@ -130,22 +121,39 @@ class Machine:
         self._file.unlink(missing_ok=True)
 
     def _attach(self, name: str, file: Path, options: str) -> None:
-        loop = _run("losetup", "--find", "--show", file).strip()
+        loop = run("losetup", "--find", "--show", file).strip()
         self._loops[name] = loop
-        _run("mount", "-o", options, loop, self.place / name)
+        run("mount", "-o", options, loop, self.place / name)
 
     def _detach(self, name: str) -> None:
         """Unmount as soon as the processes that were killed are really gone."""
         ends = time.monotonic() + 10
         while True:
             try:
-                _run("umount", self.place / name)
+                run("umount", self.place / name)
                 break
             except subprocess.CalledProcessError:
                 if time.monotonic() > ends:
                     raise
                 time.sleep(0.01)
-        _run("losetup", "-d", self._loops.pop(name))
+        run("losetup", "-d", self._loops.pop(name))
+
+
+def needs_tools() -> None:
+    """Raises CannotBeBuilt where nobody can make and mount disks."""
+    if os.geteuid() != 0:
+        raise CannotBeBuilt("only root can mount")
+    if missing := [tool for tool in ("mkfs.ext4", "losetup", "mount") if not shutil.which(tool)]:
+        raise CannotBeBuilt(f"no {missing[0]} here")
+
+
+def shut_down(mounted: Path) -> None:
+    """End a file system where it stands: nothing that waits in memory is written any more."""
+    place = os.open(mounted, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(place, SHUTDOWN, struct.pack("I", WITHOUT_FLUSH))
+    finally:
+        os.close(place)
 
 
 def _roomy(place: Path) -> Path:
@@ -157,6 +165,7 @@ def _roomy(place: Path) -> Path:
     return place
 
 
-def _run(*command: object) -> str:
+def run(*command: object) -> str:
+    """Run a command that has to succeed; what it said."""
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     return done.stdout

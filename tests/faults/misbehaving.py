@@ -177,6 +177,35 @@ def do_daemon(row):
         time.sleep(0.01)
 
 
+def do_bomb(row):
+    """Every process makes another one, again and again: as many as a test should make."""
+    code = """
+import os, time
+def made():
+    with open('forks', 'ab', buffering=0) as forks:
+        forks.write(b'x')
+        return forks.tell()
+while made() < 400:
+    os.fork()
+time.sleep(60)
+"""
+    subprocess.run([sys.executable, "-ISc", code, os.getcwd() + "/bomb"])
+
+
+def do_hop(row):
+    """Processes of which each begins the next one and ends: who looks for them finds them gone."""
+    code = """
+import os, time
+ends = time.monotonic() + 60
+while time.monotonic() < ends:
+    if os.fork():
+        os._exit(0)
+"""
+    for _ in range(8):
+        subprocess.Popen([sys.executable, "-ISc", code, os.getcwd() + "/bomb"], start_new_session=True)
+    time.sleep(600)
+
+
 def do_dying_daemon(row):
     do_daemon(row)
     ctypes.string_at(0)

@@ -166,8 +166,8 @@ class Ended(msgspec.Struct, frozen=True):
 
     code: int
     """Negative: the signal that ended it."""
-    fired: bool
-    """Whether the fault struck."""
+    fired: frozenset[int]
+    """The numbers of the actions at which a fault struck."""
     said: str
     strays: list[str]
     """Processes that it left behind; they are killed."""
@@ -236,7 +236,7 @@ def run(
         AssertionError: it hangs.
     """
     mark = uuid.uuid4().hex
-    once = root.parent / f"fired-{mark}"
+    once = Path(tempfile.mkdtemp(prefix="filemill-fired-"))  # on no disk that is cut
     environment |= {"FILEMILL_TEST": mark, "TMPDIR": str(root / "tmp")}
     if fail:
         environment |= {"FILEMILL_FAIL": fail, "FILEMILL_FAIL_ONCE": str(once)}
@@ -262,8 +262,8 @@ def run(
         told.seek(0)
         said = told.read()
     assert not hangs, f"{fail or 'the clean run'} hangs:\n{said[-3_000:]}"
-    fired = (cut is not None and process.returncode == -signal.SIGKILL) or once.exists()
-    once.unlink(missing_ok=True)
+    fired = frozenset(int(name) for name in os.listdir(once))
+    shutil.rmtree(once)
     return Ended(process.returncode, fired, said, named, took)
 
 
@@ -339,7 +339,7 @@ def strike_power(machine: Machine, rule: str) -> bool:
     told = f"--- struck:\n{struck.said}\n--- after:\n{after.said}"
     assert not wrong, "\n".join([f"{rule}:", *wrong, told])
     clear(machine)
-    return struck.fired
+    return bool(struck.fired)
 
 
 def strike(root: Path, rule: str, entry: Sequence[str] = ("-m", "filemill")) -> Ended:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from machine import CannotBeBuilt, Machine
 from program import Program
+from recorded import Recorded
+
+AnyMachine = TypeVar("AnyMachine", bound=Machine)
 
 
 @pytest.fixture
@@ -43,10 +47,19 @@ def start() -> Iterator[Callable[..., Program]]:
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """A machine whose power can be cut. Asked for before `start`, it goes after the programs that run on it."""
-    built = Machine(tmp_path / "machine")
+    yield from _built(Machine(tmp_path / "machine"))
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Iterator[Recorded]:
+    """A machine whose disks can be pictured, also asked for before `start`."""
+    yield from _built(Recorded(tmp_path / "machine"))
+
+
+def _built(machine: AnyMachine) -> Iterator[AnyMachine]:
     try:
-        built.build()
+        machine.build()
     except CannotBeBuilt as error:
         pytest.skip(f"no power cuts here: {error}")
-    yield built
-    built.off()
+    yield machine
+    machine.off()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import boxes
 import pytest
+from machine import Machine
 
 # The actions of the world of boxes: from ... to about.
 SERVER, WORKER = 116, 26
@@ -40,8 +41,20 @@ def test_each_child_is_one_file_after_any_kill(
     print(f"seed {seed}")
     struck = 0
     for number in range(first, last + 1, stride):
-        struck += boxes.strike(tmp_path / str(number), f"{role}:{number}:{action}").fired
+        struck += len(boxes.strike(tmp_path / str(number), f"{role}:{number}:{action}").fired)
     assert struck, "no fault struck: does the world of boxes still do anything?"
+
+
+@pytest.mark.crash
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_each_child_is_one_file_after_a_power_cut(machine: Machine) -> None:
+    stride = 50
+    seed = int(os.environ.get("FILEMILL_SEED", str(random.randrange(1 << 30))))
+    first = 1 + random.Random(seed).randrange(stride)
+    print(f"seed {seed}")
+    for number in range(first, SERVER + 1, stride):
+        boxes.strike_power(machine, f"server.*:{number}")
 
 
 MOVING_A_CHILD = "server.rename:4:kill"

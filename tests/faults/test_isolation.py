@@ -109,6 +109,25 @@ def test_what_a_worker_must_be_stopped_from(tmp_path: Path, verb: str, reason: s
     assert list((tmp_path / ".filemill/work").rglob("*.*")) == []
 
 
+@pytest.mark.parametrize("verb", ["bomb", "hop"])
+def test_of_a_fork_bomb_nothing_is_left(tmp_path: Path, verb: str) -> None:
+    make_project(tmp_path, {"a.log": f"once_{verb}"})
+    once(tmp_path, code=0)
+    left = [pid for pid in filter(str.isdigit, os.listdir("/proc")) if _is_bomb(pid, tmp_path)]
+    assert left == []
+    after = ended(tmp_path)["a.log"]
+    assert (after.state, after.attempt) == ("done", 2)
+    assert after.failure
+    assert (after.failure.kind, after.failure.error) == ("crash", "WorkerDied")
+
+
+def _is_bomb(pid: str, place: Path) -> bool:
+    try:
+        return f"{place}/bomb".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 def test_gigabytes_of_output_are_drained_and_their_end_is_shown_escaped(tmp_path: Path) -> None:
     config = CONFIG.replace("2s", "60s").replace("attempts: 2", "attempts: 1")
     make_project(tmp_path, {"a.log": "print"}, config)

@@ -1,9 +1,9 @@
 """Opens a ledger, and with it migrates it, and is killed at the n-th write, sync or cut of its file or log.
 
-    python migrating.py LEDGER N [stop] [naked]
+    python migrating.py LEDGER N [stop|EIO|ENOSPC] [naked]
 
-`stop`: it is stopped there instead, so that the power can be cut. `naked` is the negative control: the same statements,
-each for itself, without a transaction around them.
+`stop`: it is stopped there instead, so that the power can be cut; EIO, ENOSPC: this action fails. `naked` is the
+negative control: the same statements, each for itself, without a transaction around them.
 Ends with 0 when there was no n-th action.
 """
 
@@ -26,6 +26,11 @@ def action():
     global left  # noqa: PLW0603
     left -= 1
     if left == 0:
+        print("struck", flush=True)
+        if "EIO" in words:
+            raise apsw.IOError("injected")
+        if "ENOSPC" in words:
+            raise apsw.FullError("injected")
         os.kill(os.getpid(), signal.SIGSTOP if "stop" in words else signal.SIGKILL)
 
 

@@ -9,9 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 
-from starting import machine, start
+from starting import machine, recorded, start
 
-__all__ = ["machine", "start"]
+__all__ = ["machine", "recorded", "start"]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,30 +1,60 @@
-"""A hundred power cuts under load, and one at every durable action."""
+"""Power cuts under load and pictures of disks under load, by the hundred, and a cut at every durable action."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import boxes
 import covered
 import pytest
 import scenario
 from cutting import World, cut_under_load, finish
 from machine import Machine
+from picturing import judge_pictures
 from program import Program
+from recorded import Recorded
+
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(3_000)]
+PICTURES = 100
+"""In each of three worlds."""
 
 
-@pytest.mark.crash
-@pytest.mark.slow
-@pytest.mark.timeout(1_800)
-def test_a_hundred_power_cuts_under_load(machine: Machine, start: Callable[..., Program]) -> None:
+def _cuts(machine: Machine, start: Callable[..., Program]) -> None:
     # Not in chunks: who takes longer than the time between two cuts is given up after so many interruptions.
-    world = World(machine, files=3_000, chunked=False)
-    assert cut_under_load(world, start, cuts=100) == []
+    world = World(machine, files=1_500, chunked=False)
+    assert cut_under_load(world, start, cuts=50) == []
     assert finish(world, start) == []
 
 
-@pytest.mark.crash
-@pytest.mark.slow
-@pytest.mark.timeout(3_000)
+def test_fifty_power_cuts_under_load(machine: Machine, start: Callable[..., Program]) -> None:
+    _cuts(machine, start)
+
+
+def test_fifty_power_cuts_of_which_any_part_is_kept(
+    recorded: Recorded, start: Callable[..., Program]
+) -> None:
+    """Each life begins with what the cut before left of the disks' caches."""
+    _cuts(recorded, start)
+
+
+@pytest.mark.parametrize("world", range(3))
+def test_a_hundred_pictures_taken_under_load(
+    recorded: Recorded,
+    start: Callable[..., Program],
+    record_property: Callable[[str, object], None],
+    world: int,
+) -> None:
+    judged = judge_pictures(recorded, start, PICTURES)
+    record_property("seed", judged.seed)
+    record_property("pictures", judged.pictures)
+    record_property("with work in flight", judged.in_flight)
+    record_property("with blocks that were not flushed", judged.unflushed)
+    assert judged.wrong == [], f"world {world}, seed {judged.seed}"
+    assert judged.pictures == PICTURES
+    assert judged.in_flight > PICTURES // 4, "pictures must be taken while work is in flight"
+    assert judged.unflushed > PICTURES // 10, "pictures must be taken while disks are written to"
+
+
 @pytest.mark.parametrize("role", ["server.*", "worker.*"])
 def test_the_power_goes_just_before_every_action(
     machine: Machine, role: str, record_property: Callable[[str, object], None]
@@ -34,3 +64,14 @@ def test_the_power_goes_just_before_every_action(
         walked += 1
     record_property("cuts", walked)
     assert walked >= covered.least(role)
+
+
+@pytest.mark.parametrize("role", ["server.*", "worker.*"])
+def test_children_of_files_survive_a_power_cut_at_every_action(
+    machine: Machine, role: str, record_property: Callable[[str, object], None]
+) -> None:
+    walked = 0
+    while boxes.strike_power(machine, f"{role}:{walked + 1}"):
+        walked += 1
+    record_property("cuts", walked)
+    assert walked > 20

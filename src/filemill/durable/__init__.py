@@ -8,8 +8,9 @@ walk through "kill, EIO or ENOSPC at action n = 1, 2, ..." until nothing is left
 `name` is an action's name (`rename`), a role's (`server.rename`), or `*`; `n` counts from 1; `action` is `kill`,
 `EIO`, `ENOSPC` (any errno name), `stop` (the process stands still just before it, for whoever cuts the power there) or
 `skip` (the action is silently not done: a negative control).
-`FILEMILL_FAIL_ONCE=FILE` lets only the first of all processes that comes there fail, and makes the file to
-note it: counts are per process, and a worker started anew would otherwise fail at its own n-th action again.
+`FILEMILL_FAIL_ONCE=FOLDER` lets each of them strike only in the first of all processes that comes there, and makes a
+file in that folder, named `n`, to note it: counts are per process, and a worker started anew would otherwise fail at
+its own n-th action again.
 `FILEMILL_FAIL_COUNTS=FILE` writes the counts there at exit, one `role.name count` a line.
 """
 

@@ -51,13 +51,13 @@ class Failpoints:
         """
         with self._lock:
             self.counts[name] += 1
-            due = ""
+            due, at = "", 0
             for index, (pattern, number, action) in enumerate(self._rules):
                 if pattern in ("*", name, f"{self.role}.{name}", f"{self.role}.*"):
                     self._rule_counts[index] += 1
                     if self._rule_counts[index] == number or (action == "skip" and number == 0):
-                        due = action
-        if not due or not self._is_first():
+                        due, at = action, number
+        if not due or not self._is_first(at):
             return True
         if due == "skip":
             return False
@@ -68,12 +68,13 @@ class Failpoints:
             return True
         raise InjectedFault(getattr(errno, due), f"injected at {self.role}.{name}")
 
-    def _is_first(self) -> bool:
-        """Say whether no process has failed yet; with no file to note it in, every one may."""
+    def _is_first(self, number: int) -> bool:
+        """Say whether no process has failed at this number yet; with nowhere to note it, every one may."""
         if not self._once_path:
             return True
         try:
-            os.close(os.open(self._once_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            note = f"{self._once_path}/{number}"
+            os.close(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             return False
         return True

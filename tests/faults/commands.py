@@ -1,33 +1,30 @@
-"""The power goes within a migration, `gc`, `backup` and `restore`: what they leave is whole, or known not to be.
+"""Faults within a migration, `gc`, `backup` and `restore`, and the judgement of what each leaves.
 
-Each command is stopped just before its n-th durable action, the power is cut, and all is mounted again; the next cut
-is one action later (`stride` of them, in `make test`), until the command has none left and ends by itself.
+A fault strikes at a command's n-th durable action: it is killed there, the action fails with EIO or ENOSPC, or it is
+stopped just before it, the power is cut, and all is mounted again. The next fault is one action later (`stride` of
+them, in `make test`), until the command has none left.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import apsw
 import promises
-import pytest
 import scenario
-from cutting import NORMAL
-from machine import Machine
+from machine import DISKS, Machine
 from program import stands_still, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ledger"))
 
 from test_migration_crashes import first_version, migrated
 
-from filemill.model.errors import FilemillError
-
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(400)]
 MIGRATING = Path(__file__).parents[1] / "ledger/migrating.py"
 CLI = "import sys\nfrom filemill.cli.main import main\nsys.argv[0] = 'filemill'\nsys.exit(main())\n"
 UNSYNCED = (
@@ -37,8 +34,27 @@ UNSYNCED = (
 )
 """The negative control: commands whose syncs are left out."""
 FILEMILL = (sys.executable, "-m", "filemill")
-Judge = Callable[[int | None], list[str]]
-"""What is wrong after a cut (None) or the command's end (its exit code)."""
+POWER = "stop"
+ACTIONS = ("kill", "EIO", "ENOSPC", POWER)
+Strike = Callable[[int], tuple[bool, bool]]
+"""Has the n-th action of a command fail: whether it did, and whether the command said that it has done its work."""
+Judge = Callable[[bool], list[str]]
+"""What is wrong behind a command that said, or did not say, that it has done its work."""
+
+
+class Folders(Machine):
+    """Folders in the places of a machine's disks, for faults that are no power cuts."""
+
+    def build(self) -> None:
+        """Make them."""
+        for name in DISKS:
+            (self.place / name).mkdir(parents=True)
+
+    def sync(self, *names: str) -> None:
+        """Nothing is lost here."""
+
+    def off(self) -> None:
+        """There is nothing to unmount."""
 
 
 def filemill(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -48,8 +64,7 @@ def filemill(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture
-def root(machine: Machine) -> Path:
+def at_rest(machine: Machine) -> Path:
     """A world at rest, durable, with the data directory to begin each round with beside it."""
     root = scenario.build_on(machine)
     scenario.run(root)
@@ -65,43 +80,50 @@ def begin(machine: Machine, root: Path) -> None:
     machine.sync()
 
 
-def cut_in(
-    machine: Machine, root: Path, command: tuple[str | Path, ...], fail: str = ""
-) -> int | None:
-    """Run it until it stops, and cut the power: None; or until it ends: its exit code."""
+def strike_in(
+    machine: Machine, root: Path, command: tuple[str | Path, ...], fail: str
+) -> tuple[bool, bool]:
+    """Run it with a fault: whether it struck, and whether the command ended well.
+
+    What ended well is true when the power goes right behind it.
+    """
     log = machine.place / "told.log"
-    with open(log, "w") as told:
+    with open(log, "w") as told, tempfile.TemporaryDirectory(prefix="filemill-fired-") as once:
         process = subprocess.Popen(
             list(map(str, command)),
             cwd=root,
-            env=os.environ | {"FILEMILL_FAIL": fail},
+            env=os.environ | {"FILEMILL_FAIL": fail, "FILEMILL_FAIL_ONCE": once},
             stdout=told,
             stderr=told,
         )
-    assert wait_for(lambda: process.poll() is not None or stands_still(process), 120), (
-        log.read_text()
-    )
-    if process.poll() is not None:
-        return process.returncode
-    machine.cut(process)
-    machine.on()
-    return None
+        ended = wait_for(lambda: process.poll() is not None or stands_still(process), 120)
+        assert ended, log.read_text()
+        fired = bool(os.listdir(once))
+    code, said = process.poll(), log.read_text()
+    if not isinstance(machine, Folders):
+        machine.cut(process)
+        machine.on()
+    elif code not in (0, -signal.SIGKILL) and "migrating" not in str(command):
+        assert "error: " in said, said
+        assert "help: " in said, said
+        assert "Traceback" not in said, said
+    return fired or "struck" in said, code == 0
 
 
-def walk(strike: Callable[[int], int | None], judge: Judge, stride: int = 1) -> int:
+def walk(strike: Strike, judge: Judge, stride: int = 1) -> int:
     """Strike at the first action, and then at every one a stride further, until there is none; how many were.
 
     Raises:
-        AssertionError: something is wrong after a cut, or at the end.
+        AssertionError: something is wrong after a fault, or at the end.
     """
     stride = int(os.environ.get("FILEMILL_STRIDE", stride))
     number = 1
     while True:
-        code = strike(number)
-        wrong = judge(code)
-        assert not wrong, f"cut at action {number} (exit code {code}): {wrong}"
-        if code is not None:
-            assert code == 0
+        fired, done = strike(number)
+        wrong = judge(done)
+        assert not wrong, f"struck at action {number} (done: {done}): {wrong}"
+        if not fired:
+            assert done
             return number - 1
         number += stride
 
@@ -122,24 +144,21 @@ def wrong_with(root: Path) -> list[str]:
 
 
 def backing_up(
-    machine: Machine, root: Path, disk: str, *entry: str
-) -> tuple[Callable[[int], int | None], Judge]:
+    machine: Machine, action: str, disk: str, entry: tuple[str, ...] = FILEMILL
+) -> tuple[Strike, Judge]:
+    """A backup onto this disk: linked on the same one, copied to another."""
+    root = at_rest(machine)
     backup = machine.place / disk / "backup"
 
-    def strike(number: int) -> int | None:
+    def strike(number: int) -> tuple[bool, bool]:
         fresh(backup)
         machine.sync()
-        command = (*(entry or FILEMILL), "backup", backup)
-        code = cut_in(machine, root, command, f"backup.*:{number}:stop")
-        if code is not None:  # what it told is true when the power goes right behind it
-            machine.cut()
-            machine.on()
-        return code
+        return strike_in(machine, root, (*entry, "backup", backup), f"backup.*:{number}:{action}")
 
-    def judge(code: int | None) -> list[str]:
+    def judge(done: bool) -> list[str]:
         whole = filemill(root, "restore", str(backup), "--dry-run", "--data", str(root / "again"))
         if whole.returncode:
-            return [] if code is None else [f"told, and refused: {whole.stdout}{whole.stderr}"]
+            return [f"told, and refused: {whole.stdout}{whole.stderr}"] if done else []
         again = fresh(machine.place / "far/again")
         filemill(root, "restore", str(backup), "--data", str(again))
         wrong = [] if (again / "ledger.db").exists() else ["whole, and not restored"]
@@ -152,44 +171,26 @@ def backing_up(
     return strike, judge
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("disk", ["data", "sinks"])
-def test_a_backup_is_whole_or_refused(machine: Machine, root: Path, disk: str) -> None:
-    """Linked on the same disk, copied to another."""
-    assert walk(*backing_up(machine, root, disk), stride=6) > 2
-
-
-def test_a_backup_that_syncs_nothing_is_noticed(machine: Machine, root: Path) -> None:
-    strike, judge = backing_up(machine, root, "sinks", sys.executable, "-c", UNSYNCED + CLI)
-    assert judge(strike(1_000)), "told, and gone"
-
-
 # -- restore ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_a_restore_leaves_the_old_data_directory_or_the_new_one(
-    machine: Machine, root: Path
-) -> None:
+def restoring(machine: Machine, action: str) -> tuple[Callable[..., tuple[bool, bool]], Judge]:
+    """A restore in the place of a data directory; `strike` can be told at which kind of action."""
+    root = at_rest(machine)
     assert filemill(root, "backup", str(machine.place / "sinks/backup")).returncode == 0
     machine.sync()
     wanted = promises.files_below(root / "before/content")
 
-    def strike(number: int, point: str = "*") -> int | None:
+    def strike(number: int, point: str = "*") -> tuple[bool, bool]:
         for each in root.glob(".filemill.*"):
             shutil.rmtree(each)
         shutil.rmtree(root / ".filemill", ignore_errors=True)
-        begin_with = root / ".filemill"
-        shutil.copytree(root / "before", begin_with)
+        shutil.copytree(root / "before", root / ".filemill")
         machine.sync()
         command = (*FILEMILL, "restore", machine.place / "sinks/backup", "--force")
-        code = cut_in(machine, root, command, f"restore.{point}:{number}:stop")
-        if code is not None:
-            machine.cut()
-            machine.on()
-        return code
+        return strike_in(machine, root, command, f"restore.{point}:{number}:{action}")
 
-    def judge(_: int | None) -> list[str]:
+    def judge(_: bool) -> list[str]:
         if not (root / ".filemill").exists():
             return ["there is no data directory: the next start would begin anew"]
         wrong = wrong_with(root)
@@ -197,29 +198,24 @@ def test_a_restore_leaves_the_old_data_directory_or_the_new_one(
             wrong.append("its content is neither the old nor the new one")
         return wrong
 
-    assert walk(strike, judge, stride=3) > 2
-    for point in ("exchange", "rename"):  # the walk may step over where the two change places
-        assert strike(1, point) is None
-        assert not judge(None), point
+    return strike, judge
 
 
 # -- gc ---------------------------------------------------------------------------------------------------
 
 
 def collecting(
-    machine: Machine, root: Path, *entry: str
-) -> tuple[Callable[[int], int | None], Judge]:
+    machine: Machine, action: str, entry: tuple[str, ...] = FILEMILL
+) -> tuple[Strike, Judge]:
+    """A `gc` of all that is done; the judge lets the next one end it."""
+    root = at_rest(machine)
     words = ("gc", "--older-than", "1ms", "--yes")
 
-    def strike(number: int) -> int | None:
+    def strike(number: int) -> tuple[bool, bool]:
         begin(machine, root)
-        code = cut_in(machine, root, (*(entry or FILEMILL), *words), f"gc.*:{number}:stop")
-        if code is not None:
-            machine.cut()
-            machine.on()
-        return code
+        return strike_in(machine, root, (*entry, *words), f"gc.*:{number}:{action}")
 
-    def judge(_: int | None) -> list[str]:
+    def judge(_: bool) -> list[str]:
         wrong = wrong_with(root)
         again = filemill(root, *words)
         if again.returncode:
@@ -240,23 +236,11 @@ def collecting(
     return strike, judge
 
 
-@pytest.mark.slow
-def test_gc_leaves_no_row_without_bytes_and_the_next_one_ends_it(
-    machine: Machine, root: Path
-) -> None:
-    assert walk(*collecting(machine, root), stride=4) > 2
-
-
-def test_gc_whose_ledger_does_not_sync_is_noticed(machine: Machine, root: Path) -> None:
-    strike, judge = collecting(machine, root, sys.executable, "-c", NORMAL)
-    with pytest.raises(AssertionError, match="cut at action"):
-        walk(strike, judge)
-
-
 # -- migration --------------------------------------------------------------------------------------------
 
 
-def migrating(machine: Machine, *words: str) -> tuple[Callable[[int], int | None], Judge]:
+def migrating(machine: Machine, action: str, *words: str) -> tuple[Strike, Judge]:
+    """A ledger of the first version that is opened; every write, sync and cut of SQLite's is an action."""
     place = machine.place / "data/new"
     old = machine.place / "data/old"
     old.mkdir()
@@ -266,27 +250,15 @@ def migrating(machine: Machine, *words: str) -> tuple[Callable[[int], int | None
         shutil.copy(each, place)
     wanted = migrated(place / "ledger.db")
 
-    def strike(number: int) -> int | None:
+    def strike(number: int) -> tuple[bool, bool]:
         fresh(place).mkdir()
         for each in old.iterdir():
             shutil.copy(each, place)
         machine.sync()
-        command = (sys.executable, MIGRATING, place / "ledger.db", str(number), "stop", *words)
-        return cut_in(machine, machine.place, command)
+        command = (sys.executable, MIGRATING, place / "ledger.db", str(number), action, *words)
+        return strike_in(machine, machine.place, command, "")
 
-    def judge(_: int | None) -> list[str]:
+    def judge(_: bool) -> list[str]:
         return [] if migrated(place / "ledger.db") == wanted else ["another schema"]
 
     return strike, judge
-
-
-@pytest.mark.slow
-def test_a_migration_that_loses_its_power_is_done_at_the_next_start(machine: Machine) -> None:
-    assert walk(*migrating(machine), stride=16) > 20
-
-
-def test_a_migration_without_a_transaction_is_noticed(machine: Machine) -> None:
-    strike, judge = migrating(machine, "naked")
-    with pytest.raises((apsw.Error, FilemillError, AssertionError)) as caught:
-        walk(strike, judge, stride=5)
-    print(caught.value)
