@@ -239,6 +239,36 @@ def test_more_workers_start_while_jobs_wait(tmp_path: Path) -> None:
     assert 1 <= len([e for e in events if isinstance(e, WorkerStarted)]) <= 2
 
 
+def test_another_worker_starts_only_when_a_patient_job_waited_long(tmp_path: Path) -> None:
+    async def body(pool: WorkerPool, events: list[Event]) -> None:
+        (first,) = [e for e in events if isinstance(e, WorkerStarted)]
+        os.kill(first.pid, signal.SIGSTOP)
+        held = asyncio.create_task(pool.run(ask, 10))
+        try:
+            patient = asyncio.create_task(pool.run(ask, 10, patience=0.4))
+            await asyncio.sleep(0.2)
+            assert pool.size == 1
+            await patient
+            assert pool.size == 2
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+        await held
+
+    events = with_pool(tmp_path, Limits(2), body)
+    assert len([e for e in events if isinstance(e, WorkerStarted)]) == 2
+
+
+def test_where_there_is_no_worker_a_patient_job_gets_one_at_once(tmp_path: Path) -> None:
+    async def body(pool: WorkerPool, events: list[Event]) -> None:
+        (first,) = [e for e in events if isinstance(e, WorkerStarted)]
+        keeper = parent_of(first.pid)
+        os.kill(first.pid, signal.SIGKILL)
+        await asyncio.to_thread(os.waitid, os.P_PID, keeper, os.WEXITED | os.WNOWAIT)
+        await asyncio.wait_for(pool.run(ask, 10, patience=3_600), 30)
+
+    with_pool(tmp_path, Limits(2), body)
+
+
 def test_no_worker_outlives_the_pool(tmp_path: Path) -> None:
     async def body(pool: WorkerPool, events: list[Event]) -> None:
         await asyncio.gather(*(pool.run(ask, 10) for _ in range(4)))

@@ -21,7 +21,7 @@ from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import as_staged
 from filemill.engine.serving import Revisions, Served
-from filemill.engine.supervisor import WorkerDied
+from filemill.engine.supervisor import PATIENCE, WorkerDied
 from filemill.engine.trouble import Trouble
 from filemill.engine.verdicts import Verdict, Verdicts, longest_step
 from filemill.model.errors import FailureKind, FilemillError, SystemFault, plainly
@@ -239,7 +239,7 @@ class Dispatcher:
                 return
         try:
             reply, output = await served.pool.run(
-                lambda job: frames.Execute(job, batch), longest_step(pipeline)
+                lambda job: frames.Execute(job, batch), longest_step(pipeline), PATIENCE
             )
         except WorkerDied as died:
             await self._record(self._verdicts.after_death(batch, died, pipeline))

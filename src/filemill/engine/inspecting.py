@@ -18,7 +18,7 @@ import msgspec
 
 from filemill.engine import frames
 from filemill.engine.serving import Revisions, Served
-from filemill.engine.supervisor import WorkerDied
+from filemill.engine.supervisor import PATIENCE, WorkerDied
 from filemill.engine.trouble import Trouble
 from filemill.model.errors import SystemFault
 from filemill.model.events import Emit, Event, FileHeld, FileRejected, FileRouted
@@ -176,7 +176,9 @@ class InspectionDesk:
             served.pool.expect()  # all of them will have its chunks, and it takes a while to read
         self._revisions.hold(served)
         try:
-            reply, _ = await served.pool.run(lambda job: frames.Inspect(job, files), DEADLINE)
+            reply, _ = await served.pool.run(
+                lambda job: frames.Inspect(job, files), DEADLINE, PATIENCE
+            )
         except (WorkerDied, SystemFault) as failed:
             return failed
         finally:

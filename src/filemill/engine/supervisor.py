@@ -5,10 +5,10 @@ ever when an idle one dies. Here every worker has its own socket pair, so a kill
 job it held, and the announcement page says which run of that job to charge.
 
 Life of a slot: starting -> idle -> busy -> idle ... -> gone. One worker stays warm; others start when work
-waits and leave after `IDLE_LEAVES` seconds without any. A worker that outgrows `max_resident`, has served `max_jobs`
-or says that it is spent is replaced after its job. One that misses its deadline, or holds, with all that its step
-started, more memory or disk than it may, is ended in the middle of it. Everything here runs in the server's event loop,
-but for the measuring of work folders.
+waits (see `PATIENCE`) and leave after `IDLE_LEAVES` seconds without any. A worker that outgrows `max_resident`, has
+served `max_jobs` or says that it is spent is replaced after its job. One that misses its deadline, or holds, with all
+that its step started, more memory or disk than it may, is ended in the middle of it. Everything here runs in the
+server's event loop, but for the measuring of work folders.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ START_LIMIT = 60.0
 GROW_AFTER = 0.02
 """Seconds that work waits for a busy worker before another one is started: that takes half a second of a processor, and
 most work is done sooner."""
+PATIENCE = 0.5
+"""The same for jobs of small files, which come in masses and are short: in a burst of 10,000 one worker and the server
+fill two cores, and another worker would only take time from both."""
 _OUT_OF_MEMORY = ("memory allocation of ", "std::bad_alloc", "MemoryError", "out of memory")
 """What native code and the interpreter say when an allocation is refused."""
 
@@ -73,6 +76,8 @@ class WorkerPool:
         self._slots: dict[int, Slot] = {}
         self._idle: deque[Slot] = deque()
         self._waiting: deque[asyncio.Future[Slot]] = deque()
+        self._patient: set[asyncio.Future[Slot]] = set()
+        """Of those that wait: for whom no worker is started yet, unless there is none at all."""
         self._starting: set[asyncio.Task[None]] = set()
         self._jobs = 0
         self._watch: asyncio.Task[None] | None = None
@@ -111,18 +116,19 @@ class WorkerPool:
             self._release(slot)
 
     async def run(
-        self, build: Callable[[int], frames.ToWorker], deadline: float
+        self, build: Callable[[int], frames.ToWorker], deadline: float, patience: float = GROW_AFTER
     ) -> tuple[frames.FromWorker, str]:
         """Do one job: waits for a worker, sends `build(job number)`, answers the reply and what was printed.
 
         `deadline` is the longest the worker may go, in seconds, without announcing a run or a step; a step's own
-        timeout, said when it begins, takes its place.
+        timeout, said when it begins, takes its place. Where all workers are busy, another is started after `patience`
+        seconds, if there may be more.
 
         Raises:
             WorkerDied: the worker died, was killed for its deadline, or sent garbage.
             SystemFault: no worker can be started.
         """
-        slot = await self._acquire()
+        slot = await self._acquire(patience)
         self._jobs += 1
         slot.job = self._jobs
         slot.jobs += 1
@@ -170,19 +176,20 @@ class WorkerPool:
         for waiting in self._waiting:
             waiting.cancel()
 
-    async def _acquire(self) -> Slot:
+    async def _acquire(self, patience: float) -> Slot:
         while self._idle:
             # The most recently used: its caches are warm, and the others grow old enough to leave.
             slot = self._idle.pop()
             if slot.process.poll() is None:
                 return slot
             self._bury(slot, None)
-        promised: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        promised: asyncio.Future[Slot] = loop.create_future()
         self._waiting.append(promised)
-        if self._slots:
-            asyncio.get_running_loop().call_later(GROW_AFTER, self._grow)
-        else:
-            self._grow()
+        self._patient.add(promised)
+        promised.add_done_callback(self._patient.discard)
+        loop.call_later(patience, self._lose_patience, promised)
+        self._grow()
         return await promised
 
     def expect(self) -> None:
@@ -190,8 +197,16 @@ class WorkerPool:
         if not self._stopping:
             self._start(self.limits.workers - len(self._slots) - len(self._starting))
 
+    def _lose_patience(self, promised: asyncio.Future[Slot]) -> None:
+        if not promised.done():
+            self._patient.discard(promised)
+            self._grow()
+
     def _grow(self) -> None:
-        wanted = min(len(self._waiting) - len(self._starting), self.limits.workers)
+        urgent = sum(not each.done() for each in self._waiting) - len(self._patient)
+        if not self._slots:
+            urgent = max(urgent, min(1, len(self._waiting)))
+        wanted = min(urgent - len(self._starting), self.limits.workers)
         room = self.limits.workers - len(self._slots) - len(self._starting)
         self._start(min(wanted, room))
 

@@ -97,8 +97,13 @@ class Registry:
         return {name: found[name].version for name in sorted(found)}
 
     def _of(self, kind: str) -> dict[str, EntryPoint]:
-        if kind not in self._entries:
-            self._entries[kind] = {e.name: e for e in entry_points(group=f"filemill.{kind}")}
+        if not self._entries:
+            # Asked for once: each time, every installed distribution is opened.
+            installed = entry_points()
+            self._entries = {
+                each: {e.name: e for e in installed.select(group=f"filemill.{each}")}
+                for each in PLANNED
+            }
         return self._entries[kind]
 
 
