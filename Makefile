@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 WORKERS ?= 4
 
-.PHONY: help setup demo test check torture bench docs lock
+.PHONY: help setup demo test check torture bench soak docs lock
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ torture: setup  ## kill it at every step, for longer than `test` does
 
 bench: setup  ## measure it on this machine
 	$(BIN)/python benchmarks/run.py
+
+soak: setup  ## half an hour of mixed load with kills; does anything grow?
+	$(BIN)/python benchmarks/soak.py
 
 docs: setup  ## write the generated pages of docs/ anew
 	$(BIN)/python scripts/docs.py

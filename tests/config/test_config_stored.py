@@ -8,6 +8,7 @@ from filemill.config.differences import changes, text_diff
 from filemill.config.recalling import recall
 from filemill.config.restoring import hidden, on_disk, restore, steps_to
 from filemill.config.stored import changes_on_disk, modules_of, read_stored, write_out
+from filemill.durable import Durable, Failpoints
 from filemill.model.errors import PermanentError, UsageError
 from filemill.ports.registry import Registry
 from filemill.service.children import describe
@@ -25,6 +26,7 @@ pipelines:
 sinks:
   out: {folder: out}
 """
+DURABLE = Durable(Failpoints("test"))
 STEPS = "from deep import other\n\n\ndef mark(row: dict, *, by: int) -> dict:\n    return row\n"
 
 
@@ -158,7 +160,7 @@ def test_restoring_writes_what_differs_keeps_what_was_there_and_puts_aside_what_
     (made.root / "steps.py").unlink()
     steps = steps_to(was, root)
     assert sorted(step.name for step in steps) == ["conf.d/more.yaml", "deep/other.py", "steps.py"]
-    restore(steps, root, str(tmp_path / "aside"))
+    restore(steps, root, str(tmp_path / "aside"), DURABLE)
     assert changes_on_disk(was, root) == {}
     assert on_disk(was, root).config == ("filemill.yaml",)
     assert (tmp_path / "aside" / "other.py").read_text() == "VALUE = 2\n"
@@ -172,4 +174,4 @@ def test_a_place_that_cannot_be_written_is_said(made, tmp_path):
     (made.root / "deep").rmdir()
     (made.root / "deep").write_text("a file")
     with pytest.raises(UsageError, match="cannot be written"):
-        restore(steps_to(was, str(made.root)), str(made.root), str(tmp_path / "aside"))
+        restore(steps_to(was, str(made.root)), str(made.root), str(tmp_path / "aside"), DURABLE)

@@ -1,7 +1,9 @@
-"""A server is killed at random under load while its configuration changes, dead runs are redriven and `gc` runs.
+"""Servers are killed at random, and within reloads, while files arrive and people do everything that can be done.
 
-Every fifth file dies under every second version, and people redrive it; `gc` takes rows and bytes of what is done away
-at once. So what was published twice, or not at all, no ledger tells at the end: the outputs do, line by line.
+Every fifth line file dies under every second version, and people redrive it; others are held and released, are bad and
+mended, discarded, done again in their own place, or old and taken for the first time; `gc` takes rows and bytes of
+what is done away at once. So what was published twice, or not at all, no ledger tells at the end: the outputs do,
+line by line.
 """
 
 from __future__ import annotations
@@ -9,8 +11,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import people
 import versions
-from program import Program, wait_for
+from people import People, acting
+from program import Program, children, wait_for
 
 MODULE = """\
 MARK = {number}
@@ -30,61 +32,67 @@ def stamp(row: dict, *, config: str) -> dict:
         raise ValueError("not under this version")
     return {{"line": f"{{row['line']}} config={{config}} module={{MARK}}"}}
 """
-ACTS = (
-    ("dead", "redrive", "--all", "--yes"),
-    ("gc", "--older-than", "1ms", "--yes"),
-    ("reload",),
-)
-LIVE = "SELECT count(*) FROM run WHERE state NOT IN ('done', 'dead')"
-DEAD = "SELECT count(*) FROM run WHERE state = 'dead'"
+MORE = """\
+  ask: {name: "ask-*.txt"}
+  again: {name: "again-*.txt"}
+  table: {name: "mend-*.csv"}
+  junk: {name: "junk-*.csv"}
+pipelines:
+  asks: {when: ask, steps: [read_lines, hold: is this right?, write: plain]}
+  agains: {when: again, steps: [read_lines, write: plain]}
+  tables: {when: table, steps: [read_csv, write: tables]}
+  junk: {when: junk, steps: [read_csv, write: tables]}
+"""
+KINDS = ("ask", "again", "mend", "junk")
+"""What is dropped beside line files: one of these with every tenth of them."""
+EACH = 10
+OLD = 20
+"""Files of the folder that is backfilled; their numbers begin at `FIRST_OLD`."""
+FIRST_OLD = 50_000
+PLAIN = "file {number} line 0\nfile {number} line 1\n"
+LIVE = "SELECT count(*) FROM run WHERE state NOT IN ('done', 'dead', 'held', 'discarded')"
+LEFT = "SELECT state, count(*) FROM run WHERE state NOT IN ('done', 'discarded') GROUP BY 1"
 
 
-def act(root: Path, *words: str) -> subprocess.Popen[str]:
-    """A person's command, begun."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "filemill", *words],
-        cwd=root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def swap(root: Path, number: int) -> None:
+    """Another version in the place of the one there is."""
+    text = versions.texts(number)["filemill.yaml"]
+    text = text.replace("pipelines:\n", MORE)
+    text += "  plain: {folder: out/plain}\n  tables: {folder: out/tables}\n"
+    versions.swap(root, number, stamp=MODULE.format(number=number), filemill=text)
+
+
+def make(root: Path) -> None:
+    """The project at version 1, with old files to be backfilled."""
+    versions.make(root)
+    swap(root, 1)
+    for name in ("old", "drop", "backups"):
+        (root / name).mkdir()
+    for number in range(FIRST_OLD, FIRST_OLD + OLD):
+        (root / "old" / f"again-{number:05}.txt").write_text(PLAIN.format(number=number))
+
+
+def drop(root: Path, number: int) -> None:
+    """One line file, and with every tenth of them one of another kind."""
+    versions.drop(root, number)
+    if number % EACH == 0:
+        kind = KINDS[number // EACH % len(KINDS)]
+        bad = f"file,row\n{number},0\nthis row has,three,cells\n"
+        text, end = (bad, "csv") if kind in ("mend", "junk") else (PLAIN, "txt")
+        path = root / "drop" / f"{kind}-{number:05}.{end}"
+        path.write_text(text.format(number=number))
+        os.rename(path, root / "inbox" / path.name)
 
 
 @contextmanager
-def acting(root: Path, chance: random.Random, said: Counter[str]) -> Iterator[None]:
-    """People act, one command behind the other; some commands are killed. `said` counts how they ended."""
-    enough = threading.Event()
-
-    def work() -> None:
-        while not enough.is_set():
-            words = chance.choice(ACTS)
-            command = act(root, *words)
-            if chance.random() < 0.25:
-                time.sleep(chance.uniform(0.2, 1.5))
-                command.kill()
-            told = command.communicate(timeout=120)[0]
-            said[f"{words[0]} {command.returncode}"] += 1
-            if "Traceback" in told or "unexpected" in told:
-                said[told] += 1
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        enough.set()
-        thread.join()
-
-
-@contextmanager
-def flowing(root: Path) -> Iterator[list[int]]:
-    """Files keep arriving; the list holds the numbers dropped so far."""
+def flowing(root: Path, most: int) -> Iterator[list[int]]:
+    """Files keep arriving, up to so many; the list holds the numbers dropped so far."""
     dropped: list[int] = []
     enough = threading.Event()
 
     def work() -> None:
-        while not enough.wait(0.1):
-            versions.drop(root, len(dropped))
+        while len(dropped) < most and not enough.wait(0.1):
+            drop(root, len(dropped))
             dropped.append(len(dropped))
 
     thread = threading.Thread(target=work)
@@ -112,17 +120,39 @@ def judge(root: Path, total: int) -> list[str]:
         if lines[n] != once or len(made[n]) != 1
     ]
     wrong += [f"left in staging: {p}" for p in root.glob("out/*/.filemill/*")]
-    wrong += [f"left in the inbox: {p}" for p in root.glob("inbox/*.log")]
+    wrong += [f"left in the inbox: {p}" for p in root.glob("inbox/*") if p.is_file()]
     return wrong
 
 
-def begin(root: Path, start: Callable[..., Program]) -> Program:
+def judge_others(root: Path, total: int, old: range = range(0)) -> list[str]:
+    """Every file of the other kinds is published once, as it was or as it was mended; junk is not."""
+    wanted: Counter[str] = Counter(PLAIN.format(number=n) for n in old)
+    for number in range(0, total, EACH):
+        kind = KINDS[number // EACH % len(KINDS)]
+        if kind != "junk":
+            text = people.MENDED if kind == "mend" else PLAIN
+            wanted[text.format(number=number)] += 1
+    paths = [*root.glob("out/plain/*.txt"), *root.glob("out/tables/*.csv")]
+    found = Counter(path.read_text() for path in paths)
+    return [
+        f"{found[text]} times, not {wanted[text]}: {text!r}"
+        for text in (wanted | found)
+        if found[text] != wanted[text]
+    ]
+
+
+def start_over(root: Path, start: Callable[..., Program]) -> Program:
     """The server; one that finds a command at the data directory ends with 75 and is begun again."""
     while True:
-        program = start(root, options=("--reload",))
+        program = start(root)
         before = versions.outputs(root)
+        # Either it works, or there is nothing left for it to do.
         wait_for(
-            lambda p=program, n=before: p.process.poll() is not None or versions.outputs(root) > n,
+            lambda p=program, n=before: (
+                p.process.poll() is not None
+                or versions.outputs(root) > n
+                or not list(root.glob("inbox/*.*"))
+            ),
             30,
         )
         if (code := program.process.poll()) is None:
@@ -130,49 +160,117 @@ def begin(root: Path, start: Callable[..., Program]) -> Program:
         assert code == 75, (root / "server.log").read_text()[-3_000:]
 
 
+def kill(program: Program, chance: random.Random) -> None:
+    """All of it at once, or the server alone: its workers have to see it."""
+    if chance.random() < 0.5:
+        program.process.send_signal(signal.SIGKILL)
+        program.process.wait()
+    program.kill_tree()
+
+
+def strike_in_reload(root: Path, program: Program, chance: random.Random) -> bool:
+    """Kill the server between the beginning of a reload and its answer; says whether it was so.
+
+    It has begun when the server has a child that it had not: the one that judges what lies on the disk.
+    """
+    before, activated = set(children(program.process.pid)), versions.reloads(root)
+    reload = people.begin(root, "reload")
+    began = wait_for(
+        lambda: bool(set(children(program.process.pid)) - before) or reload.poll() is not None, 30
+    )
+    time.sleep(chance.uniform(0, 0.8))
+    answered = reload.poll() is not None
+    kill(program, chance)
+    reload.communicate(timeout=people.PATIENCE)
+    within = began and not answered and reload.returncode != 0
+    print("within a reload:", within, "activated:", versions.reloads(root) > activated)
+    return within
+
+
+def let_reload(root: Path, someone: People) -> None:
+    """One reload to its end; the server is left to live so long."""
+    code, told = someone.act("reload", "reload", kill=0)
+    someone.said["reloaded"] += code == 0 and "runs now" in told
+
+
 def kill_while_everything_happens(
     root: Path, start: Callable[..., Program], *, kills: int, life: float = 2.5
 ) -> Counter[str]:
-    """Kill servers within `life` seconds of work, let a last one under a version that works finish, and judge.
+    """Kill servers, every second one within a reload, let a last one under a version that works finish, and judge.
 
-    Answers how the commands ended.
+    The others reload in peace, and live up to `life` seconds more. Answers how the commands ended, with `reloaded`
+    and `killed within a reload`.
     """
     seed = int(os.environ.get("FILEMILL_SEED", str(random.randrange(1 << 30))))
     print(f"seed {seed}")
     chance = random.Random(seed)
-    versions.make(root)
-    versions.swap(root, 1, stamp=MODULE.format(number=1))
+    make(root)
     said: Counter[str] = Counter()
-    with flowing(root) as dropped, acting(root, random.Random(seed + 1), said):
+    someone = People(root, random.Random(seed + 1), said)
+    watching = People(root, random.Random(seed + 2), said)
+    with flowing(root, 100 * kills) as dropped, acting(someone):
         for number in range(2, kills + 2):
-            program = begin(root, start)
-            versions.swap(root, number, stamp=MODULE.format(number=number))
-            time.sleep(chance.uniform(0, life))
-            if chance.random() < 0.5:
-                program.process.send_signal(
-                    signal.SIGKILL
-                )  # the server alone: its workers have to see it
-                program.process.wait()
-            program.kill_tree()
-    total, last = len(dropped), 2 * (kills // 2 + 2)
-    versions.swap(root, last, stamp=MODULE.format(number=last))
+            program = start_over(root, start)
+            swap(root, number)
+            if number % 2:
+                said["killed within a reload"] += strike_in_reload(root, program, chance)
+            else:
+                let_reload(root, watching)
+                time.sleep(chance.uniform(0, life))
+                kill(program, chance)
+    total = len(dropped)
+    finish(root, start, watching, total, 2 * (kills // 2 + 2))
+    wrong = judge(root, total) + judge_others(root, total, range(FIRST_OLD, FIRST_OLD + OLD))
+    wrong += backups(root)
+    verified = people.begin(root, "verify", "--deep")
+    told = verified.communicate(timeout=people.PATIENCE)[0]
+    wrong += [told] if verified.returncode else []
+    assert not wrong, (seed, len(wrong), wrong[:10], (root / "server.log").read_text()[-3_000:])
+    assert not [told for told in said if "\n" in told], said
+    print(total, "files", dict(said))
+    return said
+
+
+def finish(
+    root: Path, start: Callable[..., Program], someone: People, total: int, last: int
+) -> None:
+    """A server under version `last`, and people who do what is left to do; then Ctrl-C.
+
+    Raises:
+        AssertionError: it does not stop as it should.
+    """
+    swap(root, last)
     program = start(root)
     log = root / "server.log"
-    assert wait_for(lambda: not list(root.glob("inbox/*.log")), 120), log.read_text()[-3_000:]
+    assert wait_for(lambda: not list(root.glob("inbox/*.*")), 120), log.read_text()[-3_000:]
+    someone.act("resume", "resume", "agains", "asks", kill=0)
 
     def ended() -> bool:
         if versions.ledger(root, LIVE)[0][0]:
             return False
-        if versions.ledger(root, DEAD)[0][0]:
-            act(root, *ACTS[0]).communicate(timeout=120)
+        left = dict(versions.ledger(root, LEFT))
+        if left.get("dead"):
+            for words in (("redrive", "-p", "logs"), ("discard", "-p", "junk")):
+                someone.act(words[0], "dead", *words, "--yes", kill=0)
+            someone.edit(kill=0)
+        if left.get("held"):
+            someone.act("release", "held", "release", "-p", "asks", "--yes", kill=0)
+        if left:
             return False
-        return not judge(root, total)
+        someone.act("backfill", "backfill", "old", "--yes", kill=0)
+        old = range(FIRST_OLD, FIRST_OLD + OLD)
+        return not judge(root, total) and not judge_others(root, total, old)
 
-    wait_for(ended, 120)
-    code = program.stop()
-    wrong = judge(root, total)
-    assert not wrong, (seed, len(wrong), wrong[:10], log.read_text()[-3_000:])
-    assert code == 0
-    assert not [told for told in said if "\n" in told], said
-    print(total, "files", dict(said))
-    return said
+    wait_for(ended, 240)
+    assert program.stop() == 0, log.read_text()[-3_000:]
+
+
+def backups(root: Path) -> list[str]:
+    """Whatever of the backups calls itself whole is whole."""
+    wrong = []
+    for backup in (root / "backups").iterdir():
+        if (backup / "manifest.json").exists():
+            command = people.begin(root, "restore", str(backup), "--dry-run")
+            told = command.communicate(timeout=people.PATIENCE)[0]
+            wrong += [f"{backup.name}: {told}"] if command.returncode else []
+    return wrong

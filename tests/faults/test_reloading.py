@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import versions
-from program import Program, wait_for
+from program import Program, children, wait_for
 
 CHANGES = 20
 pytestmark = [pytest.mark.timeout(400)]
@@ -192,6 +192,24 @@ def test_kills_in_the_middle_of_reloads(tmp_path: Path, start: Callable[..., Pro
     assert program.stop() == 0
     wrong, _ = versions.judge(root, total)
     assert wrong == []
+
+
+def test_what_changes_while_a_server_starts_is_taken_whole(
+    tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    root = tmp_path / "project"
+    versions.make(root)
+    slow = versions.MODULE.format(number=1) + "time.sleep(3)\n"
+    versions.swap(root, 1, stamp=slow)
+    program = start(root)
+    # A child imports the module: the configuration beside it is read already.
+    assert wait_for(lambda: bool(children(program.process.pid)), 60)
+    time.sleep(1)
+    versions.swap(root, 2)
+    versions.drop(root, 0)
+    assert wait_for(lambda: versions.outputs(root) == 2, 60), said(root)
+    assert program.stop() == 0
+    assert versions.judge(root, 1) == ([], {2})
 
 
 def test_a_long_run_finishes_on_its_version_and_drain_waits_for_it(

@@ -121,6 +121,7 @@ def rollback(
     """Put the files of a revision back in their places, and reload. What they replace is kept."""
     from filemill.config.differences import text_diff
     from filemill.config.restoring import on_disk, restore, steps_to
+    from filemill.durable import Durable, Failpoints
 
     root = os.path.dirname(session.config())
     data = session.data()
@@ -145,7 +146,7 @@ def rollback(
         if not typer.confirm(f"Replace {plural(len(steps), 'file')} by {named}?", err=True):
             return FAILED
     aside = os.path.join(data, "replaced", utc(SystemClock().wall_ns()).replace(":", ""))
-    restore(steps, root, aside)
+    restore(steps, root, aside, Durable(Failpoints.from_environment("rollback")))
     _said(session, words, aside, done=True)
     return _taken(session, data) if reload else OK
 

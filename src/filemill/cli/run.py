@@ -117,7 +117,7 @@ def load_or_say(session: Session, workers: int | None, grace: str | None = None)
     from filemill.config.rendering import render_problem
 
     try:
-        loaded = load_config(session, trusting=True)
+        loaded = _settled(session)
     except ConfigProblems as error:
         session.output.say(error.render())
         return None
@@ -125,6 +125,26 @@ def load_or_say(session: Session, workers: int | None, grace: str | None = None)
         for problem in loaded.warnings:
             session.output.say(render_problem(problem))
     return _overridden(loaded, workers, grace)
+
+
+def _settled(session: Session) -> Loaded:
+    """A configuration that lies on the disk after it was read just as it was read: never half of one version.
+
+    Raises:
+        ConfigProblems: it has errors.
+        UsageError: it changes all the time.
+    """
+    import time
+
+    from filemill.config.stored import changes_on_disk, read_stored
+    from filemill.service.reloading import SETTLE, TRIES, unsettled
+
+    for _ in range(TRIES):
+        loaded = load_config(session, trusting=True)
+        if not changes_on_disk(read_stored(loaded.text), loaded.plan.root):
+            return loaded
+        time.sleep(SETTLE)
+    raise unsettled("start it again")
 
 
 def _overridden(loaded: Loaded, workers: int | None, grace: str | None) -> Loaded:

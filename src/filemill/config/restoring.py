@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import re
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from filemill.config.stored import KeptFile, Stored, more_files
+from filemill.durable import Durable
 from filemill.model.errors import UsageError
 
 _SECRET = re.compile(r"\bsecret[\"']?\s*:\s*[\"']?([A-Za-z_][A-Za-z0-9_]*)")
@@ -62,30 +64,26 @@ def steps_to(wanted: Stored, root: str) -> list[Step]:
     return steps
 
 
-def restore(steps: list[Step], root: str, aside: str) -> None:
-    """Do them; what is replaced is kept below the folder `aside`.
+def restore(steps: list[Step], root: str, aside: str, durable: Durable) -> None:
+    """Do them, each whole and durable before the next; what is replaced is kept below the folder `aside` first.
 
     Raises:
         UsageError: a file cannot be written; those before it are.
     """
     for step in steps:
         path = os.path.realpath(os.path.join(root, step.name))
+        folder = os.path.dirname(path)
         try:
-            _keep(path, os.path.join(aside, os.path.basename(step.name)))
+            _keep(path, os.path.join(aside, os.path.basename(step.name)), durable)
             if step.data is None:
-                os.replace(path, path + ASIDE)  # noqa: TID251 -- a person's file, not ours
-                continue
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=".rollback-", dir=os.path.dirname(path))
-            with os.fdopen(handle, "wb") as file:
-                file.write(step.data)
-                os.fchmod(file.fileno(), _mode(path))
-                file.flush()
-                os.fsync(file.fileno())  # noqa: TID251 -- renamed unsynced, a power cut could leave it empty
-            os.replace(temporary, path)  # noqa: TID251 -- as above
+                durable.replace(os.fsencode(path), os.fsencode(path + ASIDE))
+            else:
+                durable.make_directory(os.fsencode(folder))
+                _put(step.data, path, durable)
+            durable.sync_directory(os.fsencode(folder))
         except OSError as error:
             raise UsageError(
-                f"{step.name} cannot be written: {error.strerror}",
+                f"{step.name} cannot be written: {error.strerror or error}",
                 help="where the configuration is mounted or made by other means, roll back there",
             ) from error
 
@@ -99,18 +97,38 @@ def hidden(text: str, environ: Mapping[str, str]) -> str:
     return text
 
 
-def _keep(path: str, aside: str) -> None:
+def _put(data: bytes, path: str, durable: Durable) -> None:
+    """Whole or not at all: renamed unsynced, a power cut could leave it empty."""
+    handle, temporary = tempfile.mkstemp(prefix=".rollback-", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), _mode(path))
+            file.flush()
+            durable.sync_file(file.fileno())
+        durable.replace(os.fsencode(temporary), os.fsencode(path))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            durable.unlink(os.fsencode(temporary))
+        raise
+
+
+def _keep(path: str, aside: str, durable: Durable) -> None:
+    """A copy of what will be replaced; nothing where nothing is."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
         return
-    os.makedirs(os.path.dirname(os.path.dirname(aside)), 0o700, exist_ok=True)
-    os.makedirs(os.path.dirname(aside), 0o700, exist_ok=True)
+    folder = os.fsencode(os.path.dirname(aside))
+    durable.make_directory(folder, 0o700)
     while os.path.exists(aside):
         aside += "~"
     with open(aside, "wb") as file:
         file.write(data)
+        file.flush()
+        durable.sync_file(file.fileno())
+    durable.sync_directory(folder)
 
 
 def _mode(path: str) -> int:

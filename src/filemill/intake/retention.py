@@ -133,6 +133,10 @@ class Retention:
             told(self._done)
             return self._done
 
+    async def worked_until_ns(self) -> int:
+        """The minute in which anything was done last; 0 when none is known. Raises SystemFault."""
+        return await self._ledger.worked_until_ns()
+
     async def clear(self) -> None:
         """Only remove what is named as garbage already; beside a pass as well, for it comes to the same.
 

@@ -119,6 +119,14 @@ class RetentionApplied(Event, frozen=True):
     rows: int
 
 
+class RetentionWaits(Event, frozen=True):
+    """Nothing was done here for long, or the clock is wrong: what would be old enough to go stays for now."""
+
+    away_ns: int
+    """Since work was done here last, by the clock."""
+    waits_ns: int
+
+
 class FileDisposed(Event, frozen=True):
     """Every run done and `after:` applied."""
 

@@ -136,5 +136,9 @@ class Retaining(Forgetting, Protocol):
         ...
 
     async def unused_revisions(self, before_ns: int) -> list[int]:
-        """Numbers of revisions stored before a moment that no run names; looks at every run."""
+        """Numbers of revisions stored before a moment that no run and no attempt names; looks at every run."""
+        ...
+
+    async def worked_until_ns(self) -> int:
+        """The minute in which any attempt ended last; 0 when none is known."""
         ...

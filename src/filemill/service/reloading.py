@@ -144,10 +144,7 @@ class Reloader:
             if not await asyncio.to_thread(changes_on_disk, stored, candidate.plan.root):
                 return candidate
             await asyncio.sleep(SETTLE)
-        raise UsageError(
-            "the configuration changes all the time",
-            help="reload when whoever writes it is done",
-        )
+        raise unsettled("reload")
 
     async def _refuse(self, kept: int, error: FilemillError | OSError) -> acts.Reloaded:
         server = self._server
@@ -225,6 +222,13 @@ async def adopt(server: Server, candidate: Candidate) -> None:
     await server.ledger.activate(number, "reload", server.clock.wall_ns())
     await parts.sources.stop_old()
     await server.keep_failed()
+
+
+def unsettled(what: str) -> UsageError:
+    """The configuration was changed whenever it was read; `what` is to be done later."""
+    return UsageError(
+        "the configuration changes all the time", help=f"{what} when whoever writes it is done"
+    )
 
 
 def count_routable(plan: Plan) -> tuple[int, bool]:

@@ -1,4 +1,9 @@
-"""Retention in a running server: a pass every hour, in the background, that gives way to work."""
+"""Retention in a running server: a pass every hour, in the background, that gives way to work.
+
+What is removed for being old is gone for good, so it goes by a clock that cannot jump: the time of day at the start,
+and what passed since. At the start the time of day itself may be wrong. Where it says that nothing was done for more
+than a week, people get a day to set it: a server that was off so long can wait as well.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +14,19 @@ from filemill.engine.trouble import Trouble
 from filemill.intake.retention import Retention, Swept, cutoffs_of
 from filemill.model.deeds import Deed
 from filemill.model.errors import LedgerSyncError, SystemFault, UsageError
-from filemill.model.events import Emit, RetentionApplied
+from filemill.model.events import Emit, RetentionApplied, RetentionWaits
 from filemill.model.plan import Plan
-from filemill.ports.clock import Clock
+from filemill.ports.clock import Clock, Steady
 from filemill.ports.ledger import Ledger
 from filemill.service import acts
 
 FIRST = 10.0
 """Seconds after the start; a server that is started more often than every hour would else never come to it."""
 EVERY = 3_600.0
+AWAY = 7 * 86_400.0
+"""Seconds without any work behind which the clock is not believed at once."""
+PATIENCE = 86_400.0
+"""Seconds until it is."""
 IDLE_SHARE = 1.0
 BUSY_SHARE = 4.0
 """Under load each step is followed by a pause of four times its length: a fifth of one core at most, and far less of
@@ -45,6 +54,7 @@ class Tidier:
         self._ledger = ledger
         self._retention = retention
         self._clock = clock
+        self._steady = Steady(clock)
         self._emit = emit
         self._trouble = trouble
         self._busy = busy
@@ -109,6 +119,20 @@ class Tidier:
         return swept
 
     async def _work(self) -> None:
+        try:
+            away = self._clock.wall_ns() - await self._worked_until()
+        except LedgerSyncError as error:
+            self._on_fatal(error)
+            return
+        if away > AWAY * 1e9:
+            self._emit(
+                RetentionWaits(
+                    at_ns=self._clock.wall_ns(), away_ns=away, waits_ns=int(PATIENCE * 1e9)
+                )
+            )
+            await asyncio.sleep(PATIENCE)
+            # By then somebody may have set it.
+            self._steady = Steady(self._clock)
         await asyncio.sleep(FIRST)
         while True:
             try:
@@ -118,6 +142,15 @@ class Tidier:
                 return
             await asyncio.sleep(EVERY)
 
+    async def _worked_until(self) -> int:
+        """When anything was done last; now, where nothing ever was, and there is nothing to remove either."""
+        found = await self._trouble.insist("retention", self._retention.worked_until_ns)
+        return found or self._clock.wall_ns()
+
+    def _now_ns(self) -> int:
+        """What the clock says, but never more than it can be."""
+        return min(self._clock.wall_ns(), self._steady.ns())
+
     async def _pass(self) -> None:
         """One pass; trouble of the machine is waited out, for the next pass begins where this one ended."""
         plan = self._plan()
@@ -125,7 +158,7 @@ class Tidier:
             self._stepped = self._clock.monotonic()
             try:
                 swept = await self._retention.sweep(
-                    cutoffs_of(plan.retention, self._clock.wall_ns()),
+                    cutoffs_of(plan.retention, self._now_ns()),
                     current=plan.revision,
                     pause=self._give_way,
                 )

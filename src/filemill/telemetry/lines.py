@@ -12,6 +12,7 @@ from typing import Any
 from filemill.model import events as e
 from filemill.telemetry.painting import ASCII, Marks, Paint
 from filemill.telemetry.wording import (
+    age,
     clock,
     duration,
     number,
@@ -339,6 +340,15 @@ def _tidied(lines: Lines, event: e.RetentionApplied) -> list[str]:
     return lines.note(event, f"retention: {freed}, {forgot}")
 
 
+def _retention_waits(lines: Lines, event: e.RetentionWaits) -> list[str]:
+    words = f"nothing was done here for {age(event.away_ns)}, or the clock is wrong"
+    return lines.note(
+        event,
+        f"retention waits: {words}",
+        f"set the clock if it is wrong; nothing is removed within the next {age(event.waits_ns)}",
+    )
+
+
 def _vanished(lines: Lines, event: e.FileVanished) -> list[str]:
     return _quiet(lines, event, printable(event.relative), "vanished before it was taken")
 
@@ -384,6 +394,7 @@ _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.FileRouted: _routed,
     e.FileDisposed: _disposed,
     e.RetentionApplied: _tidied,
+    e.RetentionWaits: _retention_waits,
     e.FileVanished: _vanished,
     e.WorkerStarted: _worker,
 }

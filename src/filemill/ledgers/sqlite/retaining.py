@@ -133,6 +133,11 @@ class SqliteRetaining:
             lambda tx: tx.read(SQL["unused_revisions"], _NUMBERS, before_ns)
         )
 
+    async def worked_until_ns(self) -> int:
+        """When anything was done last."""
+        (minute,) = await self._writer.ask(lambda tx: tx.read(SQL["latest_count"], _NUMBERS))
+        return minute * _MINUTE_NS
+
 
 def free(
     tx: Transaction,

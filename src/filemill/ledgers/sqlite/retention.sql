@@ -161,11 +161,19 @@ DELETE FROM cause WHERE resolved_ns < ?1
   AND NOT EXISTS (SELECT 1 FROM run WHERE run.state = 'dead' AND run.fingerprint = cause.fingerprint);
 
 -- name: unused_revisions
--- Revisions stored before a moment that no run names, but for the latest and the one in force; looks at every run.
+-- Revisions stored before a moment that no run and no attempt names, but for the latest and the one in force; looks at
+-- every run. A done run that was leased once has no attempt at another revision than its own.
 SELECT json_group_array(number) FROM revision
 WHERE at_ns < ?1 AND number < (SELECT max(number) FROM revision)
   AND number IS NOT (SELECT revision FROM activation ORDER BY number DESC LIMIT 1)
-  AND number NOT IN (SELECT revision FROM run) AND number NOT IN (SELECT revision FROM cause);
+  AND number NOT IN (SELECT revision FROM run) AND number NOT IN (SELECT revision FROM cause)
+  AND number NOT IN (
+    SELECT attempt.revision FROM run JOIN attempt ON attempt.run = run.no WHERE run.fence > 1 OR run.state <> 'done'
+  );
+
+-- name: latest_count
+-- The latest minute in which anything was counted.
+SELECT json_array(coalesce(max(minute), 0)) FROM tally;
 
 -- name: drop_activations
 -- Forget when these revisions came into force, but for the one that is: that may have changed since they were listed.

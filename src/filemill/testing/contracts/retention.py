@@ -232,6 +232,27 @@ class RetentionContract:
         assert await ledger.unused_revisions(j.clock.wall_ns()) == []
         assert await ledger.add_revision("bb", "bb", at) == 4
 
+    @_in_loop
+    async def test_a_revision_that_only_a_former_attempt_ran_at_stays(
+        self, j: Journey, ledger: Any
+    ) -> None:
+        at = j.clock.wall_ns()
+        for digest in ("aa", "bb", "cc"):
+            await ledger.add_revision(digest, digest, at)
+        (order,) = await j.running()
+        await ledger.fail([j.fail(order, "retrying")])
+        (again,) = await ledger.lease(1, j.clock.wall_ns(), 2)
+        await _finish(j, ledger, again)
+        _pass(j, 10 * 86_400)
+        assert await ledger.unused_revisions(j.clock.wall_ns()) == []
+
+    @_in_loop
+    async def test_when_anything_was_done_last_is_known(self, j: Journey, ledger: Any) -> None:
+        assert await ledger.worked_until_ns() == 0
+        await _done(j, ledger, 1)
+        behind = j.clock.wall_ns() - await ledger.worked_until_ns()
+        assert 0 <= behind < 120 * 10**9
+
 
 async def _done(j: Journey, ledger: Any, count: int) -> list[Disposal]:
     """Files all of whose runs are done and whose `after:` is applied."""
