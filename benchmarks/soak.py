@@ -15,6 +15,7 @@ import random
 import shutil
 import signal
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from soaking.running import Outcome, Soak, for_minutes
 from table import write_section
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+LOG = Path(tempfile.gettempdir()) / "filemill-soak.log"
 GB = 1_000_000_000
 
 
@@ -44,7 +46,7 @@ def main() -> int:
         outcome = Soak(disk.root / "soak", settings).run()
         wrong = outcome.judge()
         if wrong:
-            shutil.copy(disk.root / "soak/server.log", "soak-server.log")
+            print(f"what it said: {shutil.copy(disk.root / 'soak/server.log', LOG)}")
     lines = [*told(outcome), *[f"- wrong: {each}" for each in wrong[:20]]]
     machine = f"{machine_words(disk.words)} {arguments.note}".strip()
     print(machine, *lines, sep="\n")
