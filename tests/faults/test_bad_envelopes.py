@@ -33,11 +33,13 @@ tags:
   box: {name: ["*.zip", "*.tar", "*.tgz"]}
   text: {name: "*.csv"}
   old: {name: "*.old"}
+  xml: {name: "*.xml"}
 pipelines:
   packed: {when: packed, steps: [decompress, {write: out}]}
   boxes: {when: box, steps: [{unpack: {tags: [part]}}]}
   texts: {when: text and not part, steps: [transcode, read_csv, {write: out}]}
   olds: {when: old, steps: [{transcode: cp1252}, {write: out}]}
+  xmls: {when: xml, steps: [{read_xml: {record: item}}, {write: out}]}
   parts: {when: part and not box, steps: [{write: out}]}
 sinks: {out: {folder: out}}
 """
@@ -72,6 +74,16 @@ CASES = {
     "sum.csv.gz": Case(gzip.compress(LONG)[:-8] + bytes(8), "is damaged between byte", "decompress"),
     "tail.csv.gz": Case(gzip.compress(LONG) + b"trailing garbage", "follow the last member, from byte", "decompress"),
     "bomb.csv.gz": Case(gzip.compress(bytes(8 << 20)) * 9, "times its size", "decompress"),
+    # XML: a document type is the end of it.
+    "good.xml": Case(b"<x><item><a>1</a></item></x>", gives=b'{"a":"1"}\n', name="good.jsonl"),
+    "laughs.xml": Case(
+        b'<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><x><item>&b;</item></x>', "DOCTYPE", "read_xml"
+    ),
+    "reads.xml": Case(
+        b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x><item>&a;</item></x>', "DOCTYPE", "read_xml"
+    ),
+    "deep.xml": Case(b"<x>" + b"<item>" * 100_000, "nested more than 500", "read_xml"),
+    "cut.xml": Case(b"<x><item><a>1</a></item>", "cut off", "read_xml"),
     # Bombs of archives.
     "overlap.zip": Case(archives.overlapping(), "shares its bytes", "unpack"),
     "lying.zip": Case(archives.lying(1 << 20), "damaged", "unpack"),

@@ -17,6 +17,7 @@ from filemill.formats import (
     LinesReader,
     ParquetReader,
     ReadRequest,
+    XmlReader,
 )
 from filemill.model.files import FileRef
 from filemill.model.runs import BadRecord, RunOrder
@@ -29,6 +30,7 @@ READERS: dict[str, Any] = {
     "lines": LinesReader,
     "json": JsonReader,
     "parquet": ParquetReader,
+    "xml": XmlReader,
 }
 
 

@@ -10,7 +10,8 @@ from filemill.ports.registry import Registry
 from filemill.ports.step import StepSpec
 
 NAMES = (
-    "read_lines read_csv read_jsonl read_json read_parquet parse_json tag_records derive select filter route write"
+    "read_lines read_csv read_jsonl read_json read_parquet read_xml parse_json tag_records derive select filter route "
+    "write"
 ).split()
 
 

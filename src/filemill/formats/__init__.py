@@ -12,6 +12,7 @@ from filemill.formats.lines import LinesReader
 from filemill.formats.parquet import ParquetReader
 from filemill.formats.reading import RecordReader
 from filemill.formats.terms import ReadRequest
+from filemill.formats.xml import XmlReader
 
 __all__ = [
     "FORMATS",
@@ -22,6 +23,7 @@ __all__ = [
     "ParquetReader",
     "ReadRequest",
     "RecordReader",
+    "XmlReader",
     "check_format",
     "encode",
     "header_line",

@@ -124,7 +124,7 @@ class RecordForm(msgspec.Struct, frozen=True):
     """How records stand in their file: what it takes to write some of them down alone and read them again."""
 
     format: str
-    """`csv`, `jsonl`, `json`, `lines` or `parquet`, as it was read."""
+    """`csv`, `jsonl`, `json`, `lines`, `parquet` or `xml`, as it was read."""
     opens: str = ""
     """What stands before the first one: a csv header without its line ending, what opens a JSON array."""
     closes: str = ""

@@ -12,8 +12,8 @@ import msgspec
 
 LINE = "line"
 """The one column of the lines format."""
-PLACELESS = frozenset({"parquet"})
-"""What was read so has no bytes of its own in the file: its lines are row numbers, its byte ranges are empty."""
+PLACELESS = frozenset({"parquet", "xml"})
+"""What was read so has no bytes of its own in the file, and its byte ranges are empty; a line of parquet is a row."""
 UNKNOWN = ""
 """The type of a column without a single value."""
 TYPES = ("integer", "float", "boolean", "text")
@@ -40,7 +40,7 @@ class Layout(msgspec.Struct, frozen=True):
     format: str
     """`lines`, `csv` or `jsonl`: what the text is now."""
     read_as: str
-    """The reader's format, which a sink without `format:` uses (jsonl for `json` and `parquet`)."""
+    """The reader's format, which a sink without `format:` uses (jsonl for `json`, `parquet` and `xml`)."""
     columns: tuple[str, ...] = ()
     """csv, lines: every column, in order: `base`, then `added`. jsonl: those known so far."""
     base: tuple[str, ...] = ()

@@ -55,9 +55,10 @@ class FolderOptions(BaseModel):
     )
     format: Literal["csv", "jsonl", "json", "lines", "parquet", "raw"] | None = Field(
         None,
-        description="How records are written; if not set, as they were read (`read_json` and `read_parquet`: jsonl). "
-        "json: one array. parquet: each column has the one type (integer, float, boolean, else text) that all the "
-        "file's records fit; those read from Parquet keep theirs; nested values are JSON texts. raw: whole files only.",
+        description="How records are written; if not set, as they were read (`read_json`, `read_parquet` and "
+        "`read_xml`: jsonl). json: one array. parquet: each column has the one type (integer, float, boolean, else "
+        "text) that all the file's records fit; those read from Parquet keep theirs; nested values are JSON texts. "
+        "raw: whole files only.",
     )
     compress: Literal["gz", "zst"] | None = Field(
         None,

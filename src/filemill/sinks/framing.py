@@ -13,7 +13,7 @@ RECEIVED = "received"
 CSV = "csv"
 JSON = "json"
 PARQUET = "parquet"
-_WRITTEN_AS = {JSON: "jsonl", PARQUET: "jsonl"}
+_WRITTEN_AS = {JSON: "jsonl", PARQUET: "jsonl", "xml": "jsonl"}
 """The format of records that were read so, in a sink that names none: one that can be written record by record."""
 
 

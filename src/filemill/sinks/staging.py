@@ -26,7 +26,7 @@ from filemill.formats.encoding import encode
 from filemill.model.errors import PermanentError, SystemFault, TransientError
 from filemill.model.runs import RunOrder, StagedOutput
 from filemill.records.batch import Batch
-from filemill.records.layout import Hints, Layout, Restart
+from filemill.records.layout import PLACELESS, Hints, Layout, Restart
 from filemill.records.text import standing
 from filemill.sinks.compressing import Coder, Compression
 from filemill.sinks.cutting import cut
@@ -136,9 +136,9 @@ class FolderStager:
         if wanted == PARQUET:
             self._tabulate(batch, self._alive(batch.split_files()))
             return
-        if wanted == RECEIVED and layout.read_as == PARQUET:
+        if wanted == RECEIVED and layout.read_as in PLACELESS:
             raise PermanentError(
-                f"sink `{staging.sink}` wants records as received, and those of parquet have no text of their own",
+                f"sink `{staging.sink}` wants records as received, those of {layout.read_as} have no text of their own",
                 help="replace `as: received` by `format: parquet` or `format: jsonl`",
             )
         if wanted == RECEIVED:

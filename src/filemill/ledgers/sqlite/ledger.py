@@ -123,7 +123,7 @@ class SqliteLedger(SqliteRetaining):
     ) -> list[bool]:
         """`route` what `decide` says when it is told the first file of each digest."""
         return await self._writer.ask(
-            lambda tx: claims.route(tx, decide(claims.find_digests(tx, digests)))
+            lambda tx: claims.route(tx, decide(claims.find_digests(tx, digests))), begins=True
         )
 
     async def find_digests(self, digests: Sequence[str]) -> dict[str, str]:
