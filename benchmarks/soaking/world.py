@@ -88,7 +88,7 @@ def make(root: Path, sizes: Sizes) -> None:
 
 
 def put(root: Path, number: int, sizes: Sizes) -> None:
-    """Another version in the place of the one there is, in one rename: its files are links through a linked folder."""
+    """Another version in the place of the one there is, in one rename: both files are links into a linked folder."""
     folder = root / f"..{number}"
     folder.mkdir()
     (folder / "stamp.py").write_text(MODULE.format(number=number))

@@ -159,6 +159,7 @@ class World:
                     stdout=log,
                     stderr=log,
                 )
+            self._editor = None
             try:
                 with self._losing_power(server):
                     wait_for(
@@ -180,16 +181,16 @@ class World:
 
     @contextmanager
     def _losing_power(self, server: subprocess.Popen[bytes]) -> Iterator[None]:
-        """On a machine: cut its power as soon as the server stands still, and mount it again."""
+        """On a machine: cut its power as soon as the server or the editor stands still, and mount it again."""
         over = threading.Event()
 
         def watch(machine: Machine) -> None:
             while not over.wait(0.01):
-                if stands_still(server):
+                editor = self._editor
+                if stands_still(server) or (editor is not None and stands_still(editor)):
                     with self._power:
                         if self._editor is not None:
                             self._editor.kill()
-                            self._editor.wait()
                         machine.cut(server)
                         machine.on()
                     return

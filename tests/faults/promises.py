@@ -25,7 +25,7 @@ from filemill.ledgers.sqlite.packing import unpack_attempt
 CONVERGES = 30.0
 """Seconds in which a start without a fault brings everything to an end."""
 LIVE = ("claiming", "ingested", "queued", "running", "publishing", "retrying")
-OF_DATA = ("ledger.db", "ledger.db-wal", "ledger.db-shm", "lock")
+OF_DATA = ("ledger.db", "ledger.db-wal", "ledger.db-shm", "lock", "reserve")
 """Files that stay in the data directory, beside contents and the workers' pages."""
 
 

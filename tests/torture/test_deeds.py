@@ -36,7 +36,8 @@ def test_a_deed_is_done_whole_and_once_or_not_at_all(
     _walk(World(tmp_path), role, action, apart if role == "server" else 0, record_property)
 
 
+@pytest.mark.parametrize("role", ["server", "command"])
 def test_a_deed_that_was_answered_is_done_when_the_power_goes(
-    tmp_path: Path, machine: Machine, record_property: Record
+    tmp_path: Path, machine: Machine, role: str, record_property: Record
 ) -> None:
-    _walk(World(tmp_path, machine=machine), "server", "stop", 0, record_property)
+    _walk(World(tmp_path, machine=machine), role, "stop", 0, record_property)
