@@ -116,8 +116,14 @@ def test_unexpected_errors_are_one_line_and_a_file(filemill, tmp_path):
 HEAVY = {"polars", "pydantic", "yaml", "typer", "rich", "apsw", "msgspec", "asyncio"}
 
 
+BUDGET = {"--help": 90, "--version": 170, "run": 640}
+"""How many modules, Python's own among them, a command may import: each costs a start about half a millisecond."""
+OF_WORKERS = {"polars", "pyarrow", "numpy", "isal", "backports", "fastapi", "uvicorn"}
+"""What a server never imports: workers work with it, and it takes them half a second."""
+
+
 def imported(words):
-    """Top-level modules a command imports."""
+    """Modules a command imports, by their full names."""
     program = (
         "import sys\nfrom filemill.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
@@ -132,6 +138,25 @@ def imported(words):
 @pytest.mark.parametrize("words", [[], ["--help"], ["--version"]])
 def test_help_and_version_import_nothing(words):
     assert not imported(words) & HEAVY
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_what_answers_at_once_stays_within_its_budget_of_modules(word):
+    assert len(imported([word])) <= BUDGET[word]
+
+
+def test_a_server_stays_within_its_budget_of_modules(tmp_path):
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "a.txt").write_text("one\n")
+    config = tmp_path / "filemill.yaml"
+    config.write_text(
+        "version: 1\nsources: {inbox: {folder: inbox}}\ntags: {any: {name: '*'}}\n"
+        "pipelines: {copy: {when: any, steps: [read_lines, write: out]}}\nsinks: {out: {folder: out}}\n"
+    )
+    modules = imported(["run", "--once", "-c", str(config)])
+    assert (tmp_path / "out" / "a.txt").exists()
+    assert not modules & OF_WORKERS
+    assert len(modules) <= BUDGET["run"]
 
 
 # --- where things are -----------------------------------------------------------------------------------

@@ -164,6 +164,7 @@ class Claimer:
 
             for each, done in zip(moved, await self.insist(ingest), strict=True):
                 each.end = End.TAKEN if done else End.STUCK
+                each.taken_ns = now
             await self._reject(moved)
             if any(each.held_at for each in moved):
                 await run(self._mover.let_go, moved)

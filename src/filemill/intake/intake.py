@@ -341,7 +341,7 @@ class Intake:
     def _say(self, taking: Taking) -> None:
         claim, report = taking.claim, self._report
         if taking.end is End.TAKEN:
-            report.ingested(claim)
+            report.ingested(claim, taking.taken_ns)
             if taking.refusal:
                 report.rejected(claim.file, claim.relative, taking.refusal)
             if taking.error is not None:

@@ -65,6 +65,7 @@ class Taking:
         "refusal",
         "root",
         "settings",
+        "taken_ns",
         "waiting",
         "way",
     )
@@ -87,6 +88,8 @@ class Taking:
         self.end: End | None = None
         self.reason = ""
         self.error: OSError | None = None
+        self.taken_ns = 0
+        """When it was acknowledged, by the wall clock."""
         self.held_at = b""
         """GRAB: where the original is until the commit."""
 

@@ -195,13 +195,14 @@ async def recover(
         ) from error
     pairs = list(zip(claims, found, strict=True))
     whole = [claim for claim, (where, _) in pairs if where is Found.WHOLE]
+    now = claimer.now()
     if whole:
-        await ledger.ingest([claim.file for claim in whole], claimer.now())
+        await ledger.ingest([claim.file for claim in whole], now)
     if back := [claim.file for claim, (where, _) in pairs if where in {Found.BACK, Found.GONE}]:
         await ledger.abandon(back)
     for claim, (where, why) in pairs:
         if where is Found.WHOLE:
-            reporter.ingested(claim)
+            reporter.ingested(claim, now)
         elif where is Found.GONE:
             reporter.vanished(claim.source, claim.relative)
         elif why is not None:

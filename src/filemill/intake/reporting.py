@@ -29,9 +29,9 @@ class Reporter:
         self.troubled = False
         self._what = ""
 
-    def ingested(self, claim: Claim) -> None:
-        """Acknowledged."""
-        self._emit(FileIngested.of(claim, self._clock.wall_ns()))
+    def ingested(self, claim: Claim, at_ns: int) -> None:
+        """Acknowledged, at the time that the ledger has; what went ahead tells of later."""
+        self._emit(FileIngested.of(claim, at_ns))
 
     def rejected(self, file: str, relative: bytes, reason: str) -> None:
         """Acknowledged, and refused by its source's limits."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Mapping
+
 import msgspec
 
 from filemill.model.files import Facts
@@ -54,6 +57,39 @@ class ClaimContract(LedgerFixtures):
         await journey.ledger.route([journey.routing(third, "orders")])
         found = await journey.ledger.find_digests(["ab" * 32, "cd" * 32, "ab" * 32])
         assert found == {"ab" * 32: first}
+
+    @in_loop
+    async def test_who_decides_a_routing_is_told_of_the_first_file(self, journey: Journey) -> None:
+        first, second = await journey.ingested(2)
+        digests = ["ab" * 32]
+        told: list[dict[str, str]] = []
+
+        def decide(file: str) -> Callable[[Mapping[str, str]], list[Routing]]:
+            def decided(known: Mapping[str, str]) -> list[Routing]:
+                told.append(dict(known))
+                facts = Facts(file, digest=digests[0])
+                return [Routing(facts, journey.clock.wall_ns(), held="unrouted")]
+
+            return decided
+
+        for file in (first, second):
+            assert await journey.ledger.route_by(digests, decide(file)) == [True]
+        assert told == [{}, {digests[0]: first}]
+
+    @in_loop
+    async def test_what_is_asked_behind_an_acknowledgement_stands_on_it(
+        self, journey: Journey
+    ) -> None:
+        taken, not_taken = await journey.claimed(journey.claim(), journey.claim())
+        ingested, routed, leased = await asyncio.gather(
+            journey.ledger.ingest([taken], journey.clock.wall_ns()),
+            journey.ledger.route_by(
+                [], lambda _: [journey.routing(file, "orders") for file in (taken, not_taken)]
+            ),
+            journey.lease(),
+        )
+        assert (ingested, routed) == ([True], [True, False])
+        assert [order.file.file for order in leased] == [taken]
 
     @in_loop
     async def test_content_is_needed_until_its_file_is_disposed_of(self, journey: Journey) -> None:
