@@ -27,7 +27,7 @@ torture: setup  ## kill it at every step, for longer than `test` does
 	$(BIN)/python -m pytest tests/torture -n $(WORKERS) --timeout 3600
 	FILEMILL_STRIDE=1 $(BIN)/python -m pytest tests/faults/test_commands_under_faults.py -n $(WORKERS) --timeout 3600
 
-bench: setup  ## measure it on this machine
+bench: setup  ## measure it beside its peers, into docs/performance.md (about 40 minutes)
 	$(BIN)/python benchmarks/run.py
 
 soak: setup  ## half an hour of mixed load with kills; does anything grow?

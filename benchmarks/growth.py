@@ -24,10 +24,10 @@ import apsw
 from contestants import Place
 from contestants.filemill import CONTESTANTS, Filemill
 from disk import measuring_disk
-from measuring import drop, visible, wait_for_count
 from processes import Tree, last_words, wait_for_word
 from run import PAGE, machine_words
 from table import write_section
+from waiting import drop, visible, wait_for_count
 from workloads import log_files, verify_logs
 
 from filemill.sources.names import Ignore
@@ -94,7 +94,7 @@ def measure(row: Row, contestant: Filemill, root: Path, files: int, idle: float)
         done, ended = wait_for_count(lambda: visible(place.out), files, tree)
         row.rate.append(done / (ended - dropped))
         row.cpu.append((tree.cpu().tree - spent.tree) / files * 1e6)
-        row.peak.append(tree.peak / 1e6)
+        row.peak.append(tree.peak_resident / 1e6)
         time.sleep(SETTLING)
         quiet = tree.cpu()
         time.sleep(idle)

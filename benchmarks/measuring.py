@@ -10,111 +10,89 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
+from big_file import BigFile, Verifier, write_csv, write_events
 from contestants import Contestant, Place
-from inotify_simple import INotify, flags  # type: ignore[import-untyped]
+from environments import ENVS
 from processes import Cpu, Tree, last_words, wait_for_word
-from workloads import (
-    FOLDERS,
-    SEED,
-    BigFile,
-    EventsVerifier,
-    log_files,
-    verify_logs,
-    write_events,
-)
+from results import Result
+from waiting import Appearances, drop, visible, wait_for_count
+from workloads import FOLDERS, SEED, log_files, verify_logs
 
-START_PATIENCE = 30.0
-STALL = 20.0
-"""Seconds without a new output after which the rest counts as lost."""
+START_PATIENCE = 60.0
 BIG_PATIENCE = 600.0
 INTERVAL = 0.05
 """W3: seconds between arrivals, on average."""
 WARM_UP = 3
 """W3: files sent ahead that do not count."""
+FORMS = {"W2": "jsonl", "W2-csv": "csv", "W2-function": "jsonl"}
+COMPILED = ENVS / "compiled"
+"""Where all contestants keep compiled modules, from one call of the benchmarks to the next."""
 
 
-@dataclass
-class Result:
-    """What one run gave."""
+@dataclass(frozen=True)
+class Size:
+    """How much is processed."""
 
-    workload: str
-    contestant: str
-    seconds: float = 0.0
-    done: int = 0
-    """Outputs (W1, W3) or input bytes (W2) that were finished in `seconds`."""
-    latencies: list[float] = field(default_factory=list)
-    """W3: seconds from rename to output."""
-    start: float = 0.0
-    """Seconds from start to ready."""
-    peak: int = 0
-    """Bytes."""
-    cpu: float = 0.0
-    """Seconds of processor time while the files were processed."""
-    strangers: float = 0.0
-    """Cores that other programs took meanwhile: above a tenth the number is worth little."""
-    problems: list[str] = field(default_factory=list)
+    files: int
+    """W1."""
+    events: int
+    """W2: bytes of JSON lines."""
+    drops: int
+    """W3: arrivals that count."""
+    settled: int
+    """W4: files that lie behind it when it stands still."""
+    calm: float
+    """W4: seconds that it is left alone and then looked at."""
 
-    @property
-    def rate(self) -> float:
-        """Files (W1) or bytes (W2) a second."""
-        return self.done / self.seconds if self.seconds else 0.0
 
-    def charge(self, before: Cpu, after: Cpu) -> None:
-        """Note the processor time between two looks."""
-        self.cpu = after.tree - before.tree
-        strangers = max(0.0, after.strangers - before.strangers)
-        self.strangers = strangers / (after.at - before.at)
-
-    def percentile(self, percent: int) -> float:
-        """A percentile of the latencies in seconds."""
-        if len(self.latencies) < 2:
-            return 0.0
-        return statistics.quantiles(self.latencies, n=100, method="inclusive")[percent - 1]
+SMALL = Size(files=20, events=1_000_000, drops=2, settled=5, calm=0.1)
+"""For a run that does not count."""
 
 
 class Measuring:
     """Runs contestants on one disk."""
 
-    def __init__(
-        self, root: Path, *, files: int, events: int, drops: int, compiled: Path | None = None
-    ) -> None:
-        """`files` of W1, bytes of W2, arrivals of W3; `compiled` is where contestants keep compiled modules."""
+    def __init__(self, root: Path, size: Size, compiled: Path = COMPILED) -> None:
         self.root = root
-        self._compiled = compiled or root / "compiled"
+        self.size = size
+        self._compiled = compiled
         self._small: Measuring | None = None
-        self.files = files
-        self.events = events
-        self.drops = drops
+        self._warm: set[str] = set()
         self._count = 0
-        self._big: tuple[BigFile, EventsVerifier] | None = None
+        self._big: dict[str, tuple[BigFile, Verifier]] = {}
 
-    def run(self, contestant: Contestant, workload: str) -> Result:
+    def run(self, contestant: Contestant, workload: str, turn: int = 0) -> Result:
         """One run; whatever goes wrong is in the result."""
-        result = Result(workload, contestant.name)
-        measure = {"W1": self._burst, "W2": self._big_file, "W3": self._latency}[workload]
+        began = time.perf_counter()
+        result = Result(workload, contestant.name, turn)
+        measure = {"W1": self._burst, "W3": self._latency, "W4": self._standing_still}
         with self._fresh_place() as place:
-            measure(contestant, place, result)
+            measure.get(workload, self._big_file)(contestant, place, result)
             if result.problems:
                 print(f"--- {contestant.name} printed last:\n{last_words(place.root)}\n---")
+        result.elapsed = time.perf_counter() - began
         return result
+
+    def prepare(self, workload: str) -> None:
+        """Make what all runs of a workload share, so that it is in nobody's time."""
+        if workload in FORMS:
+            self._big_of(FORMS[workload])
 
     def warm_up(self, contestant: Contestant, workload: str) -> None:
         """One small run that does not count: modules are compiled and in memory afterwards, as on a machine in use."""
+        if contestant.name in self._warm:
+            return
+        self._warm.add(contestant.name)
         if self._small is None:
             folder = self.root / "warm-up"
             folder.mkdir()
-            self._small = Measuring(
-                folder, files=20, events=1_000_000, drops=2, compiled=self._compiled
-            )
+            self._small = Measuring(folder, SMALL, self._compiled)
         self._small.run(contestant, workload)
 
     @contextmanager
@@ -136,12 +114,11 @@ class Measuring:
         """The contestant, ready; None when it did not get so far."""
         how = contestant.prepare(place, result.workload)
         os.sync()
-        began = time.perf_counter()
         compiled = {"PYTHONPYCACHEPREFIX": str(self._compiled)}
         tree = Tree(how.command, place.root, compiled | how.environment)
         try:
             if wait_for_word(tree, how.ready, START_PATIENCE):
-                result.start = time.perf_counter() - began
+                result.start = time.perf_counter() - tree.began
                 yield tree
             else:
                 result.problems.append("did not start")
@@ -150,11 +127,11 @@ class Measuring:
             problem = tree.end()
             if problem:
                 result.problems.append(problem)
-            result.peak = tree.peak
+            result.peak, result.peak_resident = tree.peak, tree.peak_resident
 
     def _burst(self, contestant: Contestant, place: Place, result: Result) -> None:
         names = []
-        for name, content in log_files(self.files):
+        for name, content in log_files(self.size.files):
             (place.staging / name).write_bytes(content)
             names.append(name)
         with self._started(contestant, place, result) as tree:
@@ -165,19 +142,20 @@ class Measuring:
             drop(place, names)
             result.done, ended = wait_for_count(lambda: visible(place.out), len(names), tree)
             result.seconds = ended - began
-            result.charge(spent, tree.cpu())
-        result.problems += verify_logs(place.out, self.files)
+            charge(result, spent, tree.cpu())
+        result.problems += verify_logs(place.out, self.size.files)
 
     def _big_file(self, contestant: Contestant, place: Place, result: Result) -> None:
-        big, verifier = self._events()
-        shutil.copyfile(big.path, place.staging / "events.jsonl")
-        outputs = {folder: place.out / folder / "events.jsonl" for folder in FOLDERS}
+        big, verifier = self._big_of(FORMS[result.workload])
+        name = big.path.name
+        shutil.copyfile(big.path, place.staging / name)
+        outputs = {folder: place.out / folder / name for folder in FOLDERS}
         with self._started(contestant, place, result) as tree:
             if tree is None:
                 return
             spent = tree.cpu()
             began = time.perf_counter()
-            drop(place, ["events.jsonl"])
+            drop(place, [name])
             found, ended = wait_for_count(
                 lambda: sum(path.exists() for path in outputs.values()),
                 len(outputs),
@@ -186,21 +164,25 @@ class Measuring:
             )
             result.seconds = ended - began
             result.done = big.bytes if found == len(outputs) else 0
-            result.charge(spent, tree.cpu())
-        result.problems += verifier.verify(contestant.name, outputs)
+            charge(result, spent, tree.cpu())
+        result.problems += verifier.verify(contestant.name, outputs, ordered=contestant.ordered)
 
-    def _events(self) -> tuple[BigFile, EventsVerifier]:
+    def _big_of(self, form: str) -> tuple[BigFile, Verifier]:
         """The big file, written at its first use."""
-        if self._big is None:
-            if self.events > 10_000_000:
-                print(f"writing {self.events / 1e9:.2f} GB of JSON lines ..", flush=True)
-            big = write_events(self.root / "events.jsonl", self.events)
-            self._big = big, EventsVerifier(big)
-        return self._big
+        if form not in self._big:
+            if self.size.events > 100_000_000:
+                print(f"writing the big file as {form} ..", flush=True)
+            path = self.root / f"events.{form}"
+            if form == "csv":  # noqa: SIM108 -- a line of two calls hides which is which
+                big = write_csv(self._big_of("jsonl")[0], path)
+            else:
+                big = write_events(path, self.size.events)
+            self._big[form] = big, Verifier(big)
+        return self._big[form]
 
     def _latency(self, contestant: Contestant, place: Place, result: Result) -> None:
         names = []
-        for name, content in log_files(self.drops + WARM_UP):
+        for name, content in log_files(self.size.drops + WARM_UP):
             (place.staging / name).write_bytes(content)
             names.append(name)
         chance = random.Random(SEED)
@@ -220,70 +202,40 @@ class Measuring:
                     drop(place, [name])
                 _, ended = wait_for_count(lambda: len(appearances.at), len(names), tree)
                 result.seconds = ended - began
-                result.charge(spent, tree.cpu())
+                charge(result, spent, tree.cpu())
             result.latencies = [
                 appearances.at[name] - at for name, at in dropped.items() if name in appearances.at
             ]
             result.done = len(result.latencies)
         result.problems += verify_logs(place.out, len(names))
 
-
-def drop(place: Place, names: list[str]) -> None:
-    """Let files arrive, by rename on one file system."""
-    staging, inbox = str(place.staging), str(place.inbox)
-    for name in names:
-        os.rename(f"{staging}/{name}", f"{inbox}/{name}")
-
-
-def visible(folder: Path) -> int:
-    """How many outputs a consumer of a folder sees."""
-    return sum(not name.startswith(".") for name in os.listdir(folder))
-
-
-def wait_for_count(
-    count: Callable[[], int], wanted: int, tree: Tree, stall: float = STALL
-) -> tuple[int, float]:
-    """Wait until so many are there; (how many, when the last one was seen).
-
-    Looks often only near the end that the rate so far foretells, because looking takes processor time too.
-    Gives up when nothing new came for `stall` seconds or the program has ended.
-    """
-    began = last = time.perf_counter()
-    best = 0
-    while True:
-        found = count()
-        now = time.perf_counter()
-        if found > best:
-            best, last = found, now
-        if found >= wanted:
-            return found, now
-        if now - last > stall or not tree.alive:
-            return best, last
-        left = (wanted - best) * (now - began) / best if best else 0.01
-        time.sleep(min(max(left / 3, 0.002), 0.2))
+    def _standing_still(self, contestant: Contestant, place: Place, result: Result) -> None:
+        names = []
+        for name, content in log_files(1 + self.size.settled):
+            (place.staging / name).write_bytes(content)
+            names.append(name)
+        with self._started(contestant, place, result) as tree:
+            if tree is None:
+                return
+            drop(place, names[:1])
+            _, seen = wait_for_count(lambda: visible(place.out), 1, tree)
+            result.first = seen - tree.began
+            drop(place, names[1:])
+            result.done, _ = wait_for_count(lambda: visible(place.out), len(names), tree)
+            time.sleep(self.size.calm / 2)  # what is left to tidy up is no standing still
+            spent, ran, woken = tree.cpu(), tree.ran(), tree.wakeups()
+            time.sleep(self.size.calm)
+            now = tree.cpu()
+            charge(result, spent, now)
+            result.seconds = now.at - spent.at
+            result.idle_cpu = (tree.ran() - ran) / result.seconds
+            result.wakeups = (tree.wakeups() - woken) / result.seconds
+            result.idle_memory = tree.memory()
+        result.problems += verify_logs(place.out, len(names))
 
 
-class Appearances:
-    """Notes when each name appears in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.at: dict[str, float] = {}
-        self._watch = INotify()
-        self._watch.add_watch(str(folder), flags.MOVED_TO | flags.CREATE)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._watch.close()
-
-    def _read(self) -> None:
-        while not self._stop.is_set():
-            for event in self._watch.read(timeout=100):
-                if not event.name.startswith("."):
-                    self.at.setdefault(event.name, time.perf_counter())
+def charge(result: Result, before: Cpu, after: Cpu) -> None:
+    """Note the processor time between two looks."""
+    result.cpu = after.tree - before.tree
+    strangers = max(0.0, after.strangers - before.strangers)
+    result.strangers = strangers / (after.at - before.at)

@@ -15,7 +15,11 @@ from typing import NamedTuple
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICK = os.sysconf("SC_CLK_TCK")
 SAMPLE = 0.05
-"""Seconds between two looks at memory and processor time."""
+"""Seconds between two looks at resident memory and processor time."""
+SHARES_EVERY = 10
+"""Each so many looks the shares of memory are asked for too: the kernel walks all pages for them."""
+GROWTH = 1.1
+"""They are asked for as well when resident memory has grown so much since, so that no short peak is missed."""
 LOG = "program.log"
 _UNSET = {"PYTHONDONTWRITEBYTECODE"}
 """An installed program has its compiled modules at hand, whatever this shell prefers."""
@@ -35,13 +39,15 @@ class Cpu(NamedTuple):
 class Tree:
     """A program with all that it starts, in a session of its own.
 
-    `peak` is the largest sum of resident bytes that any look found: one every `SAMPLE` seconds, and one whenever
-    somebody asks for the time spent, so that even a short-lived tree has been seen. Pages that processes share count
-    in each of them, and so do mapped files.
+    `peak_resident` is the largest sum of resident bytes that any look found: one every `SAMPLE` seconds, and one
+    whenever somebody asks for the time spent, so that even a short-lived tree has been seen. Pages that processes share
+    count in each of them, and so do mapped files. `peak` is the same of proportional shares (PSS), which count each
+    page once; it is looked at less often, and whenever there is more than ever before.
     """
 
     def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
         self.log = folder / LOG
+        self.began = time.perf_counter()
         self._written = open(self.log, "wb")  # noqa: SIM115 -- closed in end()
         self.process = subprocess.Popen(
             command,
@@ -53,7 +59,10 @@ class Tree:
             | environment,
             start_new_session=True,
         )
+        favour(self.process.pid)
         self.peak = 0
+        self.peak_resident = 0
+        self._grown = 0
         self._spent: dict[tuple[int, str], tuple[float, float]] = {}
         self._looking = threading.Lock()
         self._stop = threading.Event()
@@ -71,12 +80,24 @@ class Tree:
 
     def cpu(self) -> Cpu:
         """Processor seconds so far: the tree's, those of ended processes as last seen, and strangers'."""
-        self._look()
+        self._look(shares=True)
         with self._looking:
             user = sum(user for user, _ in self._spent.values())
             system = sum(system for _, system in self._spent.values())
         everybody = sum(map(int, Path("/proc/stat").read_text().split(maxsplit=3)[1:3])) / TICK
         return Cpu(time.perf_counter(), user + system, everybody - user - os.times().user)
+
+    def memory(self) -> int:
+        """Bytes right now, each shared page counted once."""
+        return sum(map(_share, descendants(self.process.pid)))
+
+    def ran(self) -> float:
+        """Processor seconds of all threads that live now, to the microsecond: for a tree that hardly does anything."""
+        return sum(map(_ran, descendants(self.process.pid)))
+
+    def wakeups(self) -> int:
+        """How often the kernel has given a processor to any of its threads so far."""
+        return sum(map(_switches, descendants(self.process.pid)))
 
     def end(self, patience: float = 20) -> str:
         """Ask it to stop as Ctrl-C does, and see to it that nothing is left; says what was not in order."""
@@ -103,21 +124,71 @@ class Tree:
         return problem
 
     def _sample(self) -> None:
+        looks = 0
         while not self._stop.wait(SAMPLE):
-            self._look()
+            looks += 1
+            self._look(shares=looks % SHARES_EVERY == 0)
 
-    def _look(self) -> None:
-        """Note each process's time and the peak of their resident bytes together."""
+    def _look(self, *, shares: bool) -> None:
+        """Note each process's time and the peaks of their memory together."""
         with self._looking:
             resident = 0
+            pids = []
             for pid in descendants(self.process.pid):
                 try:
                     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                     resident += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
                 except OSError:
                     continue
+                pids.append(pid)
+                if (pid, stat[19]) not in self._spent:
+                    favour(pid)
                 self._spent[pid, stat[19]] = int(stat[11]) / TICK, int(stat[12]) / TICK
-            self.peak = max(self.peak, resident)
+            self.peak_resident = max(self.peak_resident, resident)
+            if shares or resident > self._grown:
+                self._grown = max(self._grown, int(resident * GROWTH))
+                self.peak = max(self.peak, sum(map(_share, pids)))
+
+
+def favour(pid: int) -> None:
+    """Give a process's session the niceness that this program was called with.
+
+    Where the kernel groups sessions (autogroup), the niceness of a process counts only within its session, and a
+    session that is new starts from 0: `nice -n -15` would favour nobody.
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))
+
+
+def _share(pid: int) -> int:
+    """A process's proportional share of memory in bytes; nothing when it is gone."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def _ran(pid: int) -> float:
+    """Seconds that the living threads of a process had a processor."""
+    nanoseconds = 0
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            nanoseconds += int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0])
+    return nanoseconds / 1e9
+
+
+def _switches(pid: int) -> int:
+    """How often the threads of a process were given a processor."""
+    switches = 0
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            for line in Path(f"/proc/{pid}/task/{task}/status").read_text().splitlines():
+                if "ctxt_switches" in line:
+                    switches += int(line.split()[1])
+    return switches
 
 
 def last_words(folder: Path, lines: int = 25) -> str:

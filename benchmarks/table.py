@@ -1,80 +1,72 @@
-"""Results as tables, for the terminal and for docs/performance.md."""
+"""A workload's runs as a table, for the terminal and for docs/performance.md."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from catalogue import WORKLOADS, Measure
 from contestants import Contestant
-from measuring import Result
-
-YARDSTICKS = {"W1": "bare Python loop", "W2": "bare Python loop", "W3": "watchdog + threads"}
-MB = 1e6
+from results import Result
 
 
 def table(workload: str, contestants: Sequence[Contestant], results: Sequence[Result]) -> list[str]:
     """A Markdown table of one workload: medians over the rounds, and ratios taken within each round."""
+    work = WORKLOADS[workload]
     mine = [result for result in results if result.workload == workload]
-    yardstick = [result for result in mine if result.contestant == YARDSTICKS[workload]]
-    columns: list[tuple[str, Callable[[Sequence[Result]], str]]] = {
-        "W1": [("files/s", _over(lambda result: result.rate, "{:,.0f}"))],
-        "W2": [("MB/s", _over(lambda result: result.rate / MB, "{:,.0f}"))],
-        "W3": [
-            ("p50 ms", _over(lambda result: result.percentile(50) * 1000, "{:,.1f}")),
-            ("p99 ms", _over(lambda result: result.percentile(99) * 1000, "{:,.1f}")),
-        ],
-    }[workload]
+    yardstick = sound([result for result in mine if result.contestant == work.yardstick])
+    heads = [measure.head for measure in work.measures]
     if yardstick:
-        columns.append(
-            (f"to {YARDSTICKS[workload]}", lambda rows: _ratio(workload, rows, yardstick))
-        )
-    columns += [
-        ("peak RSS MB", _over(lambda result: result.peak / MB, "{:,.0f}", spread=False)),
-        ("CPU s", _over(lambda result: result.cpu, "{:.1f}", spread=False)),
-        ("start s", _over(lambda result: result.start, "{:.2f}", spread=False)),
-    ]
+        heads.insert(1, f"to {work.yardstick}")
     lines = [
-        _row(["Who", *(head for head, _ in columns), "What survives"]),
-        _row(["---", *("--:" for _ in columns), "---"]),
+        _row(["Who", *heads, "What survives"]),
+        _row(["---", *("--:" for _ in heads), "---"]),
     ]
     troubles = []
     for contestant in contestants:
         rows = [result for result in mine if result.contestant == contestant.name]
         if not rows:
             continue
-        sound = [result for result in rows if result.done]
-        cells = [cell(sound) if sound else "-" for _, cell in columns]
+        if good := sound(rows):
+            cells = [_cell(measure, good) for measure in work.measures]
+            if yardstick:
+                cells.insert(1, _ratio(work.main, good, yardstick))
+        else:
+            cells = ["-" for _ in heads]
         lines.append(_row([contestant.name, *cells, contestant.survives]))
-        for number, result in enumerate(rows, 1):
-            troubles += [
-                f"- {contestant.name}, round {number}: {problem}." for problem in result.problems
-            ]
+        troubles += [
+            f"- {contestant.name}, round {result.round + 1}: {problem}."
+            for result in rows
+            for problem in result.problems
+        ]
     return [*lines, *([""] if troubles else []), *troubles]
 
 
-def _over(
-    value: Callable[[Result], float], form: str, *, spread: bool = True
-) -> Callable[[Sequence[Result]], str]:
-    """The median of a value, with its range where there are several rounds."""
-
-    def cell(rows: Sequence[Result]) -> str:
-        values = [value(row) for row in rows]
-        text = form.format(median(values))
-        if spread and len(values) > 1:
-            text += f" ({form.format(min(values))} - {form.format(max(values))})"
-        return text
-
-    return cell
+def sound(results: Sequence[Result]) -> list[Result]:
+    """Those that came to an end."""
+    return [result for result in results if result.done]
 
 
-def _ratio(workload: str, rows: Sequence[Result], yardstick: Sequence[Result]) -> str:
+def middle(measure: Measure, rows: Sequence[Result]) -> float:
+    """The median of a number over the rounds."""
+    return median(measure.value(row) for row in rows)
+
+
+def _cell(measure: Measure, rows: Sequence[Result]) -> str:
+    """The median of a number, with its range where there are several rounds."""
+    values = [measure.value(row) for row in rows]
+    text = measure.form.format(median(values))
+    if measure.spread and len(values) > 1:
+        text += f" ({measure.form.format(min(values))} - {measure.form.format(max(values))})"
+    return text
+
+
+def _ratio(measure: Measure, rows: Sequence[Result], yardstick: Sequence[Result]) -> str:
     """The median of the rounds' ratios: neighbours in time share the machine's mood."""
-    key: Callable[[Result], float] = (
-        (lambda result: result.percentile(50)) if workload == "W3" else (lambda result: result.rate)
-    )
-    pairs = [(key(one), key(other)) for one, other in zip(rows, yardstick, strict=False)]
+    others = {other.round: measure.value(other) for other in yardstick}
+    pairs = [(measure.value(one), others.get(one.round, 0.0)) for one in rows]
     ratios = [one / other for one, other in pairs if other]
     return f"{median(ratios):.2f}" if ratios else "-"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contestants import filemill, scripts
-from contestants.contestant import Contestant, Place
+from contestants.contestant import Contestant, Place, Survival
 
 ALL: tuple[Contestant, ...] = (*filemill.CONTESTANTS, *scripts.CONTESTANTS)
 
-__all__ = ["ALL", "Contestant", "Place"]
+__all__ = ["ALL", "Contestant", "Place", "Survival"]

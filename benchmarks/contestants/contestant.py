@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
+
+
+class Survival(IntEnum):
+    """What neither a waiting file nor a finished output is lost by."""
+
+    NOTHING = 0
+    KILL = 1
+    POWER_CUT = 2
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,8 @@ class Start:
 class Contestant(Protocol):
     """Something that processes what is renamed into `inbox`.
 
-    W1 and W3: each `<name>` gives `out/<name>`. W2: `<name>` gives `out/<folder>/<name>` in each of
-    `workloads.FOLDERS`. Outputs appear whole, under their final name. A run has a fresh place and stops at SIGINT.
+    W1, W3 and W4: each `<name>` gives `out/<name>`. The kinds of W2: `<name>` gives `out/<folder>/<name>` in each of
+    `big_file.FOLDERS`. Outputs appear whole, under their final name. A run has a fresh place and stops at SIGINT.
     """
 
     @property
@@ -54,12 +63,26 @@ class Contestant(Protocol):
 
     @property
     def survives(self) -> str:
-        """What its outputs and its queue survive."""
+        """What its outputs and its queue survive, in words."""
+        ...
+
+    @property
+    def survival(self) -> Survival:
+        """The same as a mark in charts."""
         ...
 
     @property
     def does(self) -> frozenset[str]:
         """The workloads it takes part in."""
+        ...
+
+    @property
+    def ordered(self) -> bool:
+        """The records of an output are in the order of the input."""
+        ...
+
+    def install(self) -> str:
+        """Install what it needs; why that cannot be, or nothing."""
         ...
 
     def prepare(self, place: Place, workload: str) -> Start:

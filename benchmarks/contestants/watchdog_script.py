@@ -1,6 +1,6 @@
 """The script that people write first: watchdog and a thread pool.
 
-    python watchdog_script.py INBOX OUT --work logs|events|events-polars [--fsync] [--move-to FOLDER]
+    python watchdog_script.py INBOX OUT --work logs|events [--fsync] [--move-to FOLDER]
 
 It has no queue: what it has not yet done when it dies is forgotten, and what arrives while it is down is
 never seen. It is written with care nevertheless: outputs appear under their name only when whole.
@@ -33,7 +33,6 @@ class Script(FileSystemEventHandler):
         self.work: Callable[[str, str], None] = {
             "logs": self.logs,
             "events": self.events,
-            "events-polars": self.events_polars,
         }[arguments.work]
         self.pool = ThreadPoolExecutor(os.cpu_count())
 
@@ -77,28 +76,6 @@ class Script(FileSystemEventHandler):
             output.close()
             self.publish(made[folder], os.path.join(self.out, folder), name)
 
-    def events_polars(self, path: str, name: str) -> None:
-        """The same in one streaming pass of Polars."""
-        import polars as pl
-
-        frame = pl.scan_ndjson(path).with_columns(slow=pl.col("latency_ms") >= 1000)
-        level = pl.col("level")
-        parts = {
-            "errors": level == "ERROR",
-            "warnings": level == "WARN",
-            "rest": ~level.is_in(["ERROR", "WARN"]),
-        }
-        made = {folder: os.path.join(self.out, folder, f".{name}.tmp") for folder in parts}
-        pl.collect_all(
-            [
-                frame.filter(part).sink_ndjson(made[folder], lazy=True)
-                for folder, part in parts.items()
-            ],
-            engine="streaming",
-        )
-        for folder in parts:
-            self.publish(made[folder], os.path.join(self.out, folder), name)
-
     def publish(self, made: str, folder: str, name: str) -> None:
         """Make an output appear; durable before that, where fsync was asked for."""
         if self.fsync:
@@ -121,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("inbox")
     parser.add_argument("out")
-    parser.add_argument("--work", choices=("logs", "events", "events-polars"), required=True)
+    parser.add_argument("--work", choices=("logs", "events"), required=True)
     parser.add_argument("--fsync", action="store_true")
     parser.add_argument("--move-to", metavar="FOLDER", help="where inputs go that are done")
     arguments = parser.parse_args()
@@ -130,8 +107,6 @@ def main() -> None:
     if arguments.work != "logs":
         for folder in FOLDERS:
             os.makedirs(os.path.join(arguments.out, folder), exist_ok=True)
-    if arguments.work == "events-polars":
-        import polars as pl  # noqa: F401 -- half a second that is not the file's
     script = Script(arguments)
     observer = Observer()
     observer.schedule(script, arguments.inbox)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from contestants import ALL, Place
+from contestants import ALL, Place, Survival
 from contestants.contestant import Start
 from disk import measuring_disk
-from measuring import Measuring, Result
+from measuring import Measuring, Size
+from results import Result
 from table import table, write_section
 
 BARE = next(one for one in ALL if one.name == "bare Python loop")
@@ -32,7 +33,12 @@ class Loser:
 
     name: str = "loser"
     survives: str = "nothing"
+    survival: Survival = Survival.NOTHING
     does: frozenset[str] = frozenset({"W1"})
+    ordered: bool = True
+
+    def install(self) -> str:
+        return ""
 
     def prepare(self, place: Place, workload: str) -> Start:
         return Start([sys.executable, "-c", LOSES], ready="Ready")
@@ -40,10 +46,11 @@ class Loser:
 
 @pytest.fixture
 def measuring(tmp_path: Path) -> Measuring:
-    return Measuring(tmp_path, files=50, events=300_000, drops=5)
+    size = Size(files=50, events=300_000, drops=5, settled=5, calm=0.2)
+    return Measuring(tmp_path, size, compiled=tmp_path / "compiled")
 
 
-@pytest.mark.parametrize("workload", ["W1", "W2", "W3"])
+@pytest.mark.parametrize("workload", ["W1", "W2", "W2-csv", "W3", "W4"])
 def test_a_sound_contestant_is_measured_and_leaves_nothing(
     measuring: Measuring, workload: str
 ) -> None:
@@ -52,8 +59,9 @@ def test_a_sound_contestant_is_measured_and_leaves_nothing(
     assert result.problems == []
     assert result.done >= 5
     assert result.seconds > 0
-    assert result.peak > 1_000_000
+    assert 1_000_000 < result.peak < result.peak_resident
     assert len(result.latencies) == (5 if workload == "W3" else 0)
+    assert (result.first > 0) == (result.idle_memory > 0) == (workload == "W4")
     assert list(measuring.root.glob("run-*")) == []
 
 
@@ -68,12 +76,14 @@ def test_a_contestant_that_loses_files_is_told_on(measuring: Measuring) -> None:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    rates = {"bare Python loop": [100, 10, 1000], "loser": [50, 5, 500]}
+    rates = {"bare Python loop": {0: 100, 1: 10, 2: 1000}, "loser": {2: 500, 1: 5}}
     results = [
-        Result("W1", name, seconds=1.0, done=done) for name, many in rates.items() for done in many
+        Result("W1", name, turn, seconds=1.0, done=done)
+        for name, many in rates.items()
+        for turn, done in many.items()
     ]
     [_, _, row] = table("W1", [Loser()], results)
-    assert row.startswith("| loser | 50 (5 - 500) | 0.50 |")
+    assert row.startswith("| loser | 252 (5 - 500) | 0.50 |")
 
 
 def test_a_section_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
