@@ -17,12 +17,13 @@ from pathlib import Path
 import promises
 import pytest
 import scenario
+from commands import CLI, FILEMILL, UNSYNCED, fresh, strike_in, walk, wrong_with
 from machine import Machine
 from oracle import content_of
 from program import Program, wait_for
-from test_power_cut_commands import CLI, FILEMILL, UNSYNCED, cut_in, fresh, walk, wrong_with
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
+KILLED = (True, False)
 LATE = """
 import os, shutil
 from filemill.service import backups
@@ -89,9 +90,9 @@ def command(
     )
 
 
-def killed_or_ended(done: subprocess.CompletedProcess[str]) -> int | None:
-    """None when it was killed, else its exit code."""
-    return None if done.returncode == -signal.SIGKILL else done.returncode
+def killed_or_done(done: subprocess.CompletedProcess[str]) -> tuple[bool, bool]:
+    """Whether it was killed, and whether it said that it has done its work."""
+    return done.returncode == -signal.SIGKILL, done.returncode == 0
 
 
 @pytest.fixture
@@ -116,12 +117,12 @@ class BackingUp:
         self.patch, self.trusts = patch, trusts
         self.number = 100
 
-    def strike(self, number: int, point: str = "*") -> int | None:
+    def strike(self, number: int, point: str = "*") -> tuple[bool, bool]:
         fresh(self.backup)
         self.drop()
         fail = f"backup.{point}:{number}:kill"
         words = ("backup", self.backup, *self.options)
-        return killed_or_ended(command(self.root, *words, patch=self.patch, fail=fail))
+        return killed_or_done(command(self.root, *words, patch=self.patch, fail=fail))
 
     def drop(self) -> None:
         """One more file for the server, which may be anywhere in its work on it."""
@@ -130,11 +131,11 @@ class BackingUp:
         part.write_text(content_of(self.number))
         part.rename(self.root / "inbox" / f"in-{self.number:05}.log")
 
-    def judge(self, code: int | None) -> list[str]:
+    def judge(self, done: bool) -> list[str]:
         again = fresh(self.root.parent / "again")
         restored = command(self.root, "restore", self.backup, "--data", again, patch=self.trusts)
         if restored.returncode:
-            wrong = [] if code is None else [f"told, and refused: {restored.stderr}"]
+            wrong = [f"told, and refused: {restored.stderr}"] if done else []
             left = [again] if again.exists() else []
             return wrong + [f"refused, and made: {each}" for each in left]
         shutil.rmtree(self.root.parent / "other", ignore_errors=True)
@@ -156,8 +157,9 @@ def test_a_backup_that_is_killed_beside_a_server_is_whole_or_refused(
     assert wait_for(lambda: "Ready in" in (root / "server.log").read_text(), 60)
     backing_up = BackingUp(root, *options)
     assert walk(backing_up.strike, backing_up.judge, stride=5) > 10
-    assert backing_up.strike(1, "replace") is None  # the last moments, which a stride may pass by
-    assert not backing_up.judge(None)
+    # The last moments, which a stride may pass by.
+    assert backing_up.strike(1, "replace") == KILLED
+    assert not backing_up.judge(done=False)
     refused = command(root, "backup", backing_up.backup)
     assert refused.returncode == 2, "a folder with a backup that was killed is no place for another"
     assert "is not empty" in refused.stderr
@@ -172,8 +174,8 @@ def test_a_backup_that_says_too_early_that_it_is_whole_is_noticed(root: Path) ->
     counts = root.parent / "counts"
     assert command(root, "backup", backing_up.backup, "--copy", counts=counts).returncode == 0
     last = sum(int(line.split()[1]) for line in counts.read_text().splitlines())
-    assert backing_up.strike(last) is None
-    assert backing_up.judge(None)
+    assert backing_up.strike(last) == KILLED
+    assert backing_up.judge(done=False)
 
 
 # -- restore ----------------------------------------------------------------------------------------------
@@ -193,23 +195,23 @@ class Restoring:
         assert len(self.before) == len(self.wanted) + 1
         shutil.copytree(root / ".filemill", root.parent / "before")
 
-    def strike(self, number: int, point: str = "*") -> int | None:
+    def strike(self, number: int, point: str = "*") -> tuple[bool, bool]:
         for each in (self.root / ".filemill", *self.root.glob(".filemill.*")):
             shutil.rmtree(each, ignore_errors=True)
         shutil.copytree(self.root.parent / "before", self.root / ".filemill")
         words = ("restore", self.backup, "--force")
         fail = f"restore.{point}:{number}:kill"
-        return killed_or_ended(command(self.root, *words, patch=self.patch, fail=fail))
+        return killed_or_done(command(self.root, *words, patch=self.patch, fail=fail))
 
-    def judge(self, code: int | None) -> list[str]:
+    def judge(self, done: bool) -> list[str]:
         if not (self.root / ".filemill").exists():
             return ["there is no data directory: the next start would begin anew"]
         wrong = wrong_with(self.root)
         content = promises.files_below(self.root / ".filemill/content")
-        states = [self.wanted] if code == 0 else [self.wanted, self.before]
+        states = [self.wanted] if done else [self.wanted, self.before]
         if content not in states:
             wrong.append("its content is neither the old nor the new one")
-        if code is None and not wrong:
+        if not done and not wrong:
             again = command(self.root, "restore", self.backup, "--force")
             if again.returncode:
                 wrong.append(f"again: {again.stderr}")
@@ -223,16 +225,16 @@ def test_a_restore_that_is_killed_leaves_the_old_data_directory_or_the_new_one(r
     restoring = Restoring(root)
     assert walk(restoring.strike, restoring.judge, stride=6) > 8
     for point in ("exchange", "rename"):
-        assert restoring.strike(1, point) is None
-        assert not restoring.judge(None), point
+        assert restoring.strike(1, point) == KILLED
+        assert not restoring.judge(done=False), point
     assert scenario.run(root).code in (0, 1), "what was restored runs"
     assert wrong_with(root) == []
 
 
 def test_a_restore_in_two_steps_is_noticed(root: Path) -> None:
     restoring = Restoring(root, patch=IN_TWO_STEPS)
-    assert restoring.strike(2, "rename") is None
-    assert restoring.judge(None)
+    assert restoring.strike(2, "rename") == KILLED
+    assert restoring.judge(done=False)
 
 
 # -- config rollback --------------------------------------------------------------------------------------
@@ -282,27 +284,27 @@ class RollingBack:
             shutil.rmtree(each) if each.is_dir() else each.unlink()
         shutil.copytree(self.saved, self.root, dirs_exist_ok=True)
 
-    def strike(self, number: int, point: str = "*") -> int | None:
+    def strike(self, number: int, point: str = "*") -> tuple[bool, bool]:
         self.reset()
         fail = f"rollback.{point}:{number}:kill"
-        return killed_or_ended(command(self.root, *self.words, patch=self.patch, fail=fail))
+        return killed_or_done(command(self.root, *self.words, patch=self.patch, fail=fail))
 
-    def judge(self, code: int | None) -> list[str]:
+    def judge(self, done: bool) -> list[str]:
         wrong = []
         kept = self._kept()
         for name, text in SECOND.items():
             path = self.root / name
             now = path.read_text() if path.exists() else None
-            if now not in ([FIRST.get(name)] if code == 0 else [FIRST.get(name), text]):
+            if now not in ([FIRST.get(name)] if done else [FIRST.get(name), text]):
                 wrong.append(f"{name} is neither the old nor the new one: {now!r}")
             if now != text and text not in kept:
                 wrong.append(f"what {name} was is not kept")
-        if code is None and not wrong:
+        if not done and not wrong:
             again = command(self.root, *self.words)
             if again.returncode:
                 wrong.append(f"again: {again.stderr}")
             else:
-                wrong += self.judge(0)
+                wrong += self.judge(done=True)
         return wrong
 
     def _kept(self) -> list[str]:
@@ -318,23 +320,19 @@ def test_a_rollback_that_is_killed_leaves_each_file_old_or_new(tmp_path: Path) -
 def test_a_rollback_in_place_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "world").mkdir()
     rolling_back = RollingBack(tmp_path / "world", patch=IN_PLACE)
-    assert rolling_back.strike(2, "sync_file") is None  # the first is that of what is kept
-    assert "neither the old nor the new" in rolling_back.judge(None)[0]
+    assert rolling_back.strike(2, "sync_file") == KILLED  # the first is that of what is kept
+    assert "neither the old nor the new" in rolling_back.judge(done=False)[0]
 
 
 def without_power(machine: Machine, *entry: str) -> RollingBack:
     """Rolls back on a machine whose power goes."""
 
     class WithoutPower(RollingBack):
-        def strike(self, number: int, point: str = "*") -> int | None:
+        def strike(self, number: int, point: str = "*") -> tuple[bool, bool]:
             self.reset()
             machine.sync()
             words = (*(entry or FILEMILL), *self.words)
-            code = cut_in(machine, self.root, words, f"rollback.{point}:{number}:stop")
-            if code is not None:
-                machine.cut()
-                machine.on()
-            return code
+            return strike_in(machine, self.root, words, f"rollback.{point}:{number}:stop")
 
     (machine.place / "data/project").mkdir()
     return WithoutPower(machine.place / "data/project")
@@ -348,4 +346,6 @@ def test_a_rollback_that_loses_its_power_leaves_each_file_old_or_new(machine: Ma
 
 def test_a_rollback_that_syncs_nothing_is_noticed(machine: Machine) -> None:
     rolling_back = without_power(machine, sys.executable, "-c", UNSYNCED + CLI)
-    assert rolling_back.judge(rolling_back.strike(1_000)), "told, and gone"
+    _, done = rolling_back.strike(1_000)
+    assert done
+    assert rolling_back.judge(done), "told, and gone"
