@@ -16,6 +16,7 @@ from filemill.formats.terms import Head, Parsed, ReadRequest
 from filemill.formats.typing import Segment, segments
 from filemill.records import json_text, text, views
 from filemill.records.batch import Batch
+from filemill.records.columns import beside
 from filemill.records.layout import Dialect, Layout, text_layout
 
 _BLANK = r"^[ \t\r]*$"
@@ -30,6 +31,8 @@ class JsonlReader(RecordReader):
         super().__init__(request)
         needs = request.named if request.needs is None else request.needs
         self.names = tuple(sorted(request.wanted(needs)))
+        self._braced = False
+        """Of the block that was proven last."""
 
     def head(self, block: bytes, *, final: bool) -> Head | None:
         """The first line's ending."""
@@ -51,10 +54,12 @@ class JsonlReader(RecordReader):
 
     def batches(self, placed: Placed, layout: Layout, *, alone: bool) -> Iterator[Batch]:
         """Records proven to be one object each, with views of the named members."""
+        escapes = placed.block is None or b"\\" in placed.block
         columns = self._prove(placed)
         if not placed.frame.height:
             return
-        layout = text_layout(layout, {"returns": placed.returns})
+        marks = {"returns": placed.returns, "braced": self._braced, "escapes": escapes}
+        layout = text_layout(layout, marks)
         found = {name: _Member(values) for name, values in columns.items()}
         for segment in self._segments(placed, found, alone=alone):
             frame = placed.frame.slice(segment.first, segment.length)
@@ -65,7 +70,7 @@ class JsonlReader(RecordReader):
                 self.report(part.bad)
                 frame = part.frame
             else:
-                frame = frame.with_columns(seen)
+                frame = beside(frame, seen)
             if frame.height:
                 yield Batch(frame, layout, self.file_tags)
 
@@ -74,10 +79,11 @@ class JsonlReader(RecordReader):
         # A value cannot reach over a line whose end is `}` into one whose start is `{`, so with all lines like that,
         # as many objects as lines means one in each.
         raw = pl.col("_raw")
-        shaped = (raw.str.starts_with("{") & raw.str.ends_with("}")).all()
+        shaped = (raw.str.starts_with('{"') & raw.str.ends_with("}")).all()
         looser = (raw.str.contains(_OBJECT) & raw.str.contains(_CLOSED)).all()
         frame = placed.frame
-        if frame.select(shaped).item() or frame.select(looser).item():
+        self._braced = bool(frame.select(shaped).item())
+        if self._braced or frame.select(looser).item():
             try:
                 columns, count = _columns(placed, self.names)
                 if count == frame.height:

@@ -59,6 +59,8 @@ class Batch:
         """Tags of each order's file; a record inherits those of its file."""
         self.own: dict[int, tuple[str, ...]] = {}
         """After a Python step on csv: the columns of those files that do not have all of the batch's."""
+        self._extracted: dict[str, pl.Series] = {}
+        """Views that were asked for and are not in the frame: a second expression does not parse again."""
         self.also: tuple[str, ...] = ()
         """Of a part of a JSON batch: the columns of the whole, which it is seen with."""
 
@@ -100,8 +102,11 @@ class Batch:
         if not missing:
             return exactly(self.frame, names)
         jsonl = self.layout.format == "jsonl"
-        views_ = self._json_views(missing) if jsonl else self._text_views(missing)
-        return exactly(beside(self.frame, views_), names)
+        new = [name for name in missing if name not in self._extracted]
+        if new:
+            views_ = self._json_views(new) if jsonl else self._text_views(new)
+            self._extracted |= zip(new, views_, strict=True)
+        return exactly(beside(self.frame, [self._extracted[name] for name in missing]), names)
 
     def mask(self, expression: TagExpression) -> pl.Series:
         """Which records satisfy a tag expression over their own and their file's tags."""
@@ -117,7 +122,9 @@ class Batch:
         new = certain(mask)
         if name in self.frame.columns:
             new = new | self.frame.get_column(name)
-        return self._with(beside(self.frame, [new.alias(name)]))
+        made = self._with(beside(self.frame, [new.alias(name)]))
+        made._extracted = self._extracted  # noqa: SLF001 -- the same records, with the same text
+        return made
 
     def where(self, mask: pl.Series) -> Batch:
         """Only the masked records (null counts as false), in order."""
@@ -195,18 +202,20 @@ class Batch:
         rows: Sequence[Mapping[str, Any]],
         origin: Sequence[int],
         tags: Mapping[str, Sequence[bool]] | None = None,
+        given: Sequence[Mapping[str, Any]] | None = None,
     ) -> Batch:
         """The batch after a Python step: `rows[i]` came of record `origin[i]`.
 
         A row equal to its origin keeps its raw text; a changed one keeps the text of every cell that is
-        equal (same type and value) and encodes the others. Rows may be fewer or more than before.
+        equal (same type and value) and encodes the others. Rows may be fewer or more than before. `given` is what
+        `rows` answered, if the step got copies of those dicts.
 
         Raises:
             PermanentError: a row holds what no format can write; `rows.problem` tells beforehand.
         """
         from filemill.records.rows import write_rows  # noqa: PLC0415
 
-        return write_rows(self, rows, origin, tags or {})
+        return write_rows(self, rows, origin, tags or {}, given)
 
     def settled(self) -> Batch:
         """The same records with every added column written into the text."""
@@ -262,7 +271,7 @@ class Batch:
         texts = text.standing(self.frame)
         if not len(texts):
             return [pl.Series(name, [], dtype=pl.Null) for name in names]
-        columns = json_text.member_columns("\n".join(texts).encode(), names)
+        columns = json_text.member_columns(text.joined(texts), names)
         found = []
         for name, values in zip(names, columns, strict=True):
             word = views.infer_values(values)
@@ -297,7 +306,10 @@ class Batch:
         texts = text.standing(self.frame)
         # A name may also be written with escapes, so a record with any is looked at.
         maybe = texts.str.contains(json_text.key_text(name), literal=True)
-        maybe |= texts.str.contains("\\u", literal=True)
+        if self.layout.escapes or "_text" in self.frame.columns:
+            maybe |= texts.str.contains("\\u", literal=True)
+        if not maybe.any():
+            return False
         return any(name in json_text.members(t) for t in texts.filter(maybe))
 
     def _seen(self, name: str, values: pl.Series, mask: pl.Series) -> pl.Series:

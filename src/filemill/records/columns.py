@@ -30,7 +30,9 @@ def absent(name: str, columns: Sequence[str], what: str = "header") -> Permanent
 
 def exactly(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """These columns, whatever they are called: `select` takes names such as `^a$` and `*` for patterns."""
-    return pl.DataFrame([frame.get_column(name) for name in names])
+    if len(set(names)) < len(names):
+        return frame.select([frame.get_column(name) for name in names])
+    return pl.DataFrame({name: frame.get_column(name) for name in names})
 
 
 def rows_where(frame: pl.DataFrame, mask: pl.Series) -> pl.DataFrame:

@@ -103,8 +103,13 @@ def _json_cells(values: pl.Series) -> pl.Series:
     return pl.Series(texts, dtype=pl.String)
 
 
-def splice(texts: pl.Series, cells: Sequence[tuple[str, pl.Series]]) -> pl.Series:
-    """Put members before the final `}` of each record; a null cell puts none. All else stays as it is."""
+def splice(
+    texts: pl.Series, cells: Sequence[tuple[str, pl.Series]], *, braced: bool = False
+) -> pl.Series:
+    """Put members before the final `}` of each record; a null cell puts none. All else stays as it is.
+
+    `braced`: each begins with `{"` and ends with `}`.
+    """
     frame = pl.DataFrame(
         [texts.alias("text"), *[s.alias(f"c{i}") for i, (_, s) in enumerate(cells)]]
     )
@@ -113,10 +118,12 @@ def splice(texts: pl.Series, cells: Sequence[tuple[str, pl.Series]]) -> pl.Serie
         part = pl.concat_str([pl.lit(f",{key_text(name)}:"), pl.col(f"c{i}")])
         parts.append(part.fill_null("") if series.null_count() else part)
     record = pl.col("text")
-    closed, hollow = frame.select(
-        record.str.ends_with("}").all().alias("closed"),
-        (~record.str.starts_with('{"')).any().alias("hollow"),
-    ).row(0)
+    closed, hollow = braced, not braced
+    if not braced:
+        closed, hollow = frame.select(
+            record.str.ends_with("}").all().alias("closed"),
+            (~record.str.starts_with('{"')).any().alias("hollow"),
+        ).row(0)
     if closed:
         head, tail = record.str.strip_suffix("}"), pl.lit("}")
     else:

@@ -52,6 +52,10 @@ class Layout(msgspec.Struct, frozen=True):
     """csv: the columns `header` names."""
     returns: bool = True
     """False when no record's text ends in CR: saves a look at each."""
+    braced: bool = False
+    """jsonl: True when every record as received begins with `{"` and ends with `}`: saves a look at each."""
+    escapes: bool = True
+    """jsonl: False when no record as received has a backslash: its members' names stand in it as they are."""
     kinds: tuple[tuple[str, str], ...] = ()
     """parquet: what type each column has in the file (`formats.kinds`), where that is no text."""
     around: tuple[str, str] = ("", "")

@@ -103,9 +103,15 @@ def _aligned(parts: Sequence[Batch]) -> tuple[list[Batch], Layout]:
     if len({part.layout.added for part in parts}) > 1:
         parts = [part.settled() for part in parts]
     columns = tuple(dict.fromkeys(name for part in parts for name in part.layout.columns))
+    layouts = [part.layout for part in parts]
     layout = text_layout(
-        parts[0].layout,
-        {"columns": columns, "returns": any(part.layout.returns for part in parts)},
+        layouts[0],
+        {
+            "columns": columns,
+            "returns": any(each.returns for each in layouts),
+            "braced": all(each.braced for each in layouts),
+            "escapes": any(each.escapes for each in layouts),
+        },
     )
     return list(parts), layout
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from filemill.model.errors import PermanentError
 from filemill.records import json_text, text, views
+from filemill.records.appending import appended
 from filemill.records.cells import quote_cells, value_text
 from filemill.records.json_text import same
 from filemill.records.layout import LINE, Layout, text_layout
@@ -62,7 +63,7 @@ def read_rows(batch: Batch) -> list[dict[str, Any]]:
     if layout.format == "csv":
         return _csv_rows(batch)
     if layout.format == "jsonl":
-        rows = json_text.objects("\n".join(text.standing(batch.frame)).encode())
+        rows = json_text.objects(text.joined(text.standing(batch.frame)))
     else:
         rows = [{LINE: line} for line in text.bare(text.standing(batch.frame), layout)]
     for name in layout.added:
@@ -93,6 +94,7 @@ def write_rows(
     rows: Sequence[Mapping[str, Any]],
     origin: Sequence[int],
     tags: Mapping[str, Sequence[bool]],
+    given: Sequence[Mapping[str, Any]] | None = None,
 ) -> Batch:
     """The batch these rows make; see `Batch.with_rows`."""
     same_rows = len(origin) == len(batch) and all(map(eq, origin, range(len(batch))))
@@ -101,9 +103,10 @@ def write_rows(
         if batch.layout.format == "csv":
             picked = _csv_written(picked, rows)
         else:
-            before = read_rows(batch)
+            before = given if given is not None and _is_flat(batch) else read_rows(batch)
             old = before if same_rows else [before[o] for o in origin]
-            picked = _written(picked, rows, old)
+            made = appended(picked, rows, old) if same_rows else None
+            picked = _written(picked, rows, old) if made is None else made
     for tag, mask in tags.items():
         picked = picked.with_tag(tag, pl.Series(mask, dtype=pl.Boolean))
     return picked
@@ -157,6 +160,14 @@ def _written(
     ]
     new = text_layout(settled.layout, {"columns": _union(batch.layout.columns, rows)})
     return type(batch)(places.with_columns(_text(texts)), new, batch.file_tags)
+
+
+def _is_flat(batch: Batch) -> bool:
+    """Whether no record can hold a list or an object, which a function could change in place."""
+    if batch.layout.format != "jsonl" or batch.layout.added:
+        return False
+    block = text.joined(text.standing(batch.frame))
+    return block.count(b"{") == len(batch) and b"[" not in block
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> list[bytes] | None:

@@ -24,6 +24,12 @@ def standing(frame: pl.DataFrame) -> pl.Series:
     return frame.get_column("_text" if "_text" in frame.columns else "_raw")
 
 
+def joined(texts: pl.Series) -> bytes:
+    """The texts, at least one, with a LF between any two."""
+    block: bytes = texts.str.join("\n").cast(pl.Binary).item()
+    return block
+
+
 def bare(texts: pl.Series, layout: Layout) -> pl.Series:
     """The texts without the CR that may end them."""
     return texts.str.strip_suffix("\r") if layout.returns else texts
@@ -36,7 +42,8 @@ def complete(frame: pl.DataFrame, layout: Layout) -> pl.Series:
         return texts
     cells = [(name, frame.get_column(CELL + name)) for name in layout.added]
     if layout.format == "jsonl":
-        return json_text.splice(texts, cells)
+        braced = layout.braced and "_text" not in frame.columns
+        return json_text.splice(texts, cells, braced=braced)
     return append_cells(texts, [cell for _, cell in cells], layout)
 
 

@@ -126,8 +126,9 @@ class PythonStep:
 
     def _each(self, batch: Batch) -> Batch:
         contexts = self._contexts(batch) if self.function.takes_context else None
-        results = self._results(batch, contexts)
-        made = _Made()
+        rows = batch.rows()
+        results = self._results(batch, rows, contexts)
+        made = _Made(rows)
         if set(map(type, results)) == {dict}:
             made.take_all(results)
         else:
@@ -138,8 +139,10 @@ class PythonStep:
         self._count(batch, made)
         return result
 
-    def _results(self, batch: Batch, contexts: list[Context] | None) -> list[Any]:
-        calls, rows = RecordCalls(self.context.plan, self.function, self.options), batch.rows()
+    def _results(
+        self, batch: Batch, rows: list[dict[str, Any]], contexts: list[Context] | None
+    ) -> list[Any]:
+        calls = RecordCalls(self.context.plan, self.function, self.options)
         if not self.function.stateful:
             return calls.of(rows, contexts)
         results: list[Any] = []
@@ -282,7 +285,9 @@ class PythonStep:
 class _Made:
     """What the calls of one batch gave, sorted into records, bad records and drops."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: list[dict[str, Any]]) -> None:
+        self.given = given
+        """The batch's rows, of which the calls got copies."""
         self.rows: list[Mapping[str, Any]] = []
         self.origin: list[int] = []
         self.tags: list[tuple[str, ...]] = []
@@ -334,7 +339,7 @@ class _Made:
         rows, origin, tags = self.rows, self.origin, self.tags
         while True:
             try:
-                return before.with_rows(rows, origin, _flags(tags))
+                return before.with_rows(rows, origin, _flags(tags), self.given)
             except (PermanentError, TypeError, ValueError):
                 found = {
                     at: why for row, at in zip(rows, origin, strict=True) if (why := problem(row))
