@@ -49,9 +49,9 @@ class Look(msgspec.Struct, frozen=True):
     identity: Identity | None = None
     lease: Lease = Lease.UNKNOWN
     untouched: float = 0.0
-    changed_ns: int = 0
-    """When its inode was changed last (ctime): for most files, when they came to their place."""
     """Seconds since the inode last changed in any way (ctime), by the wall clock."""
+    changed_ns: int = 0
+    """When that was: for most files, when they came to their place."""
     links: int = 1
     refused: str = ""
     """Why it is not to be taken: a link, a device, no access."""

@@ -77,7 +77,8 @@ class FolderSink:
         self, orders: Sequence[RunOrder], headers: Mapping[int, tuple[str, ...]] | None = None
     ) -> Stager:
         """A stager for these runs; `headers` is what a `Restart` said of this sink, by order."""
-        from filemill.sinks.staging import FolderStager, Staging  # noqa: PLC0415 -- loads Polars
+        from filemill.sinks.staging import FolderStager  # noqa: PLC0415 -- loads Polars
+        from filemill.sinks.staging_settings import Staging  # noqa: PLC0415 -- loads Polars
 
         options = self._options
         staging = Staging(

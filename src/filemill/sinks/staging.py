@@ -18,7 +18,6 @@ import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-import msgspec
 import polars as pl
 
 from filemill.durable import Durable
@@ -28,7 +27,7 @@ from filemill.model.runs import RunOrder, StagedOutput
 from filemill.records.batch import Batch
 from filemill.records.layout import PLACELESS, Hints, Layout, Restart
 from filemill.records.text import standing
-from filemill.sinks.compressing import Coder, Compression
+from filemill.sinks.compressing import Coder
 from filemill.sinks.cutting import cut
 from filemill.sinks.faults import staging_faults
 from filemill.sinks.formulas import escape
@@ -42,36 +41,17 @@ from filemill.sinks.framing import (
     received,
     written_as,
 )
-from filemill.sinks.naming import SUFFIXES, NameTemplate
+from filemill.sinks.naming import SUFFIXES
 from filemill.sinks.parts import Parts
 from filemill.sinks.sheets import Sheet, Stretch, closed_up, header_text
 from filemill.sinks.staged_file import StagedFile
+from filemill.sinks.staging_settings import Staging
 from filemill.sinks.tables import Table
 
 SPILL = 4 << 20
 """Bytes of one file's records held back for its header; beyond, they stream to the staged file."""
 HELD = 64 << 20
 """Bytes of all files' records held back."""
-
-
-class Staging(msgspec.Struct, frozen=True):
-    """What a stager needs to know of its sink."""
-
-    sink: str
-    folder: bytes
-    """The staging folder, absolute."""
-    template: NameTemplate
-    format: str | None
-    """`csv`, `jsonl`, `json`, `lines`, `parquet`, `raw`; None: as it was read."""
-    received: bool
-    """`as: received`."""
-    write_empty: bool
-    collision: str
-    mode: int | None
-    compress: Compression | None = None
-    """Of the whole output; in parquet, of its pages."""
-    formulas: bool = True
-    """False: in csv, what a spreadsheet may take for a formula is escaped."""
 
 
 class FolderStager:
