@@ -419,7 +419,13 @@ def test_a_vanished_file_is_said_only_if_it_was_there(base):
 
 
 @pytest.mark.parametrize(
-    "fault", ["rename:1:ENOSPC", "sync_file:2:EIO", "rename:1:EIO", "sync_directory:3:EIO"]
+    "fault",
+    [
+        *("rename:1:ENOSPC", "sync_file:2:EIO", "rename:1:EIO", "sync_directory:3:EIO"),
+        "sync_directory:4:EIO",
+        # It can be neither finished nor undone at once.
+        *("sync_file:1:EIO,rename:2:EIO", "sync_directory:4:EIO,rename:2:EIO"),
+    ],
 )
 def test_a_failing_disk_leaves_files_where_they_are_and_goes_on(base, fault):
     async def work():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -21,12 +21,14 @@ from filemill.intake.claim import Claimer, Stopping
 from filemill.intake.looking import MACHINE_ERRORS, Folders
 from filemill.intake.moving import End, Taking, Way
 from filemill.intake.named import PAUSE, TRIES, Named
-from filemill.intake.recovery import Recovery, recover, screened, sweep
+from filemill.intake.recovery import Recovery, Settled, recover, screened, sweep
 from filemill.intake.reporting import Reporter
+from filemill.intake.seen import Seen
 from filemill.intake.settle import Look, Settler, Verdict, Waiting
+from filemill.intake.unfinished import Unfinished
 from filemill.model.errors import LedgerSyncError, SystemFault, UsageError
 from filemill.model.events import Emit
-from filemill.model.files import FileRef, Identity
+from filemill.model.files import Claim, FileRef
 from filemill.ports.clock import Clock, Ids
 from filemill.ports.content import Content
 from filemill.ports.ledger import Ledger, Recovered
@@ -42,8 +44,6 @@ DEPTH = 2
 ROOM_POLL = 0.05
 TROUBLE_PAUSE = 1.0
 """Seconds without new groups after the machine failed one."""
-_REMEMBERED = 50_000
-"""Files left in place that are remembered, so that scans need not ask the ledger about them; bounds memory."""
 
 
 class Intake:
@@ -100,20 +100,19 @@ class Intake:
         self._groups: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
-        self._seen: dict[bytes, Identity] = {}
+        self._unfinished = Unfinished(
+            self._settle,
+            finished=lambda claims: on_ingested([self._claimer.file_ref(c) for c in claims]),
+            trouble=self._report.trouble,
+            over=self._rest,
+        )
+        self._seen = Seen()
         self._paused_until = 0.0
         self._failed: BaseException | None = None
 
     def sighted(self, sightings: list[Sighting]) -> None:
         """Take note of what a source saw. From the event loop's thread; never blocks, never raises."""
-        if self._seen:
-            seen = self._seen
-            sightings = [
-                each
-                for each in sightings
-                if each.identity is None or seen.get(each.path) != each.identity
-            ]
-        if sightings:
+        if sightings := self._seen.others(sightings):
             self._settler.sight(sightings)
             self._idle.clear()
             self._wake.set()
@@ -141,15 +140,8 @@ class Intake:
         Raises:
             SystemFault: content or ledger cannot be used.
         """
-        whole = await recover(
-            recovered,
-            claimer=self._claimer,
-            recovery=Recovery(self._content, self._durable),
-            ledger=self._ledger,
-            reporter=self._report,
-            roots={settings.root for settings in self._sources.values()},
-            run=self._run,
-        )
+        settled = await self._settle(recovered.claiming, {s.root for s in self._sources.values()})
+        self._unfinished.put(settled.stuck)
         try:
             # Nothing is taken yet, and what recovery removed is no orphan.
             listed = await self._run(self._content.references)
@@ -157,8 +149,19 @@ class Intake:
             raise SystemFault(f"content cannot be listed: {error}") from error
         self._sweeping = asyncio.create_task(self._sweep(listed))
         left = [self._located(ref) for ref in recovered.uninspected]
-        refs = left + [self._claimer.file_ref(claim) for claim in whole]
+        refs = left + [self._claimer.file_ref(claim) for claim in settled.whole]
         return await screened(refs, self._sources, claimer=self._claimer, reporter=self._report)
+
+    async def _settle(self, claims: Sequence[Claim], roots: Collection[bytes] = ()) -> Settled:
+        return await recover(
+            claims,
+            claimer=self._claimer,
+            recovery=Recovery(self._content, self._durable),
+            ledger=self._ledger,
+            reporter=self._report,
+            roots=roots,
+            run=self._run,
+        )
 
     async def start(self) -> None:
         """Begin to take files. Idempotent."""
@@ -175,6 +178,7 @@ class Intake:
             self._pump = None
         if self._groups:
             await asyncio.gather(*self._groups, return_exceptions=True)
+        await self._unfinished.stop()
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
@@ -188,7 +192,7 @@ class Intake:
         Raises:
             SystemFault: intake ended because the ledger failed.
         """
-        while len(self._settler) or self._groups:
+        while self._busy():
             if self._failed is not None:
                 raise self._failed
             if self._stopping.is_set() and not self._groups:
@@ -294,7 +298,13 @@ class Intake:
                 group.get_loop().call_exception_handler(
                     {"message": "intake ended", "exception": error}
                 )
-        if self._stopping.is_set() or not (len(self._settler) or self._groups):
+        self._rest()
+
+    def _busy(self) -> bool:
+        return bool(len(self._settler) or self._groups or self._unfinished)
+
+    def _rest(self) -> None:
+        if self._stopping.is_set() or not self._busy():
             self._idle.set()
 
     async def _group(self, batch: list[Waiting]) -> None:
@@ -330,7 +340,9 @@ class Intake:
             if waiting is None:
                 continue
             if each.way is Way.COPY and each.end in {End.TAKEN, End.KNOWN}:
-                self._remember(each.claim.path, each.claim.identity)
+                self._seen.add(each.claim.path, each.claim.identity)
+            if each.end is End.STUCK and each.error is not None:
+                self._unfinished.put([each.claim])
             keep = each.end in {End.TROUBLE, End.CHANGED}
             if keep:
                 self._settler.put_off(waiting)
@@ -362,11 +374,6 @@ class Intake:
         if seen.trouble is not None and seen.trouble.errno in MACHINE_ERRORS:
             self._trouble(seen.trouble)
         self._settler.give_back(waiting, keep=verdict is Verdict.WAIT)
-
-    def _remember(self, path: bytes, identity: Identity) -> None:
-        if len(self._seen) >= _REMEMBERED:
-            self._seen.clear()
-        self._seen[path] = identity
 
     def _trouble(self, error: BaseException) -> None:
         """The machine failed: say it once, and pause."""

@@ -32,7 +32,7 @@ from filemill.intake.settle import Lease
 from filemill.model.errors import SystemFault
 from filemill.model.files import Claim, FileRef, Identity
 from filemill.ports.content import INPUT, Content
-from filemill.ports.ledger import Ledger, Recovered
+from filemill.ports.ledger import Ledger
 from filemill.ports.source import SourceSettings
 
 _SWEEP = 2000
@@ -52,6 +52,16 @@ class Found(Enum):
     """Could not be put back: stays CLAIMING."""
 
 
+class Settled(msgspec.Struct, frozen=True):
+    """What became of unfinished claims: those that were finished, and those that cannot be put in one place yet.
+
+    All others are undone.
+    """
+
+    whole: list[Claim]
+    stuck: list[Claim]
+
+
 class Swept(msgspec.Struct, frozen=True):
     """What a sweep of content found that no row needs."""
 
@@ -61,7 +71,7 @@ class Swept(msgspec.Struct, frozen=True):
 
 
 class Recovery:
-    """Finishes or undoes claims. Synchronous: called from a thread, before anything else is claimed."""
+    """Finishes or undoes claims. Synchronous: called from a thread, for claims that nobody else works on."""
 
     def __init__(self, content: Content, durable: Durable) -> None:
         self._content = content
@@ -165,7 +175,7 @@ def _is_copy(version: Identity, claim: Claim) -> bool:
 
 
 async def recover(
-    recovered: Recovered,
+    claims: Sequence[Claim],
     *,
     claimer: Claimer,
     recovery: Recovery,
@@ -173,13 +183,12 @@ async def recover(
     reporter: Reporter,
     roots: Collection[bytes],
     run: Run,
-) -> list[Claim]:
-    """Finish or undo every claim a former server left; answers with those that were finished.
+) -> Settled:
+    """Finish or undo every claim a former server left, or this one when the disk failed twice.
 
     Raises:
         SystemFault: content or ledger cannot be used.
     """
-    claims = recovered.claiming
     try:
         found = await run(recovery.settle_claims, claims)
         # Those of claims that are stuck are their files, not what is left of them.
@@ -212,7 +221,7 @@ async def recover(
         known = dict(zip(held, await ledger.known_content(names), strict=True))
         if unknown := await run(recovery.release_held, roots, known):
             reporter.held_aside(unknown)
-    return whole
+    return Settled(whole, [claim for claim, (where, _) in pairs if where is Found.STUCK])
 
 
 async def sweep(references: Sequence[str], *, ledger: Ledger, content: Content) -> Swept:
