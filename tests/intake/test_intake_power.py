@@ -42,7 +42,7 @@ async def take(world, fail=""):
     async with world.open(fail=fail):
         await asyncio.wait({world.intake._sweeping})
         await world.source.scanned()
-        await asyncio.wait({asyncio.ensure_future(world.intake.idle())}, timeout=1 if fail else 10)
+        await asyncio.wait({asyncio.ensure_future(world.intake.idle())}, timeout=0.5 if fail else 10)
 
 
 def states(world):
