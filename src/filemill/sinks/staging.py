@@ -217,8 +217,6 @@ class FolderStager:
         return next(i for i, order in enumerate(self._orders) if order.run == run)
 
     def _alive(self, stretches: list[Stretch]) -> list[Stretch]:
-        if not self._dropped:
-            return stretches
         return [each for each in stretches if each[0] not in self._dropped]
 
     def _format(self, layout: Layout) -> str:
