@@ -31,6 +31,12 @@ def elsewhere():
     shutil.rmtree(place)
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Each life ends before what the disk let neither finish nor undo is tried again."""
+    monkeypatch.setattr("filemill.intake.unfinished.FIRST_PAUSE", 60.0)
+
+
 def world_of(base, elsewhere=b"", **options):
     world = World(base, ledger=os.fsdecode(base) + "/ledger", settle="1ms", **options)
     world.content_root = (elsewhere or base) + b"/content"
@@ -42,7 +48,7 @@ async def take(world, fail=""):
     async with world.open(fail=fail):
         await asyncio.wait({world.intake._sweeping})
         await world.source.scanned()
-        await asyncio.wait({asyncio.ensure_future(world.intake.idle())}, timeout=0.5 if fail else 10)
+        await asyncio.wait({asyncio.ensure_future(world.intake.idle())}, timeout=1 if fail else 10)
 
 
 def states(world):
