@@ -25,6 +25,7 @@ test: check  ## check, and every test
 
 torture: setup  ## kill it at every step, for longer than `test` does
 	$(BIN)/python -m pytest tests/torture -n $(WORKERS) --timeout 3600
+	FILEMILL_SEEDS=$${FILEMILL_SEEDS:-4000} $(BIN)/python -m pytest tests/simulation -n $(WORKERS) --timeout 7200
 	FILEMILL_STRIDE=1 $(BIN)/python -m pytest tests/faults/test_commands_under_faults.py -n $(WORKERS) --timeout 3600
 
 bench: setup  ## measure it beside its peers, into docs/performance.md (about 40 minutes)

@@ -6,7 +6,6 @@ What one part must hear of another stands here, too: who wakes whom when files a
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -28,11 +27,11 @@ from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.events import Emit, Event
 from filemill.model.files import FileRef
 from filemill.model.plan import Plan
-from filemill.ports.clock import RandomIds, SystemClock
 from filemill.ports.registry import Registry
 from filemill.ports.source import SourceSettings
 from filemill.service.arrivals import Arrivals
 from filemill.service.disposing import Disposer
+from filemill.service.machine import Machine
 from filemill.service.serving import Workshop
 from filemill.service.sourcing import Sources
 from filemill.service.tidying import Tidier
@@ -48,7 +47,7 @@ class Parts:
         ledger: SqliteLedger,
         registry: Registry,
         durable: Durable,
-        clock: SystemClock,
+        machine: Machine,
         emit: Emit,
         arrivals: Arrivals,
         in_force: Callable[[], Plan],
@@ -58,7 +57,7 @@ class Parts:
         self._data = plan.data
         self._emit = emit
         self._arrivals = arrivals
-        ids = RandomIds()
+        clock, ids = machine.clock, machine.ids
         self.trouble = Trouble(clock, emit)
         self.content = LocalContent(os.path.join(os.fsencode(plan.data), b"content"), durable)
         self.content.open()
@@ -76,7 +75,7 @@ class Parts:
             registry=registry,
             durable=durable,
             trouble=self.trouble,
-            clock=clock,
+            machine=machine,
             emit=emit,
             stopping=lambda: self.dispatcher.draining,
         )
@@ -115,7 +114,7 @@ class Parts:
             emit=emit,
             trouble=self.trouble,
             breakers=self.breakers,
-            chance=random.Random(),  # noqa: S311 -- jitter, not secrets
+            chance=machine.chance,
             inputs=self.inputs,
         )
         self.sources = Sources(

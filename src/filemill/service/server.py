@@ -14,16 +14,14 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from filemill.durable import Durable, Failpoints
 from filemill.engine.announcing import announced_before
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.supervisor import make_folder
-from filemill.ledgers.sqlite import InstanceLock, Reserve, SqliteLedger, reserve_size
+from filemill.ledgers.sqlite import InstanceLock, Reserve, reserve_size
 from filemill.model.errors import SystemFault
 from filemill.model.events import Emit, Event, ServerDraining, ServerStarted, ServerStopped
 from filemill.model.plan import Plan
-from filemill.ports.clock import SystemClock
 from filemill.ports.ledger import Recovered
 from filemill.ports.registry import Registry
 from filemill.service import acts
@@ -31,6 +29,7 @@ from filemill.service.answering import Answering
 from filemill.service.arrivals import Arrivals
 from filemill.service.calming import Calm
 from filemill.service.failed_folder import FailedFolders
+from filemill.service.machine import Machine
 from filemill.service.parts import Parts
 from filemill.service.serving import with_modules
 from filemill.service.taking_over import take_over
@@ -48,16 +47,22 @@ class Revision(msgspec.Struct, frozen=True):
 class Server:
     """Everything in one process tree. `start` once, then `drain` or not, then `stop`."""
 
-    def __init__(self, plan: Plan, revision: Revision, registry: Registry, emit: Emit) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        revision: Revision,
+        registry: Registry,
+        emit: Emit,
+        machine: Machine | None = None,
+    ) -> None:
         self.plan = plan
         self.revision = revision
         self._registry = registry
         self._calm = Calm(emit)
         self.emit: Emit = self._told
-        self.clock = SystemClock()
-        self._durable = Durable(
-            Failpoints.from_environment("server"), sync=plan.durability == "power"
-        )
+        self._machine = machine or Machine()
+        self.clock = self._machine.clock
+        self._durable = self._machine.durable(sync=plan.durability == "power")
         self._closing = contextlib.AsyncExitStack()
         self._watching = contextlib.AsyncExitStack()
         self._fatal: asyncio.Future[None] | None = None
@@ -93,11 +98,10 @@ class Server:
         lock = InstanceLock(data)
         lock.acquire()
         self._closing.callback(lock.release)
-        self.ledger = await SqliteLedger.open(
+        self.ledger = await self._machine.ledger(
             os.path.join(data, "ledger.db"),
-            durable=self._durable,
-            clock=self.clock,
-            reserve=Reserve(data, reserve_size(data, self.plan.reserve)),
+            self._durable,
+            Reserve(data, reserve_size(data, self.plan.reserve)),
         )
         self._closing.push_async_callback(self.ledger.close)
         number = await self.ledger.add_revision(
@@ -214,7 +218,7 @@ class Server:
             ledger=self.ledger,
             registry=self._registry,
             durable=self._durable,
-            clock=self.clock,
+            machine=self._machine,
             emit=self.emit,
             arrivals=self.arrivals,
             in_force=lambda: self.plan,

@@ -13,17 +13,17 @@ from filemill.config.stored import modules_of, read_stored
 from filemill.durable import Durable
 from filemill.engine.chunking import ChunkedRuns
 from filemill.engine.serving import Revisions, Served
-from filemill.engine.supervisor import Limits, Numbers, WorkerPool
+from filemill.engine.slots import Limits, Numbers
 from filemill.engine.trouble import Trouble
 from filemill.model.errors import FilemillError, PermanentError
 from filemill.model.events import Emit
 from filemill.model.plan import Plan
-from filemill.ports.clock import Clock
 from filemill.ports.ledger import Ledger
 from filemill.ports.registry import Registry
 from filemill.ports.sink import Sink
 from filemill.service.building import build_sink
 from filemill.service.children import describe
+from filemill.service.machine import Machine
 
 
 class Workshop:
@@ -37,7 +37,7 @@ class Workshop:
         registry: Registry,
         durable: Durable,
         trouble: Trouble,
-        clock: Clock,
+        machine: Machine,
         emit: Emit,
         stopping: Callable[[], bool],
     ) -> None:
@@ -47,7 +47,7 @@ class Workshop:
         self._registry = registry
         self._durable = durable
         self._trouble = trouble
-        self._clock = clock
+        self._machine = machine
         self._emit = emit
         self._stopping = stopping
         self._numbers = Numbers()
@@ -76,14 +76,14 @@ class Workshop:
     def serve(self, plan: Plan, sinks: Mapping[str, Sink], workers: int = 0) -> Served:
         """A revision with its pool of workers, not yet started; so many at most, if not as many as the plan says."""
         limits = Limits(workers or plan.workers)
-        pool = WorkerPool(plan, self.pages, limits, self._clock, self._emit, self._numbers)
+        pool = self._machine.pool(plan, self.pages, limits, self._emit, self._numbers)
         chunked = ChunkedRuns(
             plan=plan,
             ledger=self._ledger,
             pool=pool,
             sinks=sinks,
             trouble=self._trouble,
-            clock=self._clock,
+            clock=self._machine.clock,
             emit=self._emit,
             stopping=self._stopping,
         )

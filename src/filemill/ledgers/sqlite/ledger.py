@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+import apsw
+
 from filemill.durable import Durable, Failpoints
 from filemill.ledgers.sqlite import (
     chunks,
@@ -46,11 +48,12 @@ class SqliteLedger(SqliteRetaining):
         durable: Durable | None = None,
         clock: Clock | None = None,
         reserve: Reserve | None = None,
+        writer: Callable[[apsw.Connection, Durable, Reserve | None], Writer] = Writer,
     ) -> SqliteLedger:
         """Open the ledger file at `path` (`:memory:` for none), making or migrating it.
 
         Its folder must exist and the caller must hold its instance lock. `reserve` is what it may give up on a full
-        disk; the file is made if there is room.
+        disk; the file is made if there is room. `writer` makes what all requests go through.
 
         Raises:
             UsageError: a network file system, or a ledger of a newer version, with help.
@@ -66,7 +69,7 @@ class SqliteLedger(SqliteRetaining):
             db = await asyncio.to_thread(open_writer, path, door, at_ns)
         if reserve is not None:
             reserve.prepare()
-        return cls(Writer(db, door, reserve))
+        return cls(writer(db, door, reserve))
 
     async def add_revision(self, digest: str, text: str, at_ns: int) -> int:
         """Store a configuration under the next number, or find the one with this digest."""

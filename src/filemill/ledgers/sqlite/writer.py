@@ -76,6 +76,9 @@ class Writer:
         self.groups = 0
         """Commits so far that wrote something."""
         db.set_wal_hook(self._note_pages)
+        self._begin()
+
+    def _begin(self) -> None:
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self._thread.start()
 
