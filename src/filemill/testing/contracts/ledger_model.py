@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from filemill.model.deeds import Chosen, Deed, Redrive, Release, Replay
 from filemill.model.runs import RunOrder
 from filemill.model.states import LIVE_RUN_STATES, RunState
 from filemill.ports.ledger import Ledger
@@ -18,26 +20,30 @@ from filemill.testing.clock import FakeClock
 from filemill.testing.ids import SequentialIds
 from filemill.testing.journey import Journey
 
+_T = TypeVar("_T")
 _MAX_INTERRUPTIONS = 2
+_REMEMBERED = 6
+"""Orders from which one is drawn: most moves are of runs that may move."""
+_PIPELINES = ("orders", "audit")
+_WAITS = {RunState.QUEUED, RunState.RETRYING}
+_ENDED = {RunState.DONE, RunState.CANCELLED, RunState.DISCARDED}
 
 
 class _Run:
     """What the model knows of a run."""
 
-    def __init__(self, number: int, file: str) -> None:
-        self.number = number
+    def __init__(self, file: str, pipeline: str) -> None:
         self.file = file
+        self.pipeline = pipeline
         self.state = RunState.QUEUED
         self.attempt = 0
         self.fence = 0
         self.interruptions = 0
         self.due_ns = 0
-        self.order: RunOrder | None = None
-        """The latest order given for it, which may be stale."""
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Random lives of files and runs, with stale owners, restarts and time."""
+    """Random lives of files and runs, with stale owners, people who act on what they saw, restarts and time."""
 
     async def open_ledger(self) -> Ledger:
         """An empty ledger."""
@@ -51,6 +57,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.journey = Journey(self.ledger, SequentialIds(), self.clock)
         self.files: dict[str, str] = {}
         self.runs: dict[str, _Run] = {}
+        self.orders: list[RunOrder] = []
+        """All that were ever given. Their owners may come back with any of them, however late."""
+        self.paused: set[str] = set()
         self.disposed: set[str] = set()
         self.parents: dict[str, str] = {}
 
@@ -63,6 +72,17 @@ class LedgerMachine(RuleBasedStateMachine):
         claims = [self.journey.claim() for _ in range(count)]
         assert self.loop.run(self.ledger.begin_claims(claims)) == [True] * count
         self.files.update((claim.file, "claiming") for claim in claims)
+
+    @rule(pipelines=st.integers(1, 2))
+    def arrive(self, pipelines: int) -> None:
+        """The way of most files in one step, so that more of the steps are about what comes after."""
+        claim, names = self.journey.claim(), _PIPELINES[:pipelines]
+        assert self.loop.run(self.ledger.begin_claims([claim])) == [True]
+        assert self.loop.run(self.ledger.ingest([claim.file], self.clock.wall_ns())) == [True]
+        routing = self.journey.routing(claim.file, *names)
+        assert self.loop.run(self.ledger.route([routing])) == [True]
+        self.files[claim.file] = "inspected"
+        self.runs.update((run.run, _Run(claim.file, run.pipeline)) for run in routing.runs)
 
     @rule(data=st.data())
     def ingest(self, data: st.DataObject) -> None:
@@ -87,7 +107,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), pipelines=st.integers(0, 2))
     def route(self, data: st.DataObject, pipelines: int) -> None:
         files = self._some(data, list(self.files))
-        names = ("orders", "audit")[:pipelines]
+        names = _PIPELINES[:pipelines]
         routings = [
             self.journey.routing(file, *names, held="" if names else "unrouted") for file in files
         ]
@@ -98,7 +118,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if expected[-1]:
                 self.files[file] = "inspected" if names else "held"
                 for run in routing.runs:
-                    self.runs[run.run] = _Run(len(self.runs), file)
+                    self.runs[run.run] = _Run(file, run.pipeline)
         assert self.loop.run(self.ledger.route(routings)) == expected
 
     @rule(limit=st.integers(1, 4))
@@ -106,8 +126,11 @@ class LedgerMachine(RuleBasedStateMachine):
         waiting = {
             key
             for key, run in self.runs.items()
-            if run.state is RunState.QUEUED
-            or (run.state is RunState.RETRYING and run.due_ns <= self.clock.wall_ns())
+            if run.pipeline not in self.paused
+            and (
+                run.state is RunState.QUEUED
+                or (run.state is RunState.RETRYING and run.due_ns <= self.clock.wall_ns())
+            )
         }
         orders = self.loop.run(self.journey.lease(limit))
         assert len(orders) == min(limit, len(waiting))
@@ -116,9 +139,10 @@ class LedgerMachine(RuleBasedStateMachine):
             assert order.run in waiting
             assert order.file.file == run.file
             assert order.file.depth == self._depth(run.file)
-            run.state, run.order = RunState.RUNNING, order
-            run.attempt, run.fence = run.attempt + 1, order.fence
-            assert order.attempt == run.attempt
+            run.state = RunState.RUNNING
+            run.attempt, run.fence = run.attempt + 1, run.fence + 1
+            assert (order.attempt, order.fence) == (run.attempt, run.fence)
+            self.orders.append(order)
 
     @rule(data=st.data(), children=st.integers(0, 2))
     def stage(self, data: st.DataObject, children: int) -> None:
@@ -182,7 +206,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if run.state is RunState.RUNNING:
                 run.attempt -= 1
                 run.interruptions += 1
-                run.fence = -1
+                run.fence += 1
                 dead = run.interruptions > _MAX_INTERRUPTIONS
                 run.state = RunState.DEAD if dead else RunState.QUEUED
                 again += not dead
@@ -207,24 +231,105 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.disposed.add(file)
         assert self.loop.run(self.ledger.disposed(files, self.clock.wall_ns())) == expected
 
+    @rule(data=st.data())
+    def redrive(self, data: st.DataObject) -> None:
+        seen = self._seen(data)
+        expected = [self._act(run, fence, {RunState.DEAD}, RunState.QUEUED) for run, fence in seen]
+        redrives = [Redrive(run, fence) for run, fence in seen]
+        assert self.loop.run(self.ledger.redrive(redrives, self._deed())) == expected
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        seen = self._seen(data)
+        expected = [self._act(run, fence, {RunState.HELD}, RunState.QUEUED) for run, fence in seen]
+        releases = [Release(run, fence) for run, fence in seen]
+        assert self.loop.run(self.ledger.release(releases, self._deed())) == expected
+
+    @rule(data=st.data())
+    def discard(self, data: st.DataObject) -> None:
+        seen = self._seen(data)
+        ends = {RunState.DEAD, RunState.HELD}
+        expected = [self._act(run, fence, ends, RunState.DISCARDED) for run, fence in seen]
+        chosen = [Chosen(run, fence) for run, fence in seen]
+        assert self.loop.run(self.ledger.discard(chosen, self._deed())) == expected
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        seen = self._seen(data)
+        live = {RunState.QUEUED, RunState.RETRYING, RunState.RUNNING}
+        expected = [self._act(run, fence, live, RunState.CANCELLED) for run, fence in seen]
+        chosen = [Chosen(run, fence) for run, fence in seen]
+        assert self.loop.run(self.ledger.cancel(chosen, self._deed())) == expected
+
+    @rule(data=st.data())
+    def replay(self, data: st.DataObject) -> None:
+        replays = [Replay(of, self.journey.ids.new(), 1) for of, _ in self._seen(data)]
+        expected = []
+        for each in replays:
+            former = self.runs[each.of]
+            expected.append(former.state in _ENDED)
+            if expected[-1]:
+                self.runs[each.run] = _Run(former.file, former.pipeline)
+        assert self.loop.run(self.ledger.replay(replays, self._deed())) == expected
+
+    @rule(pipeline=st.sampled_from(_PIPELINES))
+    def pause(self, pipeline: str) -> None:
+        expected = [pipeline not in self.paused]
+        self.paused.add(pipeline)
+        assert self.loop.run(self.ledger.pause([pipeline], self._deed())) == expected
+
+    @rule(pipeline=st.sampled_from(_PIPELINES))
+    def resume(self, pipeline: str) -> None:
+        expected = [pipeline in self.paused]
+        self.paused.discard(pipeline)
+        assert self.loop.run(self.ledger.resume([pipeline], self._deed())) == expected
+
     @rule(seconds=st.integers(1, 4))
     def wait(self, seconds: int) -> None:
         self.clock.advance(seconds)
 
     @invariant()
     def counts_agree(self) -> None:
-        live = sum(run.state in LIVE_RUN_STATES for run in self.runs.values())
+        live = sum(
+            run.state in LIVE_RUN_STATES
+            and not (run.pipeline in self.paused and run.state in _WAITS)
+            for run in self.runs.values()
+        )
         waiting = len(self._files("claiming") | self._files("ingested"))
         assert self.loop.run(self.ledger.live()) == live + waiting
-        due = [run.due_ns for run in self.runs.values() if run.state is RunState.RETRYING]
+        due = [
+            run.due_ns
+            for run in self.runs.values()
+            if run.state is RunState.RETRYING and run.pipeline not in self.paused
+        ]
         assert self.loop.run(self.ledger.next_due()) == min(due, default=None)
 
-    def _some(self, data: st.DataObject, keys: Sequence[str]) -> list[str]:
-        return data.draw(st.lists(st.sampled_from(keys), max_size=4)) if keys else []
+    def _some(self, data: st.DataObject, keys: Sequence[_T]) -> list[_T]:
+        return data.draw(st.lists(st.sampled_from(keys), min_size=1, max_size=4)) if keys else []
 
     def _orders(self, data: st.DataObject) -> list[RunOrder]:
-        known = [run.order for run in self.runs.values() if run.order is not None]
-        return data.draw(st.lists(st.sampled_from(known), max_size=4)) if known else []
+        return self._some(data, self.orders[-_REMEMBERED:])
+
+    def _seen(self, data: st.DataObject) -> list[tuple[str, int]]:
+        """Runs with the fences that people saw, now or a while ago."""
+        drawn = st.tuples(st.sampled_from(list(self.runs) or [""]), st.sampled_from((0, 0, 0, 1)))
+        some = data.draw(st.lists(drawn, min_size=1, max_size=3)) if self.runs else []
+        return [(run, self.runs[run].fence - late) for run, late in some]
+
+    def _act(self, key: str, fence: int, before: set[RunState], after: RunState) -> bool:
+        """What becomes of a person's move."""
+        run = self.runs[key]
+        if run.state not in before or run.fence != fence:
+            return False
+        run.state = after
+        if after is not RunState.DISCARDED:
+            run.fence += 1
+        if after is RunState.QUEUED:
+            run.attempt = run.interruptions = 0
+        return True
+
+    def _deed(self) -> Deed:
+        return Deed("somebody", self.clock.wall_ns())
 
     def _move(self, order: RunOrder, before: RunState, after: RunState) -> bool:
         run = self.runs[order.run]
