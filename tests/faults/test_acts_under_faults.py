@@ -15,10 +15,10 @@ from machine import Machine
 
 pytestmark = pytest.mark.crash
 WALKS = [
-    ("server", "kill", 9),
+    ("server", "kill", 17),
     ("server", "EIO", 40),
     ("server", "ENOSPC", 60),
-    ("command", "kill", 2),
+    ("command", "kill", 3),
     ("command", "EIO", 3),
 ]
 
