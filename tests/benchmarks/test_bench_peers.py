@@ -23,7 +23,7 @@ def test_a_peer_does_the_work(tmp_path: Path, script: Script, workload: str) -> 
     if script.environment and not environments.is_made(script.environment):
         pytest.skip(f"benchmarks/.envs/{script.environment} is not made: `make bench` makes it")
     size = Size(files=30, events=400_000, drops=3, settled=5, calm=0.2)
-    result = Measuring(tmp_path, size, compiled=tmp_path / "compiled").run(script, workload)
+    result = Measuring(tmp_path, size).run(script, workload)
     assert result.problems == []
     assert result.done
 
