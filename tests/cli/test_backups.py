@@ -126,7 +126,7 @@ def test_content_that_is_gone_or_changed_costs_only_its_own_file(mill):
         "has 19 bytes, it had 2",
         "is gone",
     ]
-    mill("run", "--once")
+    mill("run", "--once", code=1)
     assert files(mill) == {"a.log": "dead", "b.log": "dead", "c.log": "done"}
     told = mill("dead", "ls").stdout
     assert "the content of this file is gone" in told

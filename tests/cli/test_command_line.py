@@ -76,7 +76,7 @@ def test_every_command_has_help_both_ways(filemill, name):
         (["--color", "blue", "init"], "'auto', 'always', 'never'"),
         (["run", "a.csv"], "--once"),
         (["steps", "show", "wriet"], "did you mean `write`?"),
-        (["steps", "show", "read_xml"], "step `read_xml` is not installed"),
+        (["steps", "show", "read_excel"], "step `read_excel` is not installed"),
         (["files", "ls"], "filemill init"),
         (["check", "-c", "nowhere.yaml"], "nowhere.yaml"),
     ],

@@ -82,7 +82,7 @@ def test_where_what_is_kept_fits_no_more_the_run_begins_with_its_file(filemill) 
     (filemill.folder / "filemill.yaml").write_text(config)
     _steps(filemill, fail=False)
     filemill("dead", "redrive", "a.csv", "--from", "input")
-    filemill("run", "--once")
+    filemill("run", "--once", code=1)
     assert "steps before it have changed" in filemill("dead", "show", "a.csv").stdout
     filemill("dead", "redrive", "a.csv")
     filemill("run", "--once")

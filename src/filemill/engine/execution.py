@@ -7,11 +7,13 @@ of them than its pipeline tolerates is taken out of the batch before anything is
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Sequence
 
 from filemill.durable import Durable
+from filemill.engine.allocating import give_back
 from filemill.engine.attempt import Attempt
 from filemill.engine.beginning import hints_of, opened
 from filemill.engine.capturing import Capturing
@@ -74,7 +76,7 @@ class Executor:
         alone = [order for order in orders if order.run in apart]
         if len(together) > 1:
             announce(together)
-            made = self._try(together, progress)
+            made = self._tried(together, progress)
             if isinstance(made, Failure) and made.kind is not FailureKind.SYSTEM:
                 alone = list(orders)
             else:
@@ -83,7 +85,7 @@ class Executor:
             alone = list(orders)
         for order in alone:
             announce([order])
-            results.update(self._results([order], self._try([order], progress)))
+            results.update(self._results([order], self._tried([order], progress)))
         return [results[order.run] for order in orders]
 
     def is_tame(self, pipeline: str) -> bool:
@@ -106,6 +108,16 @@ class Executor:
             )
             for order in orders
         }
+
+    def _tried(
+        self, orders: Sequence[RunOrder], progress: Callable[[float], None]
+    ) -> Failure | dict[str, RunResult]:
+        """As `_try`; and what a run held that came to the limit of memory is no burden to the next one."""
+        made = self._try(orders, progress)
+        if isinstance(made, Failure) and made.kind is FailureKind.CRASH:
+            gc.collect()  # an exception and the frames that it passed hold each other
+            give_back()
+        return made
 
     def _try(
         self, orders: Sequence[RunOrder], progress: Callable[[float], None]

@@ -21,9 +21,7 @@ PLANNED = {
         "topic": "broker",
     },
     "steps": dict.fromkeys(
-        (
-            "read_excel read_xml strip_gps resize split merge enrich encrypt hash http sql script"
-        ).split(),
+        ("read_excel strip_gps resize split merge enrich encrypt hash http sql script").split(),
         "standard",
     ),
 }
