@@ -12,9 +12,7 @@ import functools
 import json
 import os
 import random
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,6 +22,7 @@ import apsw
 from machine import Machine
 from oracle import CONFIG, LEVELS, SINKS, content_of
 from program import Program, wait_for
+from promises import names_with
 
 Event = dict[str, str]
 SOURCES = ("inbox", "far", "stay")
@@ -134,7 +133,7 @@ class World:
             for place in (self._waiting(number), self.dropped(number))
             if place.exists()
         )
-        rows = _acknowledged(self.root / ".filemill")
+        rows = names_with("ingested_ns", self.root / ".filemill")
         wrong.extend(
             f"acknowledged, but in no row: {n}" for n in self.told("FileIngested") if n not in rows
         )
@@ -217,22 +216,6 @@ def number_of(name: str) -> int:
 
 def _files(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
-
-
-def _acknowledged(data: Path) -> set[str]:
-    """Names of files that the ledger has as ingested; read from a copy, so that recovery finds it untouched."""
-    with tempfile.TemporaryDirectory() as place:
-        for name in ("ledger.db", "ledger.db-wal"):
-            if (data / name).exists():
-                shutil.copy(data / name, place)
-        db = apsw.Connection(f"{place}/ledger.db")
-        try:
-            query = "SELECT CAST(relative AS TEXT) FROM file WHERE ingested_ns IS NOT NULL"
-            return {str(name) for (name,) in db.execute(query)}
-        except apsw.SQLError:
-            return set()  # it has no tables yet
-        finally:
-            db.close()
 
 
 def _events(log: Path) -> list[Event]:

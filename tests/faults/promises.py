@@ -330,21 +330,21 @@ def unaccounted(root: Path) -> list[str]:
     gone = [each for each in scenario.INPUTS if each.content not in there]
     if not gone:
         return []
-    disposed = _disposed(root / ".filemill")
+    disposed = names_with("disposed_ns", root / ".filemill")
     return [f"gone before it was done: {e.name}" for e in gone if e.name not in disposed]
 
 
-def _disposed(data: Path) -> set[str]:
-    """Names of the files whose bytes may be gone; read from a copy, so that recovery finds the ledger untouched."""
+def names_with(time: str, data: Path) -> set[str]:
+    """Names of the files of which the ledger has this time; read from a copy, so that recovery finds it untouched."""
     with tempfile.TemporaryDirectory() as place:
         for name in ("ledger.db", "ledger.db-wal"):
             if (data / name).exists():
                 shutil.copy(data / name, place)
         db = apsw.Connection(f"{place}/ledger.db")
         try:
-            query = "SELECT CAST(relative AS TEXT) FROM file WHERE disposed_ns IS NOT NULL"
+            query = f"SELECT CAST(relative AS TEXT) FROM file WHERE {time} IS NOT NULL"
             return {str(name) for (name,) in db.execute(query)}
         except apsw.SQLError:
-            return set()
+            return set()  # it has no tables yet
         finally:
             db.close()

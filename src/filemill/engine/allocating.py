@@ -48,7 +48,7 @@ def kept_memory() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Hand to the kernel what the C library keeps free: called when a worker is done with a big file."""
+    """Hand to the kernel what the C library keeps free: a big file is done, or a run came to the limit of memory."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -104,7 +104,7 @@ class Intake:
             self._settle,
             finished=lambda claims: on_ingested([self._claimer.file_ref(c) for c in claims]),
             trouble=self._report.trouble,
-            over=self._rest,
+            over=self._task_done,
         )
         self._seen = Seen()
         self._paused_until = 0.0
@@ -289,23 +289,23 @@ class Intake:
     def _group_done(self, group: asyncio.Task[None]) -> None:
         self._groups.discard(group)
         self._wake.set()
-        if not group.cancelled() and (error := group.exception()) is not None:
+        self._task_done(group)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        """What ended by an error ends intake, and with it the server."""
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._failed = error
             self._stopping.set()
             if self._on_fatal is not None:
                 self._on_fatal(error)
             else:
-                group.get_loop().call_exception_handler(
-                    {"message": "intake ended", "exception": error}
-                )
-        self._rest()
+                context = {"message": "intake ended", "exception": error}
+                task.get_loop().call_exception_handler(context)
+        if self._stopping.is_set() or not self._busy():
+            self._idle.set()
 
     def _busy(self) -> bool:
         return bool(len(self._settler) or self._groups or self._unfinished)
-
-    def _rest(self) -> None:
-        if self._stopping.is_set() or not self._busy():
-            self._idle.set()
 
     async def _group(self, batch: list[Waiting]) -> None:
         """One group from look to commit; whatever happens, its files are given back to the settler."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from filemill.intake.recovery import Settled
-from filemill.model.errors import SystemFault
+from filemill.model.errors import LedgerSyncError, SystemFault
 from filemill.model.files import Claim
 
 FIRST_PAUSE = 1.0
@@ -20,8 +20,8 @@ LONGEST_PAUSE = 30.0
 class Unfinished:
     """Claims to be settled later. In one event loop.
 
-    `settle` does it, `finished` is told those that are acknowledged now, `trouble` why it could not be done, and `over`
-    is called when none is left.
+    `settle` does it, `finished` is told those that are acknowledged now, and `trouble` why it could not be done. `over`
+    is called with the task when none is left, or when it ended by an error: a commit's fate is unknown.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Unfinished:
         settle: Callable[[Sequence[Claim]], Awaitable[Settled]],
         finished: Callable[[list[Claim]], None],
         trouble: Callable[[SystemFault], None],
-        over: Callable[[], None],
+        over: Callable[[asyncio.Task[None]], None],
     ) -> None:
         self._settle = settle
         self._finished = finished
@@ -47,6 +47,7 @@ class Unfinished:
         self._claims += claims
         if self._claims and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._work(), name="unfinished claims")
+            self._task.add_done_callback(self._over)
 
     async def stop(self) -> None:
         """Leave what there is to the next start. Idempotent."""
@@ -63,10 +64,11 @@ class Unfinished:
             claims = list(self._claims)
             try:
                 settled = await self._settle(claims)
+            except LedgerSyncError:
+                raise
             except SystemFault as fault:
                 self._trouble(fault)
                 continue
             self._claims = [*settled.stuck, *self._claims[len(claims) :]]
             if settled.whole:
                 self._finished(settled.whole)
-        self._over()
