@@ -87,8 +87,8 @@ class People:
         self.said["replayed"] += code == 0 and "nothing to replay" not in told
 
     def edit(self, kill: float = 0.25) -> None:
-        """Mend the latest dead table, if there is one."""
-        _, told = self.act("list", "dead", "ls", "-p", "tables", "--json", kill=0)
+        """Mend the latest dead table, if there is one; also of a cause that somebody called mended too early."""
+        _, told = self.act("list", "dead", "ls", "-p", "tables", "--all", "--json", kill=0)
         try:
             items = json.loads(told)["items"]
         except ValueError:  # it was refused: the data directory is being opened
