@@ -626,7 +626,7 @@ def test_the_design_example_names_only_what_is_not_installed(project):
         unrouted: hold
         """
     )
-    assert codes == ["not-installed"] * 5
+    assert codes == ["not-installed"] * 4
 
 
 def test_secrets_are_read_and_never_shown(project):

@@ -11,9 +11,9 @@ from filemill.cli.files import AfterOption, LimitOption, SinceOption, find, must
 from filemill.cli.letters import status_of
 from filemill.cli.reading import open_ledger, short, since
 from filemill.cli.session import Session
-from filemill.cli.shapes import dead_cause, dead_group, dead_item, file_history
 from filemill.ports.clock import SystemClock
 from filemill.queries import group_name
+from filemill.service.shapes import dead_cause, dead_group, dead_item, file_history
 from filemill.telemetry.wording import age, clock, plural, printable, wrapped
 
 if TYPE_CHECKING:

@@ -58,7 +58,7 @@ def ls(
         paused = queries.paused()
         asked_for = [] if page.items else list(_unknown(queries, tag, pipeline))
     if session.output.json:
-        from filemill.cli.shapes import file_row
+        from filemill.service.shapes import file_row
 
         rows = [file_row(file) for file in page.items]
         session.output.items("filemill.files/1", rows, page.next)
@@ -178,7 +178,7 @@ def show(
 def tell(session: Session, history: FileHistory, *, verbose: bool) -> None:
     """Print one file's history, drawn or as JSON."""
     if session.output.json:
-        from filemill.cli.shapes import file_history
+        from filemill.service.shapes import file_history
 
         session.output.document("filemill.file/1", file=file_history(history))
         return

@@ -29,7 +29,7 @@ def ls(
         page = queries.held(reason=reason, limit=limit, cursor=after)
     output = session.output
     if output.json:
-        from filemill.cli.shapes import held_item
+        from filemill.service.shapes import held_item
 
         output.items("filemill.held/1", [held_item(item) for item in page.items], page.next)
         return

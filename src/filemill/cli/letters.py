@@ -11,13 +11,13 @@ import msgspec
 
 from filemill.cli.output import Output
 from filemill.cli.reading import mark_of, said_of, short
-from filemill.cli.shapes import dead_item, path_text
 from filemill.model.errors import FilemillError
 from filemill.model.runs import BadRecord
 from filemill.queries import Attempt, DeadCause, FileHistory, RunHistory, group_name
 from filemill.service.exporting import form_of
 from filemill.service.originals import Originals, why_not_alone
 from filemill.service.reasons import failure_of
+from filemill.service.shapes import dead_item, path_text
 from filemill.telemetry.wording import (
     age,
     cut,

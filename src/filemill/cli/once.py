@@ -167,7 +167,7 @@ def _tell(session: Session, queries: Queries, ended: _Ended) -> None:
     output, known = session.output, ended.known
     counts = {state: ended.counts[state] for state in _ORDER if ended.counts[state]}
     if output.json:
-        from filemill.cli.shapes import file_row
+        from filemill.service.shapes import file_row
 
         items = [file_row(file) for file in ended.files()]
         already = [file.file for file in known]

@@ -71,14 +71,19 @@ def run(
         int | None, typer.Option("--workers", min=1, help="Worker processes; default: CPUs.")
     ] = None,
     no_web: Annotated[
-        bool, typer.Option("--no-web", help="No web pages (there are none yet).")
+        bool, typer.Option("--no-web", help="Serve no HTTP, whatever `web:` says.")
     ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=1, max=65535, help="Serve HTTP on this port instead of `web:`'s."
+        ),
+    ] = None,
     log_format: Annotated[
         str, typer.Option("--log-format", metavar="text|json", help="How to print what happens.")
     ] = "text",
 ) -> int:
     """Watch the sources and process what arrives; with --once what is there."""
-    del no_web
     if (paths or again or timeout is not None) and not once:
         given = "files" if paths else "--again" if again else "--timeout"
         raise UsageError(
@@ -95,6 +100,7 @@ def run(
     loaded = load_or_say(session, workers, grace)
     if loaded is None:
         return USAGE
+    loaded = _with_web(loaded, port, no_web=no_web)
     if once:
         from filemill.cli.once import run_once
 
@@ -106,7 +112,8 @@ def run(
     session.named = session.config()
 
     def load() -> Loaded:
-        return _overridden(load_config(session, trusting=True), workers, grace)
+        again = _overridden(load_config(session, trusting=True), workers, grace)
+        return _with_web(again, port, no_web=no_web)
 
     return _watch(session, loaded, log_format, load, follow=reload)
 
@@ -157,6 +164,19 @@ def _overridden(loaded: Loaded, workers: int | None, grace: str | None) -> Loade
     if grace is not None:
         plan = msgspec.structs.replace(plan, grace=_seconds("--grace", grace))
     return msgspec.structs.replace(loaded, plan=plan)
+
+
+def _with_web(loaded: Loaded, port: int | None, *, no_web: bool) -> Loaded:
+    """With what the command line says of HTTP."""
+    import msgspec
+
+    plan = loaded.plan
+    web = plan.web
+    if no_web:
+        web = msgspec.structs.replace(web, port=0)
+    elif port is not None:
+        web = msgspec.structs.replace(web, port=port)
+    return msgspec.structs.replace(loaded, plan=msgspec.structs.replace(plan, web=web))
 
 
 def _seconds(option: str, text: str) -> float:

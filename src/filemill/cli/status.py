@@ -35,8 +35,8 @@ def status(session: Session) -> None:
         standing = standing_of(session, queries)
     seen = look(session.data())
     if session.output.json:
-        from filemill.cli.shapes import server
-        from filemill.cli.shapes import status as shape
+        from filemill.service.shapes import server
+        from filemill.service.shapes import status as shape
 
         config = {
             "revision": standing.revision or None,

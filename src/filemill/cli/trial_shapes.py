@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from filemill.cli.shapes import milliseconds, name_of, path_text
 from filemill.queries import group_name
+from filemill.service.shapes import milliseconds, name_of, path_text
 
 if TYPE_CHECKING:
     from filemill.model.runs import Failure

@@ -17,6 +17,7 @@ from filemill.config.problems import Problems, did_you_mean
 from filemill.config.secrets import Secrets
 from filemill.config.stepping import StepReader, place_of_text
 from filemill.config.tagging import TagCheck, read_rules
+from filemill.config.web import is_safe
 from filemill.ports.describe import Describe
 from filemill.ports.registry import Registry
 
@@ -85,6 +86,13 @@ class Checker:
             place = follow(own, ("defaults", "retry"))[0].place
             message = "`min` of a retry is longer than its `max`"
             self.problems.error("bad-value", message, place, "swap them")
+        if not is_safe(judged.web.plan()):
+            place = follow(own, ("web", "listen"))[0].place
+            message = f"`{judged.web.listen}` is open to the network without TLS: keys could be read on their way"
+            advice = (
+                "listen on 127.0.0.1, or say `behind_proxy: true` where a proxy in front speaks TLS"
+            )
+            self.problems.error("open-without-tls", message, place, advice)
         return judged
 
     def _sinks(self, draft: Draft) -> None:

@@ -60,6 +60,7 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         secrets=tuple(sorted(secret_names(draft.tree))),
         retention=_retention(settings.retention),
         grace=settings.grace,
+        web=settings.web.plan(),
     )
 
 

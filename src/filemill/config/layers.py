@@ -31,6 +31,7 @@ from filemill.config.models import (
 from filemill.config.positions import Entry, List, Map, Node, Place, Text
 from filemill.config.problems import Problems, did_you_mean
 from filemill.config.reading import read, read_value
+from filemill.config.web import Web
 from filemill.model.errors import NotFound
 from filemill.ports.registry import Registry
 
@@ -40,6 +41,7 @@ _TOP: dict[str, type[BaseModel]] = {
     "failed": Failed,
     "queue": Queue,
     "retention": Retention,
+    "web": Web,
 }
 _ENTRIES: dict[str, type[BaseModel]] = {"pipelines": Pipeline, "tags": TagRule}
 _PART = re.compile(r"[-.]")

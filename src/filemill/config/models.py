@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from filemill.config.web import Web
 from filemill.model.ordering import KEYS, OrderKey
 from filemill.model.plan import Tolerance
 from filemill.ports.units import Duration, LocalPath, Size, format_size, parse_size
@@ -335,6 +336,7 @@ class Settings(_Strict):
         default_factory=lambda: Retention.model_validate({}), description=Retention.__doc__ or ""
     )
     failed: Failed | None = Field(None, description=Failed.__doc__ or "")
+    web: Web = Field(default_factory=lambda: Web.model_validate({}), description=Web.__doc__ or "")
     defaults: Defaults = Field(
         default_factory=lambda: Defaults.model_validate({}), description=Defaults.__doc__ or ""
     )

@@ -23,6 +23,7 @@ from filemill.config.models import (
     StepSiblings,
     TagRule,
 )
+from filemill.config.web import Web
 from filemill.ports.registry import Registry
 from filemill.ports.units import Duration, Size
 
@@ -72,6 +73,8 @@ def _page(registry: Registry) -> Iterator[str]:
     yield from _table(Retention)
     yield "`failed`:\n"
     yield from _table(Failed)
+    yield "`web`:\n"
+    yield from _table(Web)
     yield "## sources\n"
     yield "`NAME: {KIND: ..., key: ...}`: the one key that names the kind stands among the others.\n"
     yield from _components(registry, "sources", "source")

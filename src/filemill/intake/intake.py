@@ -32,7 +32,7 @@ from filemill.model.files import Claim, FileRef
 from filemill.ports.clock import Clock, Ids
 from filemill.ports.content import Content
 from filemill.ports.ledger import Ledger, Recovered
-from filemill.ports.source import Sighting, SourceSettings
+from filemill.ports.source import Sighting, SourceSettings, roots_of
 
 __all__ = ["Intake", "SourceSettings"]
 
@@ -81,7 +81,7 @@ class Intake:
         self._on_fatal = on_fatal
         self._stopping = asyncio.Event()
         self._settler = Settler(self._sources, clock)
-        self._claimer = Claimer(
+        self.claimer = Claimer(
             ledger=ledger,
             content=content,
             durable=durable,
@@ -92,7 +92,7 @@ class Intake:
             on_moved=on_moved,
             on_acknowledging=on_acknowledging,
         )
-        self._named = Named(self._claimer, content, clock, ids, self._sources.values())
+        self._named = Named(self.claimer, content, clock, ids, self._sources.values())
         self._threads = ThreadPoolExecutor(DEPTH, thread_name_prefix="intake")
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -102,7 +102,7 @@ class Intake:
         self._sweeping: asyncio.Task[None] | None = None
         self._unfinished = Unfinished(
             self._settle,
-            finished=lambda claims: on_ingested([self._claimer.file_ref(c) for c in claims]),
+            finished=lambda claims: on_ingested([self.claimer.file_ref(c) for c in claims]),
             trouble=self._report.trouble,
             over=self._task_done,
         )
@@ -140,7 +140,7 @@ class Intake:
         Raises:
             SystemFault: content or ledger cannot be used.
         """
-        settled = await self._settle(recovered.claiming, {s.root for s in self._sources.values()})
+        settled = await self._settle(recovered.claiming, roots_of(self._sources))
         self._unfinished.put(settled.stuck)
         try:
             # Nothing is taken yet, and what recovery removed is no orphan.
@@ -149,13 +149,13 @@ class Intake:
             raise SystemFault(f"content cannot be listed: {error}") from error
         self._sweeping = asyncio.create_task(self._sweep(listed))
         left = [self._located(ref) for ref in recovered.uninspected]
-        refs = left + [self._claimer.file_ref(claim) for claim in settled.whole]
-        return await screened(refs, self._sources, claimer=self._claimer, reporter=self._report)
+        refs = left + [self.claimer.file_ref(claim) for claim in settled.whole]
+        return await screened(refs, self._sources, claimer=self.claimer, reporter=self._report)
 
     async def _settle(self, claims: Sequence[Claim], roots: Collection[bytes] = ()) -> Settled:
         return await recover(
             claims,
-            claimer=self._claimer,
+            claimer=self.claimer,
             recovery=Recovery(self._content, self._durable),
             ledger=self._ledger,
             reporter=self._report,
@@ -236,7 +236,7 @@ class Intake:
                     self._named.takings, tags=tags, again=again, backfill=backfill
                 )
                 takings = await self._run(build, left, folders)
-                refs = await self._claimer.claim(list(takings.values()), folders, self._run)
+                refs = await self.claimer.claim(list(takings.values()), folders, self._run)
             self._ended(list(takings.values()), refs)
             for number, taking in takings.items():
                 if taking.end is End.TAKEN:
@@ -314,9 +314,9 @@ class Intake:
         with Folders() as folders:
             try:
                 takings, others = await self._run(
-                    self._claimer.inspect, batch, self._settler, folders
+                    self.claimer.inspect, batch, self._settler, folders
                 )
-                refs = await self._claimer.claim(takings, folders, self._run) if takings else []
+                refs = await self.claimer.claim(takings, folders, self._run) if takings else []
             except Stopping:
                 return
             except LedgerSyncError:

@@ -93,7 +93,7 @@ class Named:
     @functools.cached_property
     def _roots(self) -> list[tuple[bytes, SourceSettings]]:
         """Real folders of the sources, the deepest first."""
-        roots = [(os.path.realpath(each.root) + b"/", each) for each in self._sources]
+        roots = [(os.path.realpath(each.root) + b"/", each) for each in self._sources if each.root]
         return sorted(roots, key=lambda pair: len(pair[0]), reverse=True)
 
     def _home(self, real: bytes, *, backfill: bool) -> tuple[SourceSettings, bytes]:

@@ -9,6 +9,7 @@
 |                                    | aside, a power cut may have undone that)                         |
 | nothing is in content              | row deleted; `FileVanished` when it is in no other place either  |
 | it is the child of another file    | moved in from where it is staged, synced and ingested            |
+| it was sent, and not acknowledged  | put back among the uploads, row deleted: its sender tries again  |
 
 What is removed is durably gone before its row is: a content without a row is somebody's only copy, for all we know.
 """
@@ -29,6 +30,7 @@ from filemill.intake.looking import FILE, Folders, identity_of, lease_of
 from filemill.intake.moving import CLAIMED_FOLDER, Mover, claimed_name
 from filemill.intake.reporting import Reporter
 from filemill.intake.settle import Lease
+from filemill.intake.uploaded import HOW, put_back
 from filemill.model.errors import SystemFault
 from filemill.model.files import Claim, FileRef, Identity
 from filemill.ports.content import INPUT, Content
@@ -120,8 +122,8 @@ class Recovery:
         return unknown
 
     def _place(self, claim: Claim, folders: Folders, left: set[bytes], removed: list[str]) -> Found:
-        if claim.parent is not None:
-            return self._place_child(claim, left)
+        if claim.parent is not None or claim.how == HOW:
+            return self._place_ours(claim, left)
         root = claim.path[: -len(claim.relative) - 1]
         held = CLAIMED_FOLDER + b"/" + claimed_name(claim.content)
         if os.path.lexists(root + b"/" + held):
@@ -152,8 +154,11 @@ class Recovery:
         self._mover.put_back(path, root, claim.relative, folders)
         return Found.BACK
 
-    def _place_child(self, claim: Claim, left: set[bytes]) -> Found:
-        """A child was synced before its row was written and nobody else writes it: it is in one of two places."""
+    def _place_ours(self, claim: Claim, left: set[bytes]) -> Found:
+        """Nobody else writes it: it is in one of two places. A child was synced before its row was written."""
+        if claim.how == HOW:
+            put_back(claim, self._content, self._durable)
+            return Found.BACK
         if not self._content.exists(claim.content):
             try:
                 self._content.adopt(claim.path, claim.content)

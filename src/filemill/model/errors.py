@@ -73,6 +73,10 @@ class SystemFault(FilemillError):
         self.sink = sink
 
 
+class NoRoom(SystemFault):
+    """The disk has no room for more files; those that are taken go on."""
+
+
 class LedgerSyncError(SystemFault):
     """A sync of the ledger failed: what was written is unknown, so the server must end and recover."""
 
@@ -87,6 +91,10 @@ class NotFound(PermanentError):
 
 class Busy(FilemillError):
     """Another process holds the data directory (exit code 75)."""
+
+
+class QueueFull(Busy):
+    """As many files are taken as may wait: ask again in a moment."""
 
 
 class UsageError(FilemillError):

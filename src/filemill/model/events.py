@@ -203,6 +203,21 @@ class OutputUnverified(Event, frozen=True):
     name: bytes
 
 
+class WebListening(Event, frozen=True):
+    """HTTP is answered from now on."""
+
+    host: str
+    port: int
+
+
+class WebLost(Event, frozen=True):
+    """What answers HTTP died; it is begun again. Uploads that were not acknowledged have to be sent again."""
+
+    reason: str
+    again_in: float
+    """Seconds."""
+
+
 class WorkerStarted(Event, frozen=True):
     """A worker answered."""
 

@@ -123,6 +123,26 @@ class RetentionPlan(msgspec.Struct, frozen=True):
     audit: float | None = 365 * 86400.0
 
 
+class WebPlan(msgspec.Struct, frozen=True):
+    """Where and how HTTP is served."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0: nowhere."""
+    hosts: tuple[str, ...] = ()
+    """Names under which it may be asked for, besides those of its own address."""
+    behind_proxy: bool = False
+    """Something in front of it speaks TLS, and says truly who asks."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Only processes of this machine reach it."""
+        return self.host in LOOPBACK
+
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
 class Plan(msgspec.Struct, frozen=True):
     """One revision of the configuration, compiled. Paths are absolute."""
 
@@ -163,6 +183,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Texts of the modules of users that this revision names, by path below `root`; workers import these."""
     grace: float = 60.0
     """Seconds that running runs get to finish when the server is told to stop."""
+    web: WebPlan = WebPlan()
 
     def pipeline(self, name: str) -> PipelinePlan:
         """The pipeline of that name; StopIteration if there is none."""

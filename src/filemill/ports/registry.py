@@ -12,7 +12,7 @@ from typing import Any
 from filemill.model.errors import NotFound
 
 PLANNED = {
-    "sources": {"http": "web", "s3": "s3", "sftp": "sftp", "broker": "broker"},
+    "sources": {"s3": "s3", "sftp": "sftp", "broker": "broker"},
     "sinks": {
         "sql": "sql",
         "webhook": "webhook",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
@@ -41,7 +41,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     root: bytes
-    """Absolute path below which its files are; trusted as configured, symbolic links included."""
+    """Absolute path below which its files are; trusted as configured, symbolic links included. Empty: in no folder."""
     settle: float = 0.5
     settle_unproven: float = 10.0
     claim: str = "rename"
@@ -54,6 +54,11 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     """Tags it gives; a part may hold `{dir}`, the first folder below the root."""
     priority: int = 0
+
+
+def roots_of(sources: Mapping[str, SourceSettings]) -> set[bytes]:
+    """The folders that these sources watch."""
+    return {each.root for each in sources.values()} - {b""}
 
 
 class SourceSpec(msgspec.Struct, frozen=True):

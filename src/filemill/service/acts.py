@@ -109,6 +109,17 @@ class TakePaths(Act, frozen=True):
     paths: tuple[bytes, ...]
 
 
+class TakeUpload(Act, frozen=True):
+    """Take a file in that was sent: its bytes lie, whole, in the folder of uploads under its id."""
+
+    file: str
+    source: str
+    relative: bytes
+    size: int
+    tags: tuple[str, ...] = ()
+    """Beside those that its source gives."""
+
+
 class ApplyRetention(Act, frozen=True):
     """Apply `retention:` now. The first request begins a pass, those with `begin` False ask how far it is."""
 
@@ -134,6 +145,7 @@ Request = (
     | ResolveCauses
     | MendFile
     | TakePaths
+    | TakeUpload
     | ApplyRetention
     | Reload
     | Drain

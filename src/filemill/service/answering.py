@@ -6,7 +6,9 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from filemill.intake.uploaded import Upload
 from filemill.model.deeds import Deed
+from filemill.model.errors import NoRoom, QueueFull
 from filemill.model.plan import Plan
 from filemill.ports.clock import Clock
 from filemill.service import acts
@@ -37,9 +39,13 @@ class Answering:
         )
         live.reload, live.drain = reload, drain
         mender = Mender(parts.ledger, parts.content, plan.data, parts.adoption)
-        more: dict[Any, Handler] = {acts.MendFile: mender.mend, acts.TakePaths: self._take_paths}
+        more: dict[Any, Handler] = {
+            acts.MendFile: mender.mend,
+            acts.TakePaths: self._take_paths,
+            acts.TakeUpload: self._take_upload,
+        }
         self._actions = Actions(parts.ledger, clock, live, more, clear=parts.retention.clear)
-        self._socket = ControlSocket(plan.data, self._perform, self._seen)
+        self._socket = ControlSocket(plan.data, self.perform, self.seen)
 
     async def start(self) -> None:
         """Answer from now on."""
@@ -49,9 +55,14 @@ class Answering:
         """Answer nobody any more. Idempotent."""
         await self._socket.stop()
 
-    async def _perform(
+    async def perform(
         self, act: acts.Request, principal: str
     ) -> acts.Done | acts.Collected | acts.Reloaded:
+        """Have it done for that principal.
+
+        Raises:
+            FilemillError: nothing was done.
+        """
         if isinstance(act, acts.ApplyRetention):
             return await self._parts.tidier.apply(act, principal)
         return await self._actions.perform(act, principal)
@@ -62,7 +73,18 @@ class Answering:
         taken = await self._parts.intake.take(act.paths, backfill=True)
         return [file is not None for file in taken]
 
-    def _seen(self) -> acts.Seen:
+    async def _take_upload(self, act: acts.TakeUpload, deed: Deed) -> list[bool]:
+        """Take in what was sent; False if its id is known already."""
+        parts = self._parts
+        if parts.gate.room(0) <= 0:
+            if parts.gate.waits == "disk":
+                raise NoRoom(parts.gate.why, help=parts.gate.help)
+            raise QueueFull(parts.gate.why or "too many files wait to be looked at")
+        upload = Upload(act.file, act.source, act.relative, act.size, act.tags, deed.principal)
+        return [await parts.uploads.take(upload)]
+
+    def seen(self) -> acts.Seen:
+        """What goes on."""
         parts = self._parts
         troubles = tuple(
             acts.TroubleNow(each.what, each.at_ns, each.message, each.help)

@@ -84,9 +84,18 @@ def read_answer(line: bytes) -> acts.Done | acts.Collected | acts.Reloaded:
     Raises:
         FilemillError: as the server says.
     """
-    answer = _answer.decode(line)
+    answer = raised(_answer.decode(line))
     if isinstance(answer, acts.Seen):
         raise SystemFault("the server answered something else than it was asked")
+    return answer
+
+
+def raised(answer: acts.Answer) -> acts.Done | acts.Collected | acts.Reloaded | acts.Seen:
+    """The answer, unless it is a refusal.
+
+    Raises:
+        FilemillError: as the server says.
+    """
     if isinstance(answer, acts.Refused):
         kind = getattr(errors, answer.error, FilemillError)
         known = isinstance(kind, type) and issubclass(kind, FilemillError)

@@ -56,7 +56,7 @@ def arrival_of(path: bytes, plan: Plan, registry: Registry) -> Arrival:
     roots = {
         os.path.realpath(each.root) + b"/": each
         for each in sources.values()
-        if each.name != OUTSIDE
+        if each.name != OUTSIDE and each.root
     }
     holding = [root for root in roots if real.startswith(root)]
     root = max(holding, key=len, default=os.path.dirname(real) + b"/")

@@ -22,6 +22,7 @@ from filemill.engine.trouble import Trouble
 from filemill.intake.gate import Gate, QueueLimits
 from filemill.intake.intake import Intake
 from filemill.intake.retention import Retention
+from filemill.intake.uploaded import Uploads
 from filemill.ledgers.sqlite import SqliteLedger
 from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.events import Emit, Event
@@ -160,6 +161,17 @@ class Parts:
             on_acknowledging=self.desk.go_ahead,
             room=self.gate.room,
             on_fatal=on_fatal,
+        )
+        self.uploads = Uploads(
+            os.fsencode(plan.data),
+            claimer=self.intake.claimer,
+            ledger=ledger,
+            content=self.content,
+            durable=durable,
+            clock=clock,
+            emit=self._say,
+            sources=lambda: self.sources.settings,
+            ingested=self.acknowledged,
         )
         self.retention = Retention(
             ledger=ledger, content=self.content, durable=durable, clock=clock

@@ -46,7 +46,7 @@ TRIES = 20
 """Times the files may change while they are read."""
 MOST_HELD = 5_000
 """Held files that are looked at after a reload."""
-FIXED = ("data", "durability", "root")
+FIXED = ("data", "durability", "root", "web")
 """What a running server cannot change."""
 
 
@@ -216,6 +216,8 @@ async def adopt(server: Server, candidate: Candidate) -> None:
         parts.gate.update(QueueLimits(plan.queue_files, plan.queue_bytes, plan.reserve))
         parts.intake.update(settings)
         parts.breakers.update(sinks, plan.pipelines)
+        if server.face is not None:
+            server.face.changed()
 
     parts.sources.commit(change, known)
     parts.dispatcher.wake()

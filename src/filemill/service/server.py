@@ -28,6 +28,7 @@ from filemill.service import acts
 from filemill.service.answering import Answering
 from filemill.service.arrivals import Arrivals
 from filemill.service.calming import Calm
+from filemill.service.facing import Door, Face, opening_of
 from filemill.service.failed_folder import FailedFolders
 from filemill.service.machine import Machine
 from filemill.service.parts import Parts
@@ -70,6 +71,7 @@ class Server:
         self._reload: Callable[[], Awaitable[acts.Reloaded]] | None = None
         self._drain: Callable[[], None] | None = None
         self._failed: FailedFolders | None = None
+        self.face: Face | None = None
 
     async def start(self, *, watch: bool = True) -> None:
         """Start everything; returns when all of it answers.
@@ -98,6 +100,7 @@ class Server:
         lock = InstanceLock(data)
         lock.acquire()
         self._closing.callback(lock.release)
+        door = self._open_door() if watch else None
         self.ledger = await self._machine.ledger(
             os.path.join(data, "ledger.db"),
             self._durable,
@@ -115,7 +118,7 @@ class Server:
         recovered = await take_over(parts, self.plan, left, self._durable)
         await self.keep_failed()
         await self._start_roles()
-        await self._start_answering()
+        answering = await self._start_answering()
         if watch:
             self._watching.push_async_callback(parts.sources.stop)
             await parts.sources.start()
@@ -130,6 +133,8 @@ class Server:
                 watching=parts.sources.watching() if watch else (),
             )
         )
+        if door is not None:
+            self._show_face(door, answering)
 
     def listen(
         self, *, reload: Callable[[], Awaitable[acts.Reloaded]], drain: Callable[[], None]
@@ -163,6 +168,7 @@ class Server:
                 parts.dispatcher.crashed,
                 parts.desk.crashed,
                 parts.publisher.crashed(),
+                self.face.crashed if self.face else None,
             ):
                 if crashed is not None:
                     raise crashed
@@ -259,7 +265,7 @@ class Server:
         await parts.intake.start()
         self._closing.push_async_callback(parts.intake.stop)
 
-    async def _start_answering(self) -> None:
+    async def _start_answering(self) -> Answering:
         answering = Answering(
             self.parts,
             self.plan,
@@ -270,6 +276,28 @@ class Server:
         )
         await answering.start()
         self._closing.push_async_callback(answering.stop)
+        return answering
+
+    def _open_door(self) -> Door | None:
+        """The port, taken before anything else; None where HTTP is not served."""
+        if not self.plan.web.port:
+            return None
+        door = Door(self.plan.web)
+        self._closing.callback(door.close)
+        return door
+
+    def _show_face(self, door: Door, answering: Answering) -> None:
+        """Serve HTTP, last of all: it takes a second of a processor to begin."""
+        self.face = Face(
+            door,
+            lambda: opening_of(self.plan, self.parts.sources.settings),
+            answering.perform,
+            answering.seen,
+            clock=self.clock,
+            emit=self.emit,
+        )
+        self._watching.push_async_callback(self.face.stop)
+        self.face.start()
 
     def _on_fatal(self, error: BaseException) -> None:
         if self._fatal is not None and not self._fatal.done():

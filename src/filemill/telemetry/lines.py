@@ -279,6 +279,11 @@ def _worker(lines: Lines, event: e.WorkerStarted) -> list[str]:
     return _quiet(lines, event, f"worker {event.worker} (pid {event.pid}) up")
 
 
+def _web(lines: Lines, event: e.WebListening) -> list[str]:
+    host = f"[{event.host}]" if ":" in event.host else event.host
+    return [lines.head(event, " ", "dim", f"web http://{host}:{event.port}")]
+
+
 def _quiet(lines: Lines, event: e.Event, *parts: str) -> list[str]:
     return [lines.head(event, " ", "dim", *parts)] if lines.verbose else []
 
@@ -305,6 +310,7 @@ _TELL: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.RetentionApplied: _tidied,
     e.FileVanished: _vanished,
     e.WorkerStarted: _worker,
+    e.WebListening: _web,
     **TROUBLES,
 }
 """One entry for every event; a test holds it complete."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from filemill.model import events as e
-from filemill.telemetry.wording import age, plural, printable
+from filemill.telemetry.wording import age, duration, plural, printable
 
 if TYPE_CHECKING:
     from filemill.telemetry.lines import Lines
@@ -81,6 +81,15 @@ def _mended(lines: Lines, event: e.SinkMended) -> list[str]:
     return lines.note(event, f"sink {event.sink}: works again, work goes on")
 
 
+def _web_lost(lines: Lines, event: e.WebLost) -> list[str]:
+    again = duration(int(event.again_in * 1e9))
+    return lines.note(
+        event,
+        f"what answers HTTP ended ({event.reason}); it is begun again in {again}, files go on",
+        "uploads that were not answered have to be sent again",
+    )
+
+
 def _retention_waits(lines: Lines, event: e.RetentionWaits) -> list[str]:
     words = f"nothing was done here for {age(event.away_ns)}, or the clock is wrong"
     return lines.note(
@@ -105,5 +114,6 @@ TROUBLES: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.SinkBroken: _broken,
     e.SinkMended: _mended,
     e.RetentionWaits: _retention_waits,
+    e.WebLost: _web_lost,
 }
 """One entry for each of these events."""

@@ -73,6 +73,10 @@ def begin_claims(tx: Transaction, claims: Sequence[Claim]) -> list[bool]:
     answers = [True] * len(claims)
     for index in _known(tx, claims):
         answers[index] = False
+    if sent := [claim.file for claim in claims if claim.how == "upload"]:
+        # Whoever sends a file may send it twice, under the id that it gave it.
+        known = {row.id for row in find_files(tx, sent)}
+        answers = [ok and c.file not in known for c, ok in zip(claims, answers, strict=True)]
     tx.many(
         SQL["begin_claims"],
         [_claim_row(c) for c, new in zip(claims, answers, strict=True) if new],

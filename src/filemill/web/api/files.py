@@ -1,0 +1,46 @@
+"""Files: which there are, and all that is known of one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from filemill.service.shapes import file_history, file_row
+from filemill.web.answering import json
+from filemill.web.identifying import MetaViewer
+from filemill.web.state import state_of
+
+router = APIRouter(tags=["files"])
+
+
+@router.get("/files", summary="Files, the latest arrival first")
+async def files(
+    request: Request,
+    principal: MetaViewer,
+    *,
+    state: str = "",
+    tag: str = "",
+    pipeline: str = "",
+    name: str = "",
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: str | None = None,
+) -> Response:
+    """A page of files with their worst run's state; `next` is the `cursor` of the page after."""
+    del principal
+    page = await state_of(request).read(
+        lambda queries: queries.files(
+            state=state, tag=tag, pipeline=pipeline, name=name, limit=limit, cursor=cursor
+        )
+    )
+    items = [file_row(each) for each in page.items]
+    return json({"schema": "filemill.files/1", "items": items, "next": page.next})
+
+
+@router.get("/files/{file}", summary="One file")
+async def one(request: Request, principal: MetaViewer, file: str) -> Response:
+    """Its states, runs, tags and why, outputs, lineage; found by a unique prefix of its id or of a run's."""
+    del principal
+    found = await state_of(request).read(lambda queries: queries.file(file))
+    return json({"schema": "filemill.file/1", **file_history(found)})

@@ -1,0 +1,129 @@
+"""What every request passes before any route: its host, its size, its principal; and the headers of every answer.
+
+A host name that is not ours is refused (421), so that a page elsewhere cannot have a browser ask us under its own name
+(DNS rebinding). Bodies are counted while they are read, whatever their headers say; routes that take files count by
+themselves.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from filemill.model.plan import LOOPBACK
+from filemill.service.face_frames import Opening
+from filemill.web.errors import ApiError, body
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MOST_BODY = 1 << 20
+"""Bytes of a request that sends no file."""
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+)
+"""On every answer that does not say otherwise."""
+
+
+class Guard:
+    """ASGI middleware, the outermost. `takes_files` says of a path that its route counts its body by itself."""
+
+    def __init__(
+        self, app: App, opening: Callable[[], Opening], takes_files: Callable[[str], bool]
+    ) -> None:
+        self._app = app
+        self._opening = opening
+        self._takes_files = takes_files
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] != "http":
+            return
+        scope["filemill.request"] = number = secrets.token_hex(6)
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                there = {name.lower() for name, _ in headers}
+                headers += [each for each in HEADERS if each[0] not in there]
+                headers.append((b"x-request-id", number.encode()))
+                message["headers"] = headers
+            await send(message)
+
+        if (why := self._refused(scope)) is not None:
+            await _answer(why, number, sending)
+            return
+        counted = receive if self._takes_files(scope["path"]) else _counted(receive)
+        try:
+            await self._app(scope, counted, sending)
+        except _TooLarge:
+            await _answer(ApiError(413, f"more than {MOST_BODY:,} bytes"), number, sending)
+
+    def _refused(self, scope: Scope) -> ApiError | None:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1:
+            return ApiError(400, "a request names one host")
+        if not self._is_ours(hosts[0].decode("latin-1")):
+            return ApiError(
+                421,
+                "this host name is not served here",
+                help="`web: {hosts: [...]}` lists the names under which it may be asked for",
+            )
+        length = next((v for n, v in scope["headers"] if n == b"content-length"), b"0")
+        if not length.isdigit():
+            return ApiError(400, "content-length is no number")
+        if int(length) > MOST_BODY and not self._takes_files(scope["path"]):
+            return ApiError(413, f"more than {MOST_BODY:,} bytes")
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        opening = self._opening()
+        name = host.lower()
+        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+        known = {opening.host, *opening.hosts}
+        if opening.host in (*LOOPBACK, "0.0.0.0", "::"):  # noqa: S104 -- compared, not bound
+            known |= set(LOOPBACK)
+        return name in known
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def _counted(receive: Receive) -> Receive:
+    seen = 0
+
+    async def counting() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > MOST_BODY:
+            raise _TooLarge
+        return message
+
+    return counting
+
+
+async def _answer(error: ApiError, number: str, send: Send) -> None:
+    content = body(error, number)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+        # What is left of the body nobody reads.
+        (b"connection", b"close"),
+        *((name.encode(), value.encode()) for name, value in error.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,67 @@
+"""Who asks: from a request's credential to a principal. No credential, no principal, and so no right."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from filemill.model.access import Principal, Right
+from filemill.web.errors import ApiError
+from filemill.web.local_key import is_it
+from filemill.web.state import State, state_of
+
+CHALLENGE = {"www-authenticate": 'Bearer realm="filemill"'}
+HOW = "send `Authorization: Bearer KEY`; `filemill keys create NAME --role ROLE` makes a key"
+
+
+def principal_of(request: Request) -> Principal:
+    """Whom the request comes from.
+
+    Raises:
+        ApiError: 401, it names nobody.
+    """
+    state = state_of(request)
+    header = request.headers.get("authorization", "")
+    scheme, _, given = header.partition(" ")
+    if scheme.lower() != "bearer" or not given.strip():
+        raise ApiError(401, "this needs a key", help=HOW, headers=CHALLENGE)
+    found = _known(state, given.strip())
+    if found is None:
+        raise ApiError(401, "no such key, or it is over or revoked", help=HOW, headers=CHALLENGE)
+    request.scope["filemill.principal"] = found
+    return found
+
+
+def _known(state: State, given: str) -> Principal | None:
+    if is_it(given, state.local_key):
+        return Principal(name="local", roles=("admin",))
+    return state.key_owner(given)
+
+
+class Needs:
+    """A dependency: the principal, which has at least one of these rights; it sees no more than its scope.
+
+    Raises:
+        ApiError: 401 without a principal, 403 where it may not.
+    """
+
+    def __init__(self, *rights: Right) -> None:
+        self.rights = rights
+
+    def __call__(self, request: Request) -> Principal:
+        """Whom the request comes from."""
+        principal = principal_of(request)
+        if not any(principal.may(right) for right in self.rights):
+            names = " or ".join(f"`{right}`" for right in self.rights)
+            raise ApiError(403, f"this needs the right {names}", help="ask for a key with it")
+        return principal
+
+
+Uploader = Annotated[Principal, Depends(Needs(Right.UPLOAD))]
+MetaViewer = Annotated[Principal, Depends(Needs(Right.VIEW_META))]
+OwnViewer = Annotated[Principal, Depends(Needs(Right.VIEW_META, Right.UPLOAD))]
+ContentViewer = Annotated[Principal, Depends(Needs(Right.VIEW_CONTENT))]
+Operator = Annotated[Principal, Depends(Needs(Right.OPERATE))]
+Admin = Annotated[Principal, Depends(Needs(Right.ADMINISTER))]
+Scraper = Annotated[Principal, Depends(Needs(Right.SCRAPE, Right.VIEW_META))]

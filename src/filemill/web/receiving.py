@@ -1,0 +1,195 @@
+"""Writing what is sent: straight to `<data>/uploads`, counted, hashed and judged while it comes.
+
+Nothing here is promised. What was not handed over to the server is removed, here or by its next start.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import fnmatch
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+
+import anyio.to_thread
+
+from filemill.intake.limits import media_by_name
+from filemill.intake.uploaded import FOLDER
+from filemill.ports.units import format_size
+from filemill.routing.sniffing import HEAD, sniff
+from filemill.service.face_frames import Entrance
+from filemill.web.errors import ApiError
+
+PIECE = 256 << 10
+"""Bytes that are gathered before they are written, in a thread."""
+_DIGEST = re.compile(r"(?:^|,\s*)sha-256=:([A-Za-z0-9+/=]+):")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+def proper_name(name: bytes) -> bytes:
+    """The last part of a name as it was sent.
+
+    Raises:
+        ApiError: 422, no file may be called so.
+    """
+    last = re.split(rb"[/\\]", name)[-1].strip(b" ")
+    if not last or last in (b".", b"..") or _CONTROL.search(last):
+        raise ApiError(422, "a file needs a name, without control characters", code="bad-name")
+    if last.startswith(b"."):
+        raise ApiError(422, "hidden names, which begin with a dot, are not taken", code="bad-name")
+    if len(last) > 255:
+        raise ApiError(422, "the name has more than 255 bytes", code="bad-name")
+    return last
+
+
+def wanted_digest(header: str) -> bytes | None:
+    """The sha-256 of a Content-Digest header (RFC 9530); None if it names none.
+
+    Raises:
+        ApiError: 400, it cannot be read.
+    """
+    if not header:
+        return None
+    match = _DIGEST.search(header)
+    if match is None:
+        raise ApiError(400, "Content-Digest is read as sha-256=:BASE64:", code="bad-digest")
+    try:
+        digest = base64.b64decode(match[1], validate=True)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise ApiError(400, "the sha-256 of Content-Digest has 32 bytes", code="bad-digest")
+    return digest
+
+
+class Receiving:
+    """One file on its way in."""
+
+    def __init__(self, data: str, file: str, name: bytes, entrance: Entrance) -> None:
+        self.file = file
+        self.name = name
+        self.size = 0
+        self._entrance = entrance
+        self._hash = hashlib.sha256()
+        self._buffer = bytearray()
+        self._head = b""
+        self._path = os.path.join(os.fsencode(data), FOLDER, file.encode("ascii"))
+        self._descriptor = -1
+        if why := _refused_name(name, entrance.types):
+            raise ApiError(415, why)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what came, hex."""
+        return self._hash.hexdigest()
+
+    def begin(self) -> None:
+        """Make the file.
+
+        Raises:
+            ApiError: 409, the same upload is on its way already.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._descriptor = os.open(self._path, flags, 0o600)
+        except FileExistsError as error:
+            raise ApiError(
+                409,
+                "an upload with this Idempotency-Key is on its way",
+                headers={"retry-after": "1"},
+            ) from error
+        except OSError as error:
+            raise _of_disk(error) from error
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            ApiError: 413, too many; 415, of a type that is not taken; 507, the disk is full.
+        """
+        self.size += len(data)
+        if self._entrance.max_size and self.size > self._entrance.max_size:
+            raise ApiError(
+                413, f"{self._entrance.source} takes up to {format_size(self._entrance.max_size)}"
+            )
+        before = len(self._head)
+        if before < HEAD:
+            self._head += data[: HEAD - before]
+            if len(self._head) == HEAD:
+                self._judge()
+        self._buffer += data
+        if len(self._buffer) >= PIECE:
+            piece, self._buffer = self._buffer, bytearray()
+            await anyio.to_thread.run_sync(self._put, piece)
+
+    async def finish(self, digest: bytes | None) -> None:
+        """Everything came.
+
+        Raises:
+            ApiError: 415, of a type that is not taken; 422, its digest is another; 507, the disk is full.
+        """
+        if len(self._head) < HEAD:
+            self._judge()
+        self._put(self._buffer)
+        self._buffer = bytearray()
+        self._close()
+        if digest is not None and digest != self._hash.digest():
+            raise ApiError(
+                422, "what came has another digest than Content-Digest says", code="bad-digest"
+            )
+
+    def drop(self) -> None:
+        """Remove it, if it is there. Idempotent."""
+        if self._descriptor >= 0 or self.size:
+            self._close()
+        with contextlib.suppress(FileNotFoundError):  # taken, or never made
+            os.unlink(self._path)  # noqa: TID251 -- nothing was promised of it
+
+    def _put(self, piece: bytearray) -> None:
+        self._hash.update(piece)
+        view = memoryview(piece)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            raise _of_disk(error) from error
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _judge(self) -> None:
+        """By what is in it: `types` that are media types hold for name and content both."""
+        types = self._entrance.types
+        media_types = [each for each in types if "/" in each]
+        if not media_types or _named(self.name, types):
+            return
+        media = sniff(self._head, self.name).media
+        if not any(fnmatch.fnmatchcase(media, each.lower()) for each in media_types):
+            raise ApiError(415, f"its content is {media}; taken are {', '.join(types)}")
+
+
+def _refused_name(name: bytes, types: Sequence[str]) -> str:
+    """Why a file of that name is not taken; empty when it is."""
+    media = media_by_name(name.decode("utf-8", "replace").lower())
+    if not types or _named(name, types):
+        return ""
+    if any("/" in each and fnmatch.fnmatchcase(media, each.lower()) for each in types):
+        return ""
+    return f"its name says {media}; taken are {', '.join(types)}"
+
+
+def _named(name: bytes, types: Sequence[str]) -> bool:
+    """Say whether one of the patterns of names holds."""
+    text = name.decode("utf-8", "replace").lower()
+    return any("/" not in each and fnmatch.fnmatchcase(text, each.lower()) for each in types)
+
+
+def _of_disk(error: OSError) -> ApiError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ApiError(507, "the disk is full", code="no-room", help="ask again later")
+    return ApiError(503, "the upload cannot be kept", code="system")

@@ -1,0 +1,72 @@
+"""The web child's life: hear how to serve, serve, end when the server does."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import uvicorn
+import uvloop
+
+from filemill.service.face_frames import Opening
+from filemill.web.application import application
+from filemill.web.channel import Channel
+from filemill.web.connection import Connection
+from filemill.web.local_key import local_key
+from filemill.web.state import State
+
+GRACE = 4
+"""Seconds that answers under way get at the end."""
+
+
+def serve(channel: socket.socket, listening: socket.socket) -> int:
+    """Serve until the channel closes; answers the exit code."""
+    return uvloop.run(_serve(channel, listening))
+
+
+async def _serve(connection: socket.socket, listening: socket.socket) -> int:
+    channel = Channel(connection)
+    ended = asyncio.Event()
+    state: State | None = None
+
+    def told(opening: Opening) -> None:
+        if state is not None:
+            state.opening = opening
+
+    opening = await channel.open(ended.set, told)
+    state = State(channel, opening, await asyncio.to_thread(local_key, opening.data))
+    config = uvicorn.Config(
+        application(state),
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=opening.behind_proxy,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=GRACE,
+        backlog=1024,
+    )
+    server = _Server(config, channel.listening)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    ending = asyncio.create_task(ended.wait())
+    await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    await serving
+    ending.cancel()
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Says when requests are answered."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        self._listening()
