@@ -15,7 +15,7 @@ CHALLENGE = {"www-authenticate": 'Bearer realm="filemill"'}
 HOW = "send `Authorization: Bearer KEY`; `filemill keys create NAME --role ROLE` makes a key"
 
 
-def principal_of(request: Request) -> Principal:
+async def principal_of(request: Request) -> Principal:
     """Whom the request comes from.
 
     Raises:
@@ -26,17 +26,17 @@ def principal_of(request: Request) -> Principal:
     scheme, _, given = header.partition(" ")
     if scheme.lower() != "bearer" or not given.strip():
         raise ApiError(401, "this needs a key", help=HOW, headers=CHALLENGE)
-    found = _known(state, given.strip())
+    found = await _known(state, given.strip())
     if found is None:
         raise ApiError(401, "no such key, or it is over or revoked", help=HOW, headers=CHALLENGE)
     request.scope["filemill.principal"] = found
     return found
 
 
-def _known(state: State, given: str) -> Principal | None:
+async def _known(state: State, given: str) -> Principal | None:
     if is_it(given, state.local_key):
         return Principal(name="local", roles=("admin",))
-    return state.key_owner(given)
+    return await state.key_owner(given)
 
 
 class Needs:
@@ -49,9 +49,9 @@ class Needs:
     def __init__(self, *rights: Right) -> None:
         self.rights = rights
 
-    def __call__(self, request: Request) -> Principal:
-        """Whom the request comes from."""
-        principal = principal_of(request)
+    async def __call__(self, request: Request) -> Principal:
+        """Whom the request comes from. In the event loop: in a thread it would cost more than all else."""
+        principal = await principal_of(request)
         if not any(principal.may(right) for right in self.rights):
             names = " or ".join(f"`{right}`" for right in self.rights)
             raise ApiError(403, f"this needs the right {names}", help="ask for a key with it")

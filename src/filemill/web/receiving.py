@@ -5,6 +5,7 @@ Nothing here is promised. What was not handed over to the server is removed, her
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import errno
@@ -23,8 +24,8 @@ from filemill.routing.sniffing import HEAD, sniff
 from filemill.service.face_frames import Entrance
 from filemill.web.errors import ApiError
 
-PIECE = 256 << 10
-"""Bytes that are gathered before they are written, in a thread."""
+PIECE = 512 << 10
+"""Bytes that are gathered before they are written, in a thread, while the next ones come."""
 _DIGEST = re.compile(r"(?:^|,\s*)sha-256=:([A-Za-z0-9+/=]+):")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
@@ -78,6 +79,7 @@ class Receiving:
         self._head = b""
         self._path = os.path.join(os.fsencode(data), FOLDER, file.encode("ascii"))
         self._descriptor = -1
+        self._writing: asyncio.Future[None] | None = None
         if why := _refused_name(name, entrance.types):
             raise ApiError(415, why)
 
@@ -123,7 +125,8 @@ class Receiving:
         self._buffer += data
         if len(self._buffer) >= PIECE:
             piece, self._buffer = self._buffer, bytearray()
-            await anyio.to_thread.run_sync(self._put, piece)
+            await self._written()
+            self._writing = asyncio.ensure_future(anyio.to_thread.run_sync(self._put, piece))
 
     async def finish(self, digest: bytes | None) -> None:
         """Everything came.
@@ -133,6 +136,7 @@ class Receiving:
         """
         if len(self._head) < HEAD:
             self._judge()
+        await self._written()
         self._put(self._buffer)
         self._buffer = bytearray()
         self._close()
@@ -141,12 +145,19 @@ class Receiving:
                 422, "what came has another digest than Content-Digest says", code="bad-digest"
             )
 
-    def drop(self) -> None:
+    async def drop(self) -> None:
         """Remove it, if it is there. Idempotent."""
-        if self._descriptor >= 0 or self.size:
-            self._close()
+        with contextlib.suppress(ApiError):  # whatever it was, nobody wants these bytes any more
+            await self._written()
+        self._close()
         with contextlib.suppress(FileNotFoundError):  # taken, or never made
             os.unlink(self._path)  # noqa: TID251 -- nothing was promised of it
+
+    async def _written(self) -> None:
+        """Return when the piece that is being written is written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
 
     def _put(self, piece: bytearray) -> None:
         self._hash.update(piece)

@@ -84,7 +84,7 @@ async def upload(
             await reception.body(request, name, wanted_digest(content_digest))
         taken = await reception.take()
     finally:
-        reception.drop()
+        await reception.drop()
     known = all(not fresh for _, fresh in taken)
     files = [_receipt(each) for each, _ in taken]
     if patience:
@@ -145,10 +145,10 @@ class _Reception:
         """Hand all over; each with whether it is new."""
         return [(each, await self._take(each)) for each in self._files]
 
-    def drop(self) -> None:
+    async def drop(self) -> None:
         """Remove what was not taken."""
         for each in self._files:
-            each.drop()
+            await each.drop()
 
     async def _take(self, each: Receiving) -> bool:
         act = acts.TakeUpload(
@@ -221,7 +221,7 @@ async def _look(state: State) -> None:
     Raises:
         ApiError: 429 or 507, files are not taken now.
     """
-    seen = await state.channel.ask(acts.Look(), "upload", acts.Seen)
+    seen = await state.look()
     waits = next((each for each in seen.troubles if each.what == "intake"), None)
     if waits is not None:
         full = "queue" in waits.message
