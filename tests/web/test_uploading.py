@@ -221,7 +221,7 @@ def test_the_process_that_answers_dies_and_comes_back(site, client):
 
 def test_acknowledged_files_survive_the_death_of_everything(tmp_path):
     """Kill all of it right after the answer: every file that was answered 201 is in the ledger, whole."""
-    from conftest import Site
+    from sites import Site
 
     site = Site(tmp_path)
     log = tmp_path / "server.log"

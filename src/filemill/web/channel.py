@@ -40,6 +40,7 @@ class Channel:
         self._waiting: dict[int, asyncio.Future[acts.Answer]] = {}
         self._task: asyncio.Task[None] | None = None
         self._told: Callable[[Opening], None] = lambda _: None
+        self._gone = False
 
     async def open(self, ended: Callable[[], None], told: Callable[[Opening], None]) -> Opening:
         """How to serve; `told` is called when that changes, `ended` when the server is gone.
@@ -66,7 +67,7 @@ class Channel:
             FilemillError: as the server says.
             Busy: it went away: what was asked may be done.
         """
-        if self._writer is None or (self._task is not None and self._task.done()):
+        if self._writer is None or self._writer.is_closing() or self._gone:
             raise Busy("the server is ending", help="ask again when it runs")
         number = next(self._numbers)
         future: asyncio.Future[acts.Answer] = asyncio.get_running_loop().create_future()
@@ -75,6 +76,8 @@ class Channel:
             self._writer.write(pack(Asked(number, principal, act)))
             async with asyncio.timeout(PATIENCE):
                 found = raised(await future)
+        except ConnectionError as error:
+            raise Busy("the server is ending", help="ask again when it runs") from error
         except TimeoutError as error:
             raise SystemFault(
                 "the server does not answer", help="filemill status shows what it does"
@@ -101,6 +104,7 @@ class Channel:
         except (asyncio.IncompleteReadError, ConnectionError, msgspec.MsgspecError):
             pass  # the server is gone, or ends
         finally:
+            self._gone = True
             gone = Busy("the server ended before it answered", help="look whether it was done")
             for future in self._waiting.values():
                 if not future.done():
