@@ -18,7 +18,7 @@ TAIL = b"\r\n--b--\r\n"
 
 
 class Crowd:
-    """`acknowledged` are the names of files answered 201; `said` counts the other answers, `before` those to the cut."""
+    """`acknowledged` are the names of files answered 201; `said` counts other answers, `before` those to the cut."""
 
     def __init__(self, site: Site, clients: int, size: int) -> None:
         self._site = site
