@@ -2,15 +2,20 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from shell import FILEMILL
 
 from filemill.durable import Durable, Failpoints
+from filemill.durable.barrier import GROUP
+from filemill.durable.costs import Costs, Measurement, recall
 from filemill.ports.examining import Level
+from filemill.service.examining.syncing import tell
 from filemill.sinks.examining import examine_sink
 
 
@@ -31,6 +36,12 @@ def found(filemill, *, code=0, **environ):
 
 def levels(items, about):
     return {item["what"]: item["level"] for item in items if item["about"] == about}
+
+
+def threshold_of(project):
+    """What a server remembers of the disk of its data directory."""
+    (known,) = recall(str(project / ".filemill" / "syncing.json")).values()
+    return known.costs.threshold
 
 
 def tree(root):
@@ -63,7 +74,9 @@ def test_beside_a_running_server_it_tries_the_folders_in_use(filemill, project):
     ) as server:
         try:
             deadline = time.monotonic() + 60
-            while not (project / ".filemill" / "control.sock").exists():
+            # Its web face, and its own measurement of the disk, come a moment after its start.
+            last = {"control.sock", "local.key", "syncing.json"}
+            while not last.issubset(os.listdir(project / ".filemill")):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             before = tree(project)
@@ -78,6 +91,8 @@ def test_beside_a_running_server_it_tries_the_folders_in_use(filemill, project):
     assert "each output appears by one rename, exactly once" in what
     assert "files are taken by one rename" in what
     assert "a sync takes" in what
+    (syncing,) = (item for item in items if item["about"] == "syncing")
+    assert syncing["values"]["in_force"] == threshold_of(project)
 
 
 def test_what_is_missing_or_open_to_strangers_is_said_with_what_to_do(filemill, project):
@@ -153,6 +168,82 @@ def test_few_open_files_are_a_warning(filemill, project):
     )  # fmt: skip
     assert "only 256 open files are allowed" in done.stdout
     assert "LimitNOFILE" in done.stdout
+
+
+LINE = re.compile(
+    r"^(/\S*) \(\w+\): fsync [\d.]+ ms a file, [\d.]+ ms for each more at once, syncfs [\d.]+ ms: "
+    r"(syncfs from \d+ files on|never syncfs)"
+)
+
+
+def test_how_the_disk_syncs_is_said_and_counted(filemill, project):
+    (project / ".filemill").mkdir(mode=0o700)
+    before = tree(project)
+    (found_,) = (item for item in found(filemill) if item["about"] == "syncing")
+    assert tree(project) == before
+    values = found_["values"]
+    if values["kind"] != "tmpfs":
+        assert LINE.match(found_["what"]), found_["what"]
+    assert os.path.ismount(values["mount"])
+    assert min(values["fsync_ns"], values["fsync_more_ns"], values["syncfs_ns"]) > 0
+    assert values["in_force"] == GROUP, "no server has measured"
+    printed = filemill("doctor").stdout
+    assert re.search(r"^syncing\n  \S /", printed, re.MULTILINE)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
+def test_each_file_system_is_said_once_and_memory_for_what_it_is(filemill, project):
+    memory = Path(f"/dev/shm/filemill-doctor-memory-{os.getpid()}")
+    if os.stat("/dev/shm").st_dev == os.stat(project).st_dev:
+        pytest.skip("/dev/shm is on the same file system")
+    try:
+        memory.mkdir()
+        (project / ".filemill").mkdir(mode=0o700)
+        (memory / ".filemill").mkdir()
+        text = (project / "filemill.yaml").read_text()
+        (project / "filemill.yaml").write_text(text.replace("out/orders", str(memory)))
+        said = {i["what"]: i["level"] for i in found(filemill) if i["about"] == "syncing"}
+        assert len(said) == 2
+        assert said["/dev/shm (tmpfs): memory: nothing survives a power cut"] == "warning"
+    finally:
+        shutil.rmtree(memory)
+
+
+def test_without_syncs_nothing_is_said_of_them(filemill, project):
+    with (project / "filemill.yaml").open("a") as file:
+        file.write("durability: process\n")
+    (project / ".filemill").mkdir(mode=0o700)
+    assert not levels(found(filemill), "syncing")
+
+
+MS = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("costs", "level", "said"),
+    [
+        (
+            Costs(900_000, 200_000, 2_100_000),
+            "ok",
+            "fsync 0.9 ms a file, 0.2 ms for each more at once, syncfs 2.1 ms: syncfs from 13 files on",
+        ),
+        (Costs(101 * MS, MS, MS), "warning", "fsync 101.0 ms a file"),
+        (Costs(MS, 10_000, 150 * MS), "warning", "syncfs 150.0 ms: never syncfs"),
+        (Costs(19_000, 5_000, 30_000), "warning", "no disk is that fast"),
+        (Costs(21_000, 5_000, 30_000), "ok", "fsync 0.021 ms a file"),
+    ],
+)
+def test_a_disk_that_is_too_slow_or_too_fast_to_be_true_is_a_warning(costs, level, said):
+    told = tell("/data", "ext4", Measurement("/data", "", "", 0, costs), None)
+    assert (told.level, said in told.what) == (level, True), told.what
+    assert (told.help != "") is (level == "warning")
+
+
+def test_what_a_server_has_measured_is_said_where_it_chooses_otherwise():
+    now = Measurement("/data", "", "", 0, Costs(900_000, 200_000, 2_100_000))
+    then = Measurement("/data", "", "", 0, Costs(900_000, 200_000, 400_000))
+    assert "(a server has measured: syncfs from 2 files on)" in tell("/d", "xfs", now, then).what
+    assert "a server" not in tell("/d", "xfs", now, now).what
 
 
 class Replacing(Durable):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from filemill.durable import Durable, Failpoints
-from filemill.durable.actions import GROUP
+from filemill.durable.barrier import Way
 from simulation.disk import Disk, real
 
 
@@ -84,7 +84,7 @@ class SimulatedDurable(Durable):
         if not self.sync:
             return
         folders = sorted(set(directories))
-        if len(files) + len(folders) < GROUP:
+        if self.barrier.way(0, len(files) + len(folders)) is not Way.WHOLE:
             super().sync_group(files, folders)
             return
         try:

@@ -100,7 +100,7 @@ class SimulatedMachine(Machine):
 
     # -- what the server takes --------------------------------------------------------------------
 
-    def durable(self, *, sync: bool) -> Durable:
+    def durable(self, data: str, *, sync: bool) -> Durable:
         return SimulatedDurable("server", self.disk, self, sync=sync)
 
     async def ledger(self, path: str, durable: Durable, reserve: Reserve) -> SqliteLedger:

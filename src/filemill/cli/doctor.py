@@ -51,6 +51,7 @@ def _examine(session: Session) -> list[Finding]:
         examine_data,
         examine_machine,
         examine_places,
+        examine_syncing,
     )
 
     clock, registry = SystemClock(), Registry()
@@ -65,7 +66,7 @@ def _examine(session: Session) -> list[Finding]:
             for what, remedy in _wrong(error)
         ]
     durable = Durable(Failpoints("doctor"), sync=plan.durability == "power")
-    found += examine_data(plan, durable)
+    found += examine_data(plan, durable) + examine_syncing(plan, registry, durable, clock)
     return found + examine_places(plan, registry, durable, clock) + _met(plan.data)
 
 

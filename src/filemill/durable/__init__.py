@@ -12,6 +12,8 @@ walk through "kill, EIO or ENOSPC at action n = 1, 2, ..." until nothing is left
 file in that folder, named `n`, to note it: counts are per process, and a worker started anew would otherwise fail at
 its own n-th action again.
 `FILEMILL_FAIL_COUNTS=FILE` writes the counts there at exit, one `role.name count` a line.
+Where any of it is set, groups are synced by the fixed choice (`durable/barrier.py`), so that the n-th action is the
+same one on every disk.
 """
 
 from __future__ import annotations

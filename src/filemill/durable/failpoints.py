@@ -30,6 +30,8 @@ class Failpoints:
         for part in filter(None, specification.split(",")):
             name, number, action = part.split(":")
             self._rules.append((name, int(number), action))
+        self.armed = bool(self._rules or counts_path)
+        """Whether anybody counts: then the same work is to be the same actions, whatever disk it is done on."""
         if counts_path:
             atexit.register(self._write_counts, counts_path)
 

@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Sequence
 
 from filemill.durable import Durable, Failpoints
+from filemill.durable.barrier import barrier_of
 from filemill.engine import frames
 from filemill.engine.announcing import Page
 from filemill.engine.description import answer
@@ -195,7 +196,8 @@ class Worker:
         if plan.modules:
             KeptModules(plan.root, plan.modules).install()
         try:
-            durable = Durable(self.failpoints, sync=plan.durability == "power")
+            barrier = barrier_of(plan.data, self.failpoints)
+            durable = Durable(self.failpoints, sync=plan.durability == "power", barrier=barrier)
             self.plan = plan
             self.inspector = Inspector(plan)
             self.executor = Executor(plan, self.registry, durable)

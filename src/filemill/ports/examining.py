@@ -23,9 +23,11 @@ class Finding(msgspec.Struct, frozen=True):
 
     level: Level
     about: str
-    """`machine`, `data`, `source inbox`, `sink orders`."""
+    """`machine`, `data`, `syncing`, `source inbox`, `sink orders`."""
     what: str
     help: str = ""
+    values: dict[str, str | int | None] | msgspec.UnsetType = msgspec.UNSET
+    """What was measured, for programs."""
 
 
 @runtime_checkable

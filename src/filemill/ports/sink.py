@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 from pydantic import BaseModel
@@ -206,4 +206,13 @@ class Sink(Protocol):
 
     def sweep(self, known: frozenset[bytes]) -> int:
         """Remove staged files whose path is not in `known`; answers how many."""
+        ...
+
+
+@runtime_checkable
+class HasStagingFolder(Protocol):
+    """A sink whose outputs are staged, and made durable, in a folder of its own."""
+
+    def staging_folder(self) -> bytes:
+        """Where; it is there after `prepare`, private, and no consumer looks into it."""
         ...

@@ -2,8 +2,8 @@
 
 The server: `running` (watch, or once) has a `server`, which starts its `parts` in order on a `machine`;
 `taking_over` what a former one left, `arrivals` and `patience` for a one-shot run. `building` and `serving` make sinks,
-sources and workers of a revision, `sourcing` keeps the sources; `disposing`, `tidying`, `failed_folder` and `calming`
-are parts that no other layer has.
+sources and workers of a revision, `sourcing` keeps the sources; `disposing`, `tidying`, `failed_folder`, `calming` and
+`syncing` (which measures disks) are parts that no other layer has.
 Another configuration: `noticing` sees it, `reloading` judges it and puts it in force.
 
 What people ask: `acts` are the requests, `acting` does them, `control` is the socket, `answering` what a server says

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 
 from filemill.durable import Durable, Failpoints
+from filemill.durable.barrier import barrier_of
 from filemill.engine.slots import Limits, Numbers
 from filemill.engine.supervisor import WorkerPool
 from filemill.ledgers.sqlite import Reserve, SqliteLedger
@@ -24,9 +25,10 @@ class Machine:
         self.ids: Ids = RandomIds()
         self.chance = random.Random()  # noqa: S311 -- jitter, not secrets
 
-    def durable(self, *, sync: bool) -> Durable:
-        """The server's durable actions."""
-        return Durable(Failpoints.from_environment("server"), sync=sync)
+    def durable(self, data: str, *, sync: bool) -> Durable:
+        """The server's durable actions, as what is remembered in the data directory says it is done best."""
+        failpoints = Failpoints.from_environment("server")
+        return Durable(failpoints, sync=sync, barrier=barrier_of(data, failpoints))
 
     async def ledger(self, path: str, durable: Durable, reserve: Reserve) -> SqliteLedger:
         """The ledger in the file at `path`; raises as `SqliteLedger.open`."""

@@ -35,6 +35,7 @@ from filemill.service.disposing import Disposer
 from filemill.service.machine import Machine
 from filemill.service.serving import Workshop
 from filemill.service.sourcing import Sources
+from filemill.service.syncing import SyncMeasuring, places_of
 from filemill.service.tidying import Tidier
 
 
@@ -183,8 +184,16 @@ class Parts:
             clock=clock,
             emit=emit,
             trouble=self.trouble,
-            busy=lambda: bool(self.dispatcher.running or self.desk.pending),
+            busy=self._is_busy,
             on_fatal=on_fatal,
+        )
+        self.sync_measuring = SyncMeasuring(
+            durable,
+            places=lambda: places_of(
+                plan.data, self.revisions.current.sinks, self.sources.settings
+            ),
+            clock=clock,
+            busy=self._is_busy,
         )
 
     def placed(self, file: FileRef) -> FileRef:
@@ -197,6 +206,9 @@ class Parts:
         self._arrivals.note(files)
         self.gate.took(len(files), sum(file.size for file in files))
         self.desk.put(files)
+
+    def _is_busy(self) -> bool:
+        return bool(self.dispatcher.running or self.desk.pending)
 
     def _say(self, event: Event) -> None:
         """Intake's events; a rejected file is acknowledged as well, and only they tell of it."""

@@ -63,7 +63,7 @@ class Server:
         self.emit: Emit = self._told
         self._machine = machine or Machine()
         self.clock = self._machine.clock
-        self._durable = self._machine.durable(sync=plan.durability == "power")
+        self._durable = self._machine.durable(plan.data, sync=plan.durability == "power")
         self._closing = contextlib.AsyncExitStack()
         self._watching = contextlib.AsyncExitStack()
         self._fatal: asyncio.Future[None] | None = None
@@ -123,6 +123,7 @@ class Server:
             self._watching.push_async_callback(parts.sources.stop)
             await parts.sources.start()
             parts.tidier.start()
+            parts.sync_measuring.start()
         await self.ledger.activate(number, "start", self.clock.wall_ns())
         self.emit(
             ServerStarted(
@@ -260,6 +261,7 @@ class Server:
         await parts.dispatcher.start()
         self._closing.push_async_callback(parts.dispatcher.stop)
         self._closing.push_async_callback(parts.tidier.stop)
+        self._closing.push_async_callback(parts.sync_measuring.stop)
         await parts.gate.start()
         self._closing.push_async_callback(parts.gate.stop)
         await parts.intake.start()

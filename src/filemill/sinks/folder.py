@@ -192,6 +192,10 @@ class FolderSink:
             return error
         return None
 
+    def staging_folder(self) -> bytes:
+        """Where outputs are staged."""
+        return self._folder
+
     def examine(self) -> list[Finding]:
         """What can be promised in this folder, found out by trying."""
         from filemill.sinks.examining import examine_sink  # noqa: PLC0415 -- for `doctor` only

@@ -6,5 +6,13 @@ from filemill.ports.examining import Finding, Level
 from filemill.service.examining.data import examine_data
 from filemill.service.examining.machine import examine_machine
 from filemill.service.examining.places import examine_places
+from filemill.service.examining.syncing import examine_syncing
 
-__all__ = ["Finding", "Level", "examine_data", "examine_machine", "examine_places"]
+__all__ = [
+    "Finding",
+    "Level",
+    "examine_data",
+    "examine_machine",
+    "examine_places",
+    "examine_syncing",
+]
