@@ -23,7 +23,7 @@ from filemill.engine.description import answer
 from filemill.model import events as e
 from filemill.model.deeds import Redrive, Release
 from filemill.model.errors import FilemillError
-from filemill.model.plan import Plan
+from filemill.model.plan import Plan, WebPlan
 from filemill.ports.registry import Registry
 from filemill.service import acts
 from filemill.service.server import Revision, Server
@@ -61,7 +61,12 @@ def compiled() -> tuple[bytes, str, str]:
     calls.time = types.SimpleNamespace(
         sleep=lambda _: None
     )  # a step's own tries are not waited for
-    plan = msgspec.structs.replace(loaded.plan, chunk_size=world.CHUNK, reserve=world.RESERVE)
+    plan = msgspec.structs.replace(
+        loaded.plan,
+        chunk_size=world.CHUNK,
+        reserve=world.RESERVE,
+        web=WebPlan(),  # ports are the machine's, not the world's
+    )
     return msgspec.msgpack.encode(plan), loaded.digest, loaded.text
 
 
