@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import resource
 import threading
 import time
@@ -31,6 +32,7 @@ from filemill.model.runs import Failure, RunOrder, RunResult
 from filemill.model.tags import parse_tag_expression
 from filemill.ports.clock import RandomIds, Steady
 from filemill.ports.ledger import Fail
+from filemill.telemetry.lines import SHORT
 from filemill.testing.clock import FakeClock
 
 pytestmark = [pytest.mark.timeout(240)]
@@ -232,3 +234,14 @@ def test_ids_do_not_come_of_the_clock() -> None:
     for thread in threads:
         thread.join()
     assert len(set(made)) == 40_000
+
+
+def test_ids_made_together_begin_alike_and_can_be_told_apart_on_a_screen() -> None:
+    ids = RandomIds()
+    groups = [[ids.new() for _ in range(256)] for _ in range(40)]
+    for group in groups:
+        assert len({each[:3] for each in group}) == 1
+        assert all(re.fullmatch("[a-z2-7]{13}", each) for each in group)
+    assert len({group[0][:3] for group in groups}) > 35
+    shown = [each[:SHORT] for group in groups for each in group]
+    assert len(set(shown)) >= len(shown) - 3

@@ -6,12 +6,14 @@ import ast
 import re
 from pathlib import Path
 
+import apsw
 import pytest
 
 import filemill.ledgers.sqlite
 from filemill.durable import Durable, Failpoints
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.packing import plain, signed, unsigned
+from filemill.ledgers.sqlite.reading import _FILE, _RUN
 from filemill.ledgers.sqlite.sql import load
 from filemill.model.histogram import bucket, quantile_ns, upper_ns
 from filemill.model.states import FileState, RunState, may_move_file, may_move_run
@@ -26,9 +28,27 @@ AT_START_OR_FOR_PEOPLE = {
     "claims:known_content",
     "claims:left_files",
     "claims:undisposed",
+    "runs:left_chunks",
     "runs:left_staged",
     "retention:unused_revisions",
 }
+GROW = (
+    "file",
+    "run",
+    "publication",
+    "attempt",
+    "tally",
+    "reject",
+    "chunk",
+    "file_tag",
+    "kept",
+    "(?:later|first|hand|same|child|earlier|up|driver)",  # as queries call some of them
+)
+PARTIAL = ("run_group", "file_open", "run_due")
+"""Indexes that know only what is not at a good end."""
+IN_ORDER = ("run_end", "file_end")
+"""Indexes that are read from their end, and no further than was asked for."""
+COUNTS_EVERYTHING = {"reading:file_total", "reading:runs_total", "reading:revision_runs"}
 
 
 @pytest.fixture(scope="module")
@@ -84,28 +104,89 @@ def test_every_query_is_asked():
 
 
 def test_no_move_looks_at_every_row(db):
-    for name, query in QUERIES.items():
-        if name.startswith(("reading:", "health:")) or name in AT_START_OR_FOR_PEOPLE:
-            continue
-        plan = "; ".join(
-            row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query.text}", _binds(query))
-        )
-        for table in (
-            "file",
-            "run",
-            "publication",
-            "attempt",
-            "tally",
-            "reject",
-            "file_tag",
-            "kept",
+    asked = {
+        name: query
+        for name, query in QUERIES.items()
+        if not name.startswith(("reading:", "health:")) and name not in AT_START_OR_FOR_PEOPLE
+    }
+    assert {name.partition(":")[0] for name in asked} >= {
+        "claims",
+        "deeds",
+        "leasing",
+        "retention",
+        "runs",
+        "tally",
+    }
+    assert _scanning(db, asked) == {}
+
+
+def test_what_people_read_looks_at_every_row_only_to_count_them(db):
+    reading = {name: query for name, query in QUERIES.items() if name.startswith("reading:")}
+    assert len(reading) > 40
+    found = _scanning(db, reading, but=PARTIAL + IN_ORDER)
+    assert set(found) == COUNTS_EVERYTHING, found
+    for name in COUNTS_EVERYTHING - {"reading:revision_runs"}:
+        assert "COVERING INDEX" in found[name]
+    for name, query in reading.items():
+        plan = _plan(db, query.text)
+        if any(
+            f"SCAN {table} USING INDEX {index}" in plan
+            for table in ("run", "file")
+            for index in IN_ORDER
         ):
-            assert not re.search(rf"SCAN {table}\b", plan), f"{name}: {plan}"
+            assert "LIMIT" in query.text, name
+            assert "TEMP B-TREE" not in plan, name
 
 
-def _binds(query):
-    numbered = {int(n) for n in re.findall(r"\?(\d+)", query.text)}
-    return [None] * (max(numbered) if numbered else query.text.count("?"))
+def test_a_revision_in_use_is_found_by_the_oldest_runs(db):
+    """It looks at runs until one names the revision: never at all of them each hour, to have them in a list."""
+    plan = _plan(db, QUERIES["retention:unused_revisions"].text)
+    assert "CORRELATED SCALAR SUBQUERY" in plan
+    for step in ("SCAN attempt", "AUTOMATIC", "LIST SUBQUERY 4"):
+        assert step not in plan
+
+
+@pytest.mark.parametrize(
+    ("index", "named"),
+    [
+        ("run_file", "retention:drop_runs"),
+        ("file_arrived", "reading:file_total"),
+        ("run_key", "leasing:ordered"),
+        ("run_ended", "retention:waiting_before"),
+    ],
+)
+def test_a_missing_index_is_noticed(index, named):
+    db = open_writer(":memory:", Durable(Failpoints("test"), sync=False), 1)
+    db.execute(f"DROP INDEX {index}")
+    query = QUERIES[named]
+    try:
+        found = _scanning(db, {named: query}, but=PARTIAL)
+    except apsw.SQLError as error:
+        assert index in str(error)  # noqa: PT017 -- the query insists on it
+    else:
+        assert named in found
+        assert index not in found[named]
+    finally:
+        db.close()
+
+
+def _scanning(db, queries, but=()):
+    """Plans of those of these queries that look at every row of a table that grows, but for small indexes."""
+    found = {}
+    for name, query in queries.items():
+        plan = _plan(db, query.text)
+        for index in but:
+            plan = re.sub(rf"SCAN \w+ USING (COVERING )?INDEX {index}\b", "", plan)
+        if any(re.search(rf"SCAN {table}\b", plan) for table in GROW):
+            found[name] = plan
+    return found
+
+
+def _plan(db, text):
+    text = text.replace("{file}", _FILE).replace("{run}", _RUN)
+    bindings = [None] * max([0, *(int(n) for n in re.findall(r"\?(\d+)", text))])
+    bindings = bindings or [None] * text.count("?")
+    return "; ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {text}", bindings))
 
 
 def test_rows_repeat_the_values():

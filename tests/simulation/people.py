@@ -118,7 +118,7 @@ class People:
             drain=None,
         )
         try:
-            done = await answering._perform(act, "somebody")
+            done = await answering.perform(act, "somebody")
         except FilemillError as error:
             done = type(error).__name__
         self._machine.tell("people", f"{type(act).__name__} {done}")

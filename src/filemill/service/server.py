@@ -197,13 +197,16 @@ class Server:
         return True
 
     async def stop(self) -> None:
-        """Stop every part that runs, in order. Idempotent."""
+        """Stop every part that runs, in order. Idempotent.
+
+        A part that fails to stop keeps no other from it; its error is raised when all are stopped.
+        """
         kept = -1
         with contextlib.suppress(Exception):
             # Only for the last line a person reads; a ledger that failed has said so already.
             kept = await self.ledger.live()
-        await self._watching.aclose()
-        await self._closing.aclose()
+        async with self._closing:
+            await self._watching.aclose()
         if kept >= 0:
             self.emit(ServerStopped(at_ns=self.clock.wall_ns(), kept=kept))
 

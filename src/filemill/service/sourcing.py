@@ -9,6 +9,7 @@ changed, the new one's first scan sees again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -122,10 +123,11 @@ class Sources:
             await each.source.stop()
 
     async def stop(self) -> None:
-        """Stop all; sightings already given stand. Idempotent."""
-        for each in self._watched.values():
-            await each.source.stop()
-        await self.stop_old()
+        """Stop all, also when one raises; sightings already given stand. Idempotent."""
+        async with contextlib.AsyncExitStack() as stopping:
+            stopping.push_async_callback(self.stop_old)
+            for each in reversed(self._watched.values()):
+                stopping.push_async_callback(each.source.stop)
 
     async def prepare(self, plan: Plan) -> Change:
         """The sources of another configuration, those that are new started behind their gates.

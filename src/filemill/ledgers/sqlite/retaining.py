@@ -9,7 +9,7 @@ import msgspec
 
 from filemill.ledgers.sqlite.opening import open_reader
 from filemill.ledgers.sqlite.packing import signed, unsigned
-from filemill.ledgers.sqlite.sql import Query, load
+from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.tally import Tally, decode_latency
 from filemill.ledgers.sqlite.transaction import Transaction, numbers
 from filemill.ledgers.sqlite.writer import Writer
@@ -152,7 +152,10 @@ def free(
     cutoff = cutoffs.content
     if cutoff is None:
         return Freed(None)
-    rows, following = _step(tx, SQL["stored"], cutoff, before, most)
+    if before is None:
+        before = _below(tx, cutoff)
+    rows = tx.read(SQL["stored"], _ROWS, before, most)
+    following = rows[-1].no if len(rows) == most else None
     due = [row for row in rows if row.fate == "ended" and row.ended_ns < cutoff]
     if due and not dry:
         files = [row.no for row in due]
@@ -178,7 +181,10 @@ def forget(tx: Transaction, cutoffs: Cutoffs, before: int | None, most: int, *, 
     }
     if not limits:
         return Freed(None)
-    rows, following = _step(tx, SQL["known"], max(limits.values()), before, most)
+    if before is None:
+        before = _below(tx, max(limits.values()))
+    found, following = _candidates(tx, cutoffs, before, most)
+    rows = tx.read(SQL["known"], _ROWS, numbers(found)) if found else []
     due = [row for row in rows if row.ended_ns < limits.get(row.fate, 0) and not row.parent]
     stored = [row for row in due if row.size >= 0]
     if dry and cutoffs.content is not None:  # what `free` gives up is counted there
@@ -213,16 +219,26 @@ _OF_FILES = (
 """In the order in which they refer to each other."""
 
 
-def _step(
-    tx: Transaction, query: Query, cutoff: int, before: int | None, most: int
-) -> tuple[list[_Row], int | None]:
-    if before is None:
-        newest = tx.one(SQL["newest_before"], cutoff)
-        if newest is None:
-            return [], None
-        before = int(newest) + 1
-    rows = tx.read(query, _ROWS, before, most)
-    return rows, rows[-1].no if len(rows) == most else None
+def _below(tx: Transaction, cutoff: int | None) -> int:
+    """The number below which the files are that arrived before a moment; 0 where there are none."""
+    newest = None if cutoff is None else tx.one(SQL["newest_before"], cutoff)
+    return 0 if newest is None else int(newest) + 1
+
+
+def _candidates(
+    tx: Transaction, cutoffs: Cutoffs, before: int, most: int
+) -> tuple[list[int], int | None]:
+    """Numbers of the next files that a walk over rows must look at, and where its next step begins.
+
+    Files too young for `ledger` that are old enough for `dead` go only if they wait for a person. Those are found by
+    index, so that a walk does not look at a million finished files each hour for the few that wait among them.
+    """
+    floor = _below(tx, cutoffs.ledger)
+    if before <= floor:
+        found = tx.read(SQL["all_before"], _NUMBERS, before, most)
+        return found, found[-1] if len(found) == most else None
+    found = tx.read(SQL["waiting_before"], _NUMBERS, before, most, floor)
+    return found, found[-1] if len(found) == most else floor or None
 
 
 def _give_up(tx: Transaction, files: Sequence[int], stored: Sequence[_Row]) -> None:

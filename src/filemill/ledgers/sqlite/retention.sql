@@ -22,8 +22,36 @@ SELECT json_group_array(json_array(no, fate, ended_ns, size, content, how, tags,
   WHERE freed_ns IS NULL AND no < ?1 ORDER BY no DESC LIMIT ?2
 );
 
+-- name: all_before
+-- The latest files below a number.
+SELECT json_group_array(no) FROM (SELECT no FROM file WHERE no < ?1 ORDER BY no DESC LIMIT ?2);
+
+-- name: waiting_before
+-- The latest files below ?1, but not below ?3, that wait for a person, or whose runs do; looks at no others.
+SELECT json_group_array(no) FROM (
+  SELECT no FROM (
+    SELECT DISTINCT file AS no FROM run INDEXED BY run_ended
+    WHERE state = 'dead' AND state IN ('dead', 'held', 'cancelled', 'discarded') AND file < ?1 AND file >= ?3
+    ORDER BY file DESC LIMIT ?2
+  ) UNION SELECT no FROM (
+    SELECT DISTINCT file AS no FROM run INDEXED BY run_ended
+    WHERE state = 'held' AND state IN ('dead', 'held', 'cancelled', 'discarded') AND file < ?1 AND file >= ?3
+    ORDER BY file DESC LIMIT ?2
+  ) UNION SELECT no FROM (
+    SELECT no FROM file INDEXED BY file_open
+    WHERE disposed_ns IS NULL AND state = 'held' AND no < ?1 AND no >= ?3 ORDER BY no DESC LIMIT ?2
+  ) UNION SELECT no FROM (
+    SELECT no FROM file INDEXED BY file_open
+    WHERE disposed_ns IS NULL AND state = 'rejected' AND no < ?1 AND no >= ?3 ORDER BY no DESC LIMIT ?2
+  ) UNION SELECT no FROM (
+    SELECT no FROM file INDEXED BY file_open
+    WHERE disposed_ns IS NULL AND state = 'quarantined' AND no < ?1 AND no >= ?3 ORDER BY no DESC LIMIT ?2
+  )
+  ORDER BY no DESC LIMIT ?2
+);
+
 -- name: known
--- Files from a number down: whether they are at an end, since when, and whether others were made from them.
+-- Of these files: whether they are at an end, since when, and whether others were made from them; the latest first.
 SELECT json_group_array(json_array(no, fate, ended_ns, size, content, how, tags, parent)) FROM (
   SELECT file.no AS no, iif(freed_ns IS NULL, file.size, -1) AS size, file.content AS content, file.how AS how,
     file.tags AS tags,
@@ -40,7 +68,7 @@ SELECT json_group_array(json_array(no, fate, ended_ns, size, content, how, tags,
     max(state_ns, coalesce(disposed_ns, 0),
         coalesce((SELECT max(run.state_ns) FROM run WHERE run.file = file.no), 0)) AS ended_ns,
     EXISTS (SELECT 1 FROM file AS child WHERE child.parent = file.id) AS parent
-  FROM file WHERE no < ?1 ORDER BY no DESC LIMIT ?2
+  FROM carray(?1) AS wanted CROSS JOIN file ON file.no = wanted.value ORDER BY file.no DESC
 );
 
 -- name: free
@@ -161,14 +189,17 @@ DELETE FROM cause WHERE resolved_ns < ?1
   AND NOT EXISTS (SELECT 1 FROM run WHERE run.state = 'dead' AND run.fingerprint = cause.fingerprint);
 
 -- name: unused_revisions
--- Revisions stored before a moment that no run and no attempt names, but for the latest and the one in force; looks at
--- every run. A done run that was leased once has no attempt at another revision than its own.
+-- Revisions stored before a moment that no run and no attempt names, but for the latest and the one in force. For one in
+-- use it looks at runs up to the first that names it, and these are the oldest; for one that goes, once, at every run.
+-- A done run that was leased once has no attempt at another revision than its own.
 SELECT json_group_array(number) FROM revision
 WHERE at_ns < ?1 AND number < (SELECT max(number) FROM revision)
   AND number IS NOT (SELECT revision FROM activation ORDER BY number DESC LIMIT 1)
-  AND number NOT IN (SELECT revision FROM run) AND number NOT IN (SELECT revision FROM cause)
-  AND number NOT IN (
-    SELECT attempt.revision FROM run JOIN attempt ON attempt.run = run.no WHERE run.fence > 1 OR run.state <> 'done'
+  AND number NOT IN (SELECT revision FROM cause)
+  AND NOT EXISTS (SELECT 1 FROM run WHERE +run.revision = revision.number)
+  AND NOT EXISTS (
+    SELECT 1 FROM run CROSS JOIN attempt ON attempt.run = run.no
+    WHERE (run.fence > 1 OR run.state <> 'done') AND attempt.revision = revision.number
   );
 
 -- name: latest_count

@@ -118,6 +118,22 @@ class RetentionContract:
         assert await ledger.known_content(["c/input"]) == [False]
 
     @_in_loop
+    async def test_what_waits_goes_before_what_is_done_where_dead_is_shorter(
+        self, j: Journey, ledger: Any
+    ) -> None:
+        old = await _waiting_among_done(j, ledger)
+        _pass(j, 10 * 86_400)
+        between = await _waiting_among_done(j, ledger)
+        _pass(j, 10 * 86_400)
+        young = await _waiting_among_done(j, ledger)
+        _pass(j, 86_400)
+        assert await _forget_all(j, ledger, 2, dead=5 * _DAY) == (8, 8)  # looks at no others
+        assert await _forget_all(j, ledger, 2, dead=5 * _DAY, ledger_=15 * _DAY) == (3, 3)
+        await ledger.cleared(await ledger.garbage(_EVERYTHING))
+        for contents, left in ((old, 0), (between, 3), (young, 7)):
+            assert sum(each is not None for each in await ledger.known_content(contents)) == left
+
+    @_in_loop
     async def test_one_dead_run_keeps_the_file_for_all_its_runs(
         self, j: Journey, ledger: Any
     ) -> None:
@@ -294,6 +310,41 @@ async def _forget(j: Journey, ledger: Any, **ages: int) -> Freed:
     named = {name.rstrip("_"): age for name, age in ages.items()}
     freed: Freed = await ledger.forget(_cutoffs(j, **named), None, _EVERYTHING)
     return freed
+
+
+async def _waiting_among_done(j: Journey, ledger: Any) -> list[str]:
+    """Contents of seven files: four wait (two dead runs, a held one, held, rejected), three are done."""
+    contents = [each.content for each in await _done(j, ledger, 1)]
+    await j.queued(pipelines=("a", "b"))
+    orders = await j.lease()
+    assert await ledger.fail([j.fail(order, "dead") for order in orders]) == [True, True]
+    contents += [orders[0].file.path.decode()] + [
+        each.content for each in await _done(j, ledger, 1)
+    ]
+    (order,) = await j.running()
+    assert await ledger.fail([j.fail(order, "held")]) == [True]
+    held, rejected = await j.ingested(2)
+    routing = j.routing(rejected)
+    refused = msgspec.structs.replace(
+        routing, facts=msgspec.structs.replace(routing.facts, refused="broken")
+    )
+    assert await ledger.route([j.routing(held, held="unrouted"), refused]) == [True, True]
+    contents += [order.file.path.decode(), f"c/{held}", f"c/{rejected}"]
+    contents += [each.content for each in await _done(j, ledger, 1)]
+    return contents
+
+
+async def _forget_all(j: Journey, ledger: Any, most: int, **ages: int) -> tuple[int, int]:
+    """All steps of one walk: how many files went, and how many were looked at."""
+    cutoffs = _cutoffs(j, **{name.rstrip("_"): age for name, age in ages.items()})
+    gone = looked = 0
+    before: int | None = None
+    while True:
+        freed: Freed = await ledger.forget(cutoffs, before, most)
+        gone, looked = gone + freed.files, looked + freed.looked
+        if freed.next is None:
+            return gone, looked
+        before = freed.next
 
 
 def _pass(j: Journey, seconds: float) -> None:
