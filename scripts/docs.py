@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filemill.cli.main import COMMANDS, help_text
 from filemill.config.reference import reference
+from filemill.model.access import ROLES, Right
 from filemill.model.states import FILE_MOVES, RUN_MOVES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,11 +97,23 @@ def pages() -> dict[Path, str]:
     text = states.read_text(encoding="utf-8")
     for name, moves in (("runs", RUN_MOVES), ("files", FILE_MOVES)):
         text = between(text, name, mermaid(moves))  # type: ignore[arg-type]
+    security = DOCS / "security.md"
     return {
         states: text,
+        security: between(security.read_text(encoding="utf-8"), "roles", roles()),
         DOCS / "configuration.md": configuration(),
         DOCS / "cli.md": command_line(),
     }
+
+
+def roles() -> str:
+    """Which role allows what, as a table."""
+    lines = ["| Role | " + " | ".join(f"`{right}`" for right in Right) + " |"]
+    lines.append("|---|" + ":-:|" * len(Right))
+    for role, allowed in ROLES.items():
+        marks = ("yes" if right in allowed else "" for right in Right)
+        lines.append(f"| `{role}` | " + " | ".join(marks) + " |")
+    return "\n".join(lines)
 
 
 def between(text: str, name: str, made: str) -> str:

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import stories
-from shell import FILEMILL
+from shell import FILEMILL, Shell
 
 from filemill.cli import application
 from filemill.cli.main import COMMANDS, load
@@ -32,6 +32,8 @@ def walk():
 
 ALL = {" ".join(words): command for words, command in walk()}
 READS = {
+    "audit ls": [],
+    "audit verify": [],
     "check": [],
     "config show": [],
     "config schema": [],
@@ -45,6 +47,7 @@ READS = {
     "graph": [],
     "held ls": [],
     "held show": ["cc"],
+    "keys ls": [],
     "status": [],
     "steps ls": [],
     "steps show": ["route"],
@@ -66,6 +69,9 @@ WORKS |= {
     "files replay",
     "held discard",
     "held release",
+    "audit export",
+    "keys create",
+    "keys revoke",
 }
 """Every command that does something, that prints a program or a difference, or that needs a whole data directory."""
 
@@ -85,6 +91,9 @@ def told(tmp_path_factory):
         "version: 1\nsources: {inbox: {folder: inbox}}\ntags: {orders: {name: '*.csv'}}\n"
         "pipelines: {orders: {when: orders, steps: [read_csv, {write: out}]}}\nsinks: {out: {folder: out}}\n"
     )
+    Shell(root)(
+        "keys", "create", "acme", "--role", "uploader"
+    )  # so that each list has something in it
     return root
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from filemill.cli.main import COMMANDS
+from filemill.model.access import ROLES, Right
 from filemill.model.states import FILE_MOVES, RUN_MOVES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,21 @@ def test_the_picture_is_the_table(name, moves):
     begin = {("[*]", str(next(iter(moves))))}
     ends = {(str(state), "[*]") for state, afters in moves.items() if not afters}
     assert drawn == arrows | begin | ends
+
+
+def test_the_table_of_roles_is_the_one_that_holds():
+    text = (ROOT / "docs" / "security.md").read_text()
+    table = text.split("<!-- begin: roles -->")[1].split("<!-- end: roles -->")[0].strip()
+    head, _, *rows = [
+        [c.strip(" `") for c in line.strip("|").split("|")] for line in table.splitlines()
+    ]
+    told = {
+        row[0]: {right for right, mark in zip(head[1:], row[1:], strict=True) if mark}
+        for row in rows
+    }
+    assert told == {role: {str(right) for right in rights} for role, rights in ROLES.items()}
+    meant = re.findall(r"^\| `([\w-]+)` \| [a-z]", text.split("| Right | Means |")[1], re.MULTILINE)
+    assert meant == [str(right) for right in Right]
 
 
 @pytest.mark.parametrize("text", list(blocks("yaml")))

@@ -17,6 +17,7 @@ import apsw
 
 from filemill.durable import Durable, Failpoints
 from filemill.ledgers.sqlite import opening
+from filemill.ledgers.sqlite.auditing import teach
 
 path, at, *words = sys.argv[1:]
 left = int(at)
@@ -57,6 +58,7 @@ class Killing(apsw.VFS):
 
 
 def without_a_transaction(db, at_ns, steps=None):
+    teach(db)
     for number, text in opening.migrations():
         if number > opening._version(db):
             db.execute(text)

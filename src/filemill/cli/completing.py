@@ -227,6 +227,32 @@ def _pipelines(session: Session, _names: Sequence[str], _word: str) -> Iterable[
             yield from ((name, "") for name in queries.pipelines())
 
 
+def _keys(session: Session, _names: Sequence[str], _word: str) -> Iterable[Offer]:
+    with _ledger(session) as queries:
+        for key in queries.keys() if queries is not None else ():
+            if key.revoked_ns is None:
+                yield key.name, key.id
+                yield key.id, key.name
+
+
+def _roles(_session: Session, _names: Sequence[str], _word: str) -> Iterable[Offer]:
+    from filemill.model.access import ROLES
+
+    yield from ((role, ", ".join(sorted(rights))) for role, rights in ROLES.items())
+
+
+def _source_names(session: Session, _names: Sequence[str], _word: str) -> Iterable[Offer]:
+    yield from ((name, "") for name in _section(session, "sources"))
+
+
+def _principals(session: Session, _names: Sequence[str], _word: str) -> Iterable[Offer]:
+    with _ledger(session) as queries:
+        if queries is not None:
+            known = queries.keys()
+            found = {row.principal: "" for row in queries.audit(limit=_RECENT).items}
+            yield from (found | {key.principal.name: key.id for key in known}).items()
+
+
 def _states(_session: Session, names: Sequence[str], _word: str) -> Iterable[Offer]:
     from filemill.queries import STATES, following
 
@@ -263,6 +289,10 @@ def _section(session: Session, section: str) -> list[str]:
 _SOURCES: dict[str, Callable[[Session, Sequence[str], str], Iterable[Offer]]] = {
     "ID": _recent,
     "GROUP": _groups,
+    "KEY": _keys,
+    "ROLE": _roles,
+    "SOURCE": _source_names,
+    "WHO": _principals,
     "PIPELINE": _pipelines,
     "pipeline": _pipelines,
     "tag": _tags,

@@ -24,6 +24,8 @@ COMMANDS = {
     "resume": "begin runs of a paused pipeline again",
     "reload": "have the running server take the configuration on the disk",
     "drain": "have the running server finish what runs, and end",
+    "keys": "who may come in over HTTP: make, list, revoke keys",
+    "audit": "what people and keys did; whether anybody changed what is written of it",
     "backfill": "old files for the first time, behind whatever comes in",
     "gc": "remove now what `retention:` says may go",
     "backup": "copy ledger and content as they are at one moment, beside a running server",

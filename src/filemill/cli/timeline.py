@@ -77,6 +77,8 @@ def _head(output: Output, file: FileHistory) -> None:
     found = f"from {summary.source}"
     if file.parent is None:  # a child was only ever staged where its path says
         found += f": {printable(file.path)}"
+    if summary.principal:
+        found += f", sent by {printable(summary.principal)}"
     facts = [size(summary.size), file.media, found]
     output.print("  " + "  ".join(fact for fact in facts if fact))
     if file.digest:

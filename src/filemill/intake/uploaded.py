@@ -132,6 +132,7 @@ class Uploads:
             how=HOW,
             priority=settings.priority,
             after=settings.after,
+            principal=upload.principal,
         )
 
     async def _work(self) -> None:

@@ -49,6 +49,8 @@ class Claim(msgspec.Struct, frozen=True):
     """`archive`, `delete` or `keep`: what becomes of the bytes when every run is done."""
     again: bool = False
     """Taken even when this version of this path is known already (`--again`)."""
+    principal: str = ""
+    """Who sent it, as the audit knows them; empty: it was found, or taken by a command."""
 
     def taken(self, path: bytes) -> FileRef:
         """The acknowledged file as workers see it; its content is at `path`, absolute."""

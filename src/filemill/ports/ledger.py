@@ -22,6 +22,7 @@ import msgspec
 from filemill.model.deeds import Chosen, Deed, Mend, Redrive, Release, Replay
 from filemill.model.files import Claim, Facts, FileRef
 from filemill.model.runs import ChunkRange, Failure, Publication, RunOrder, RunResult
+from filemill.ports.access import Admitting
 
 
 class Routing(msgspec.Struct, frozen=True):
@@ -145,7 +146,7 @@ class Disposal(msgspec.Struct, frozen=True):
     how: str
 
 
-class Ledger(Protocol):
+class Ledger(Admitting, Protocol):
     """The methods; see the module for what all of them promise."""
 
     async def add_revision(self, digest: str, text: str, at_ns: int) -> int:

@@ -16,6 +16,7 @@ import msgspec
 
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, Failure, KeptInput, Publication, RecordForm, StepCount
+from filemill.ports.access import ReadingAccess
 
 
 class FileRow(msgspec.Struct, frozen=True):
@@ -47,6 +48,8 @@ class FileRow(msgspec.Struct, frozen=True):
     disposed_ns: int | None
     freed_ns: int | None
     """Since when its bytes are not in content any more."""
+    principal: str
+    """Who sent it; empty: nobody did."""
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -198,6 +201,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     tag: str = ""
     """A tag, or a prefix ending in `*`."""
     pipeline: str = ""
+    principal: str = ""
+    """Only files that this one sent."""
     name: bytes = b""
     """Part of the path below the source; with `*` or `?` a pattern for its last part. ASCII case is ignored."""
     since_ns: int = 0
@@ -206,7 +211,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
-class Reading(Protocol):
+class Reading(ReadingAccess, Protocol):
     """The methods; see the module for what all of them promise."""
 
     def select(self, selection: Selection) -> list[FileRow]:

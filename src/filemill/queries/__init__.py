@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from filemill.queries.access import AuditPage, AuditVerdict
 from filemill.queries.balancing import Balance, balance_of
 from filemill.queries.grouping import group_name
 from filemill.queries.reader import Queries
@@ -26,12 +27,15 @@ from filemill.queries.results import (
     RunSummary,
     Status,
 )
+from filemill.queries.scoping import scope_of
 from filemill.queries.standing import RECENT_NS, STATES
 
 __all__ = [
     "RECENT_NS",
     "STATES",
     "Attempt",
+    "AuditPage",
+    "AuditVerdict",
     "Balance",
     "DeadCause",
     "DeadGroup",
@@ -54,4 +58,5 @@ __all__ = [
     "Status",
     "balance_of",
     "group_name",
+    "scope_of",
 ]

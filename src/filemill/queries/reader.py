@@ -8,6 +8,7 @@ from typing import Self
 from filemill.model.errors import NotFound, UsageError
 from filemill.model.states import RunState
 from filemill.ports.reading import FileRow, RunRow, Selection
+from filemill.queries.access import AccessQueries
 from filemill.queries.dead import BAD_KEPT, CANDIDATES, DeadQueries
 from filemill.queries.following import Following
 from filemill.queries.paging import place_of
@@ -35,7 +36,7 @@ _PAGE = 500
 _UNROUTED = "unrouted"
 
 
-class Queries(DeadQueries, StatusQueries):
+class Queries(DeadQueries, StatusQueries, AccessQueries):
     """Answers about files and runs. Opens nothing itself: it is given a reading; `close` closes that."""
 
     def __enter__(self) -> Self:
@@ -54,6 +55,7 @@ class Queries(DeadQueries, StatusQueries):
         state: str = "",
         tag: str = "",
         pipeline: str = "",
+        principal: str = "",
         name: str | bytes = b"",
         since_ns: int = 0,
         limit: int = 50,
@@ -61,8 +63,8 @@ class Queries(DeadQueries, StatusQueries):
     ) -> FilePage:
         """One row per file, the latest arrival first, with its worst run's state.
 
-        `state` is one of STATES or WAITING; `tag` may end in `*`; `name` is part of the path below the source, or a
-        pattern (`*.csv`) for its last part.
+        `state` is one of STATES or WAITING; `tag` may end in `*`; `principal` is who sent it; `name` is part of the
+        path below the source, or a pattern (`*.csv`) for its last part.
 
         Raises:
             UsageError: no such state, or a cursor that is none.
@@ -75,6 +77,7 @@ class Queries(DeadQueries, StatusQueries):
                 state=state,
                 tag=tag,
                 pipeline=pipeline,
+                principal=principal,
                 name=name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape"),
                 since_ns=since_ns,
                 before=place_of(cursor),

@@ -61,6 +61,8 @@ class FileSummary(msgspec.Struct, frozen=True):
     reason: str
     """Why it is held, rejected, quarantined or discarded without a run."""
     runs: tuple[RunSummary, ...]
+    principal: str = ""
+    """Who sent it; empty: it was found in a source, or a command took it."""
 
     @property
     def worst(self) -> RunSummary | None:

@@ -25,6 +25,7 @@ def file_summary(row: FileRow, runs: Sequence[RunRow]) -> FileSummary:
         tags=row.tags,
         reason=row.reason,
         runs=tuple(run_summary(run) for run in runs),
+        principal=row.principal,
     )
 
 

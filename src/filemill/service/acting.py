@@ -23,8 +23,8 @@ from filemill.ports.clock import Clock
 from filemill.ports.ledger import Ledger
 from filemill.service import acts
 
-Handler = Callable[[Any, Deed], Awaitable[Sequence[bool]]]
-"""Does one kind of act; says of each of its items whether it moved."""
+Handler = Callable[[Any, Deed], Awaitable[Sequence[bool] | acts.KeyMade]]
+"""Does one kind of act; says of each of its items whether it moved, or what was made."""
 
 _GIVES_UP = (acts.DiscardRuns, acts.CancelRuns, acts.MendFile)
 """After these nobody needs what was kept of the runs, or staged."""
@@ -101,7 +101,9 @@ class Actions:
             **(more or {}),
         }
 
-    async def perform(self, act: acts.Request, principal: str) -> acts.Done | acts.Reloaded:
+    async def perform(
+        self, act: acts.Request, principal: str
+    ) -> acts.Done | acts.Reloaded | acts.KeyMade:
         """Do it, in one commit; a reload or a drain is the server's own affair.
 
         Raises:
@@ -127,6 +129,8 @@ class Actions:
         if handler is None:
             raise UsageError("this needs a running server", help="filemill run")
         moved = await handler(act, deed)
+        if isinstance(moved, acts.KeyMade):
+            return moved
         if any(moved) and isinstance(act, _GIVES_UP):
             try:
                 await self._clear()

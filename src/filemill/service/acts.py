@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from filemill.model.deeds import Chosen, Redrive, Release, Replay
+from filemill.model.keys import Access
 
 MOST = 500
 """Items of one act: bounds a request, and how long one transaction may hold up the server."""
@@ -109,6 +110,34 @@ class TakePaths(Act, frozen=True):
     paths: tuple[bytes, ...]
 
 
+class CreateKey(Act, frozen=True):
+    """Make a key; answered by `KeyMade`."""
+
+    name: str
+    roles: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    pipelines: tuple[str, ...] = ()
+    expires_ns: int | None = None
+
+
+class RevokeKeys(Act, frozen=True):
+    """Put keys out of force at once, each by its id or its name."""
+
+    keys: tuple[str, ...]
+
+
+class NoteUse(Act, frozen=True):
+    """When keys (by id) were used last; asked now and then for many. No deed."""
+
+    uses: dict[str, int]
+
+
+class NoteAccess(Act, frozen=True):
+    """Write into the audit who came, was denied, or took bytes away; asked now and then for many."""
+
+    accesses: tuple[Access, ...]
+
+
 class TakeUpload(Act, frozen=True):
     """Take a file in that was sent: its bytes lie, whole, in the folder of uploads under its id."""
 
@@ -145,6 +174,10 @@ Request = (
     | ResolveCauses
     | MendFile
     | TakePaths
+    | CreateKey
+    | RevokeKeys
+    | NoteUse
+    | NoteAccess
     | TakeUpload
     | ApplyRetention
     | Reload
@@ -168,6 +201,13 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
     former: int
     changes: tuple[str, ...] = ()
     problems: str = ""
+
+
+class KeyMade(msgspec.Struct, frozen=True, tag="key-made"):
+    """A new key. `key` is its whole text, which is said this once."""
+
+    id: str
+    key: str
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -211,4 +251,4 @@ class Seen(msgspec.Struct, frozen=True, tag="seen"):
     troubles: tuple[TroubleNow, ...] = ()
 
 
-Answer = Done | Reloaded | Seen | Collected | Refused
+Answer = Done | Reloaded | KeyMade | Seen | Collected | Refused

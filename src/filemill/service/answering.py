@@ -6,6 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from filemill.durable import Durable
 from filemill.intake.uploaded import Upload
 from filemill.model.deeds import Deed
 from filemill.model.errors import NoRoom, QueueFull
@@ -15,6 +16,7 @@ from filemill.service import acts
 from filemill.service.acting import Actions, Handler, LiveParts
 from filemill.service.calming import Calm
 from filemill.service.control import ControlSocket
+from filemill.service.keeping_keys import Keys
 from filemill.service.mending import Mender
 from filemill.service.parts import Parts
 
@@ -28,6 +30,7 @@ class Answering:
         plan: Plan,
         *,
         clock: Clock,
+        durable: Durable,
         calm: Calm,
         reload: Callable[[], Awaitable[acts.Reloaded]] | None,
         drain: Callable[[], None] | None,
@@ -42,6 +45,7 @@ class Answering:
         more: dict[Any, Handler] = {
             acts.MendFile: mender.mend,
             acts.TakePaths: self._take_paths,
+            **Keys(parts.ledger, plan.data, durable).handlers,
             acts.TakeUpload: self._take_upload,
         }
         self._actions = Actions(parts.ledger, clock, live, more, clear=parts.retention.clear)
@@ -57,7 +61,7 @@ class Answering:
 
     async def perform(
         self, act: acts.Request, principal: str
-    ) -> acts.Done | acts.Collected | acts.Reloaded:
+    ) -> acts.Done | acts.Collected | acts.Reloaded | acts.KeyMade:
         """Have it done for that principal.
 
         Raises:

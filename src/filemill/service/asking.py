@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -18,8 +19,9 @@ from filemill.model import errors
 from filemill.model.errors import Busy, FilemillError, SystemFault, UsageError
 from filemill.ports.clock import SystemClock
 from filemill.service import acts
-from filemill.service.acting import Actions, principal_of
+from filemill.service.acting import Actions, Handler, principal_of
 from filemill.service.control import MOST_BYTES, reachable
+from filemill.service.keeping_keys import Keys
 from filemill.service.mending import Mender
 
 PATIENCE = 120.0
@@ -42,9 +44,28 @@ def ask(data: str, act: acts.Request) -> acts.Done:
         )
     line = ask_server(data, msgspec.json.encode(act) + b"\n")
     if line is None:
-        return asyncio.run(_alone(data, act))
-    answer = read_answer(line)
+        answer: object = asyncio.run(_alone(data, act))
+    else:
+        answer = read_answer(line)
     if not isinstance(answer, acts.Done):
+        raise SystemFault("the server answered something else than what it was asked")
+    return answer
+
+
+def ask_key(data: str, act: acts.CreateKey) -> acts.KeyMade:
+    """Have a key made for this data directory, which is made too if nothing has run there yet.
+
+    Raises:
+        Busy: as `ask`.
+        FilemillError: as the server says.
+    """
+    line = ask_server(data, msgspec.json.encode(act) + b"\n") if os.path.isdir(data) else None
+    if line is None:
+        Durable(Failpoints.from_environment("command")).make_directory(os.fsencode(data), 0o700)
+        answer: object = asyncio.run(_alone(data, act))
+    else:
+        answer = read_answer(line)
+    if not isinstance(answer, acts.KeyMade):
         raise SystemFault("the server answered something else than what it was asked")
     return answer
 
@@ -78,7 +99,7 @@ def _ask_running(data: str, act: acts.Request) -> bytes:
     return line
 
 
-def read_answer(line: bytes) -> acts.Done | acts.Collected | acts.Reloaded:
+def read_answer(line: bytes) -> acts.Done | acts.Collected | acts.Reloaded | acts.KeyMade:
     """The server's answer.
 
     Raises:
@@ -90,7 +111,9 @@ def read_answer(line: bytes) -> acts.Done | acts.Collected | acts.Reloaded:
     return answer
 
 
-def raised(answer: acts.Answer) -> acts.Done | acts.Collected | acts.Reloaded | acts.Seen:
+def raised(
+    answer: acts.Answer,
+) -> acts.Done | acts.Collected | acts.Reloaded | acts.KeyMade | acts.Seen:
     """The answer, unless it is a refusal.
 
     Raises:
@@ -171,7 +194,7 @@ def _connected(data: str, patience: float) -> Iterator[socket.socket | None]:
         yield connection if listening else None
 
 
-async def _alone(data: str, act: acts.Request) -> acts.Done:
+async def _alone(data: str, act: acts.Request) -> acts.Done | acts.Reloaded | acts.KeyMade:
     """Under the instance lock, so that no server starts meanwhile."""
     with InstanceLock(data):
         clock, durable = SystemClock(), Durable(Failpoints.from_environment("command"))
@@ -181,11 +204,12 @@ async def _alone(data: str, act: acts.Request) -> acts.Done:
         try:
             content = LocalContent(os.path.join(os.fsencode(data), b"content"), durable)
             content.open()
-            more = {acts.MendFile: Mender(ledger, content, data).mend}
+            more: dict[Any, Handler] = {
+                acts.MendFile: Mender(ledger, content, data).mend,
+                **Keys(ledger, data, durable).handlers,
+            }
             retention = Retention(ledger=ledger, content=content, durable=durable, clock=clock)
             actions = Actions(ledger, clock, more=more, clear=retention.clear)
-            done = await actions.perform(act, principal_of(os.geteuid()))
-            assert isinstance(done, acts.Done), "alone nothing is reloaded"  # noqa: S101
-            return done
+            return await actions.perform(act, principal_of(os.geteuid()))
         finally:
             await ledger.close()

@@ -7,6 +7,7 @@ is no backup. Bytes are linked where the backup lies on the same file system, el
     BACKUP/ledger.db            BACKUP/contents.jsonl   one line each: reference, size, sha256
     BACKUP/content/...          BACKUP/manifest.json    digests of these two, and what is told of them
     BACKUP/revision.yaml        the configuration that ran last
+    BACKUP/pepper               what keys are hashed with, if there are any: a backup is as secret as the data directory
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from filemill.durable import Durable
+from filemill.identity import pepper
 from filemill.ledgers.sqlite.health import Health, Stored, snapshot
 from filemill.model.errors import SystemFault, UsageError
 from filemill.ports.clock import Clock
@@ -56,6 +58,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     missing: int
     live: int
     """Files that were not at an end: a server on the restored ledger goes on with them."""
+    pepper_sha256: str = ""
+    """Empty: it had no pepper."""
 
 
 def _nobody(_what: str, _unit: str, _done: int, _total: int) -> None:
@@ -146,6 +150,9 @@ def _fill(
         out.flush()
         durable.sync_file(out.fileno())
     _write(os.path.join(target, "revision.yaml"), text.encode(), durable)
+    secret = pepper.read(data)
+    if secret is not None:
+        _write(os.path.join(target, pepper.NAME), secret, durable)
     manifest = Manifest(
         schema=SCHEMA,
         filemill=version,
@@ -158,6 +165,7 @@ def _fill(
         bytes=size,
         missing=missing,
         live=health.live(),
+        pepper_sha256=hashlib.sha256(secret).hexdigest() if secret is not None else "",
     )
     _write(os.path.join(target, "manifest.json"), msgspec.json.format(encode(manifest)), durable)
     durable.sync_directory(os.fsencode(target))
@@ -260,6 +268,7 @@ def problems_of(backup: str, manifest: Manifest, told: Told = _nobody) -> list[s
             found.append(f"{name}: {error.strerror}")
     if found:
         return found
+    found += _pepper_problems(backup, manifest)
     with Health.open_any(ledger_of(backup)) as health:
         found += health.problems()
     for done, entry in enumerate(entries(backup)):
@@ -273,6 +282,16 @@ def problems_of(backup: str, manifest: Manifest, told: Told = _nobody) -> list[s
         except OSError as error:
             found.append(f"content/{entry.reference}: {error.strerror}")
     return found
+
+
+def _pepper_problems(backup: str, manifest: Manifest) -> list[str]:
+    if not manifest.pepper_sha256:
+        return []
+    try:
+        same = digest_of(os.path.join(backup, pepper.NAME)) == manifest.pepper_sha256
+    except OSError as error:
+        return [f"{pepper.NAME}: {error.strerror}"]
+    return [] if same else [f"{pepper.NAME} is not what it was"]
 
 
 def digest_of(path: str | bytes) -> str:

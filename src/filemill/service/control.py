@@ -28,7 +28,9 @@ FAREWELL = 2.0
 """Seconds that those who are being answered get when the server ends."""
 _PEER = struct.Struct("3i")
 
-Perform = Callable[[acts.Request, str], Awaitable[acts.Done | acts.Collected | acts.Reloaded]]
+Perform = Callable[
+    [acts.Request, str], Awaitable[acts.Done | acts.Collected | acts.Reloaded | acts.KeyMade]
+]
 _request: msgspec.json.Decoder[acts.Request | acts.Look] = msgspec.json.Decoder(
     acts.Request | acts.Look
 )

@@ -8,6 +8,7 @@ import time
 import msgspec
 
 from filemill.durable import Durable
+from filemill.identity import pepper
 from filemill.ledgers.sqlite import InstanceLock
 from filemill.ledgers.sqlite.health import Stored, mark_restored
 from filemill.model.errors import SystemFault, UsageError
@@ -90,6 +91,9 @@ def _build(
     # The ledger is written to from now on, content never: only that may be linked.
     ledger = Taker(backup, building, durable, copies=True)
     ledger.put(os.fsencode(ledger_of(backup)), os.fsencode(ledger_of(building)))
+    if manifest.pepper_sha256:
+        place = os.fsencode(os.path.join(building, pepper.NAME))
+        ledger.put(os.fsencode(os.path.join(backup, pepper.NAME)), place)
     ledger.sync()
     contents = Taker(backup, building, durable, copies=False)
     lost: list[str] = []

@@ -275,6 +275,7 @@ class Server:
             self.parts,
             self.plan,
             clock=self.clock,
+            durable=self._durable,
             calm=self._calm,
             reload=self._reload,
             drain=self._drain,

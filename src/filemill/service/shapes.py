@@ -39,6 +39,7 @@ def file_row(file: FileSummary) -> dict[str, Any]:
         **_name(file.relative, file.name),
         "state": file.state,
         "source": file.source,
+        "principal": file.principal or None,
         "size": file.size,
         "arrived_at": utc(file.arrived_ns),
         "tags": list(file.tags),

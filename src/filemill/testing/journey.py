@@ -41,6 +41,7 @@ class Journey:
         how: str = "rename",
         after: str = "archive",
         identity: Identity | None = None,
+        principal: str = "",
     ) -> Claim:
         """A claim not yet made; a new inode unless told."""
         self._inode += 1
@@ -56,6 +57,7 @@ class Journey:
             tags=("from:inbox",),
             how=how,
             after=after,
+            principal=principal,
         )
 
     def checkpoint(self, order: RunOrder, number: int) -> Checkpoint:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -12,15 +14,23 @@ import anyio.to_thread
 from fastapi import Request
 
 from filemill.model.access import Principal
-from filemill.queries import Queries
+from filemill.model.errors import FilemillError
+from filemill.ports.access import Scope
+from filemill.ports.clock import SystemClock
+from filemill.queries import Queries, scope_of
 from filemill.service import acts
 from filemill.service.face_frames import Opening
 from filemill.service.reading import open_queries
+from filemill.service.recognising import Recognition
 from filemill.web.channel import Channel
 
 T = TypeVar("T")
 RECENT = 0.25
 """Seconds for which what the server said of itself is not asked again: whoever sends much asks often."""
+SPARE = 16
+"""Readings of narrow scopes that are kept for the next request of theirs."""
+NOTED_AFTER = 5.0
+"""Seconds for which uses of keys are gathered before the ledger hears of them."""
 READERS = 4
 """Readings of the ledger at once: each is a connection of its own, used by one thread at a time."""
 
@@ -37,6 +47,12 @@ class State:
         self._free: queue.SimpleQueue[Queries] = queue.SimpleQueue()
         for _ in range(READERS):
             self._free.put(open_queries(opening.data))
+        self._lock = threading.Lock()
+        self._spare: dict[Scope, Queries] = {}
+        self._clock = SystemClock()
+        self._recognition = Recognition(opening.data, self._clock)
+        self._uses: dict[str, int] = {}
+        self._noting: asyncio.Task[None] | None = None
 
     async def look(self) -> acts.Seen:
         """What goes on in the server, as of a moment ago.
@@ -50,13 +66,36 @@ class State:
             self._seen_at = now
         return self._seen
 
-    async def read(self, question: Callable[[Queries], T]) -> T:
-        """Ask the ledger, in a thread."""
-        return await anyio.to_thread.run_sync(self._ask, question)
+    async def read(self, question: Callable[[Queries], T], principal: Principal | None = None) -> T:
+        """Ask the ledger, in a thread; for a principal, what is out of its scope is not there."""
+        return await anyio.to_thread.run_sync(self._ask, question, principal)
 
-    def _ask(self, question: Callable[[Queries], T]) -> T:
-        with self._reading() as queries:
+    def _ask(self, question: Callable[[Queries], T], principal: Principal | None) -> T:
+        scope = Scope() if principal is None else scope_of(principal)
+        if principal is None or not scope.narrow:
+            with self._reading() as queries:
+                return question(queries)
+        with self._narrow_reading(principal, scope) as queries:
             return question(queries)
+
+    @contextlib.contextmanager
+    def _narrow_reading(self, principal: Principal, scope: Scope) -> Iterator[Queries]:
+        """A reading of that scope: it is opened once and kept for the next one who sees the same."""
+        with self._lock:
+            queries = self._spare.pop(scope, None)
+        if queries is None:
+            queries = open_queries(self.opening.data, principal)
+        try:
+            yield queries
+        finally:
+            with self._lock:
+                former = self._spare.pop(scope, None)
+                self._spare[scope] = queries
+                oldest = next(iter(self._spare)) if len(self._spare) > SPARE else None
+                over = self._spare.pop(oldest) if oldest is not None else None
+            for each in (former, over):
+                if each is not None:
+                    each.close()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Queries]:
@@ -67,9 +106,28 @@ class State:
             self._free.put(queries)
 
     async def key_owner(self, given: str) -> Principal | None:
-        """Whose key this is; None for no key, one that is over, or one that was revoked."""
-        del given
-        return None
+        """Whose key this is; None for no key, one that is over, or one that was revoked.
+
+        Raises:
+            SystemFault: the ledger cannot be read.
+        """
+        if not self._recognition.could_be(given):
+            return None
+        found = await self.read(lambda queries: self._recognition.owner(given, queries))
+        if found is not None:
+            self._uses[found.key] = self._clock.wall_ns()
+            if self._noting is None or self._noting.done():
+                self._noting = asyncio.create_task(self._note_uses(), name="key uses")
+        return found
+
+    async def _note_uses(self) -> None:
+        """Have the ledger note, for many requests at once, when keys were used last."""
+        await asyncio.sleep(NOTED_AFTER)
+        uses, self._uses = self._uses, {}
+        with contextlib.suppress(
+            FilemillError
+        ):  # the next ones are noted; the server says what it lacks
+            await self.channel.ask(acts.NoteUse(uses=uses), "web", acts.Done)
 
 
 def state_of(request: Request) -> State:

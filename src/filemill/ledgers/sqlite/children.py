@@ -20,6 +20,7 @@ class _Forebears(msgspec.Struct, array_like=True, gc=False):
     priority: int
     after: str
     given: str
+    principal: str
 
 
 _FOREBEARS = msgspec.json.Decoder(list[_Forebears])
@@ -66,6 +67,7 @@ def add_child_rows(tx: Transaction, children: Sequence[tuple[int, int, StagedChi
                 parent.file,
                 tags,
                 tags,
+                parent.principal,
             )
         )
     tx.many(SQL["add_children"], rows)

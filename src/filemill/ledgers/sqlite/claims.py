@@ -326,6 +326,7 @@ def _claim_row(claim: Claim) -> tuple[Any, ...]:
         claim.parent,
         tags,
         tags,
+        claim.principal,
     )
 
 

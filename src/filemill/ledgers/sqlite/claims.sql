@@ -21,8 +21,8 @@ SELECT json_group_array(i) FROM (
 -- name: begin_claims
 -- Note the intent to take files.
 INSERT INTO file (id, state, state_ns, source, path, relative, device, inode, size, mtime_ns, content,
-                  claimed_ns, how, after, priority, parent, given, tags)
-VALUES (?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                  claimed_ns, how, after, priority, parent, given, tags, principal)
+VALUES (?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: find_files
 -- Number and state of the files with these ids, and what their runs take from them.
@@ -132,14 +132,14 @@ SELECT json_group_array(json_array(run.no, file.id, file.source, file.priority, 
   (WITH RECURSIVE above (parent, given) AS (
      SELECT file.parent, file.given UNION ALL
      SELECT up.parent, up.given FROM above JOIN file AS up ON up.id = above.parent
-   ) SELECT given FROM above WHERE parent IS NULL)))
+   ) SELECT given FROM above WHERE parent IS NULL), file.principal))
 FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value CROSS JOIN file ON file.no = run.file;
 
 -- name: add_children
 -- Note the children of staged runs, but for those that are known already.
 INSERT INTO file (id, state, state_ns, source, path, relative, device, inode, size, mtime_ns, content,
-                  claimed_ns, how, after, priority, parent, given, tags)
-VALUES (?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'rename', ?, ?, ?, ?, ?)
+                  claimed_ns, how, after, priority, parent, given, tags, principal)
+VALUES (?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'rename', ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: undisposed

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from filemill.ledgers.sqlite import auditing
 from filemill.ledgers.sqlite.attempts import SQL as RUNS
 from filemill.ledgers.sqlite.claims import find_files
 from filemill.ledgers.sqlite.outputs import STAGED, publication
@@ -279,8 +280,8 @@ def _agreed_files(files: Sequence[str], answers: Sequence[bool]) -> _Details:
 def audit(tx: Transaction, deed: Deed, action: str, details: _Details) -> None:
     """One row per object, with the reason given."""
     reason = {"reason": plain(deed.reason)} if deed.reason else {}
-    tx.many(
-        SQL["add_audit"],
+    auditing.add(
+        tx,
         [
             (deed.at_ns, deed.principal, action, each, _json(detail | reason).decode())
             for each, detail in details.items()

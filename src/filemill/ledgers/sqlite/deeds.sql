@@ -123,7 +123,3 @@ INSERT OR REPLACE INTO cause (fingerprint, resolved_ns, revision, principal, rea
 -- name: latest_revision
 -- The number of the configuration stored last; 0 without one.
 SELECT coalesce((SELECT revision FROM activation ORDER BY number DESC LIMIT 1), (SELECT max(number) FROM revision), 0);
-
--- name: add_audit
--- Write into the audit who did what to what.
-INSERT INTO audit (at_ns, principal, action, object, detail) VALUES (?, ?, ?, ?, ?);

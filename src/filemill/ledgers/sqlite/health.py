@@ -12,8 +12,10 @@ import apsw
 import msgspec
 
 from filemill.durable import Durable
+from filemill.ledgers.sqlite import auditing
 from filemill.ledgers.sqlite.opening import open_reader, open_writer
 from filemill.ledgers.sqlite.sql import load
+from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.model.errors import SystemFault
 
 _SQL = load("health.sql")
@@ -173,7 +175,8 @@ def mark_restored(
             with db:
                 for reference in lost:
                     db.execute(_SQL["lost"].text, (reference, at_ns))
-                db.execute(_SQL["note_restore"].text, (at_ns, principal, json.dumps(detail)))
+                entry = (at_ns, principal, "restore", "ledger", json.dumps(detail))
+                auditing.add(Transaction(db), [entry])
         finally:
             db.close()
 

@@ -27,10 +27,6 @@ WHERE content = ?1 AND freed_ns IS NULL AND state NOT IN ('claiming', 'ingested'
   AND NOT EXISTS (SELECT 1 FROM run WHERE run.file = file.no
                   AND run.state IN ('queued', 'running', 'publishing', 'retrying'));
 
--- name: note_restore
--- Write a restore into the audit.
-INSERT INTO audit (at_ns, principal, action, object, detail) VALUES (?1, ?2, 'restore', 'ledger', ?3);
-
 -- name: tags_of_nobody
 -- Tags whose file is not known.
 SELECT count(*) FROM file_tag WHERE NOT EXISTS (SELECT 1 FROM file WHERE file.no = file_tag.file);

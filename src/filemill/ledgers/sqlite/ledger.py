@@ -19,6 +19,7 @@ from filemill.ledgers.sqlite import (
     revisions,
     runs,
 )
+from filemill.ledgers.sqlite.admitting import SqliteAdmitting
 from filemill.ledgers.sqlite.opening import LedgerDiskFull, open_writer
 from filemill.ledgers.sqlite.reserve import Reserve
 from filemill.ledgers.sqlite.retaining import SqliteRetaining
@@ -30,7 +31,7 @@ from filemill.ports.clock import Clock, SystemClock
 from filemill.ports.ledger import Checkpoint, Disposal, Fail, Finish, Recovered, Routing, Stage
 
 
-class SqliteLedger(SqliteRetaining):
+class SqliteLedger(SqliteRetaining, SqliteAdmitting):
     """A ledger in one SQLite file (WAL), or in memory for tests. See the port for what is promised.
 
     Orders, claims and files carry their content reference as bytes in `path`; the caller's content store maps it.

@@ -10,6 +10,7 @@ from importlib import resources
 import apsw
 
 from filemill.durable import Durable
+from filemill.ledgers.sqlite.auditing import teach
 from filemill.ledgers.sqlite.soundness import (
     RESTORE,
     frames_in,
@@ -167,6 +168,7 @@ def migrate(
     """
     steps = migrations() if steps is None else steps
     applied: list[int] = []
+    teach(db)
     refuse_newer(_version(db), max(number for number, _ in steps))
     for number, text in steps:
         db.execute("BEGIN IMMEDIATE")

@@ -16,12 +16,15 @@ from filemill.ledgers.sqlite.packing import (
     unpack_failure,
     unsigned,
 )
+from filemill.ledgers.sqlite.reading_access import SqliteReadingAccess
+from filemill.ledgers.sqlite.scoping import hiding, narrow, narrowed
 from filemill.ledgers.sqlite.selecting import MANY_TAGS, build
 from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.tally import decode_latency
 from filemill.ledgers.sqlite.transaction import numbers, texts
 from filemill.model.errors import SystemFault
 from filemill.model.runs import BadRecord, Failure, KeptInput, Publication
+from filemill.ports.access import Scope
 from filemill.ports.reading import (
     AttemptRow,
     AuditRow,
@@ -46,7 +49,7 @@ _FILE = (
     "file.no, file.id, file.state, file.state_ns, file.source, file.path, file.relative, file.size, "
     "file.mtime_ns, file.content, file.claimed_ns, file.ingested_ns, file.how, file.after, file.parent, "
     "file.tags, file.digest, file.media, file.attributes, file.facts, file.reason, file.duplicate_of, "
-    "file.disposed_ns, file.freed_ns"
+    "file.disposed_ns, file.freed_ns, file.principal"
 )
 _RUN = (
     "run.no, run.id, run.file, run.pipeline, run.revision, run.state, run.state_ns, run.queued_ns, run.began_ns, "
@@ -58,22 +61,27 @@ _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
 _DETAIL = msgspec.json.Decoder(dict[str, str | int | bool | None])
 
 
-class SqliteReading:
+class SqliteReading(SqliteReadingAccess):
     """Opens its own read-only connection; works while a server runs and when none does."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: apsw.Connection, scope: Scope | None = None) -> None:
         self._db = db
+        self._narrow = scope is not None and scope.narrow
+        self._columns = {"{file}": _FILE, "{run}": _RUN}
+        if scope is not None and scope.narrow:
+            narrow(db, scope)
+            self._columns = {name: hiding(each) for name, each in self._columns.items()}
 
     @classmethod
-    def open(cls, path: str) -> SqliteReading:
-        """Open the ledger file at `path` for reading.
+    def open(cls, path: str, scope: Scope | None = None) -> SqliteReading:
+        """Open the ledger file at `path` for reading; with a scope, what is out of it is not there.
 
         Raises:
             NotFound: there is none.
             UsageError: it is another version's.
             SystemFault: it cannot be read.
         """
-        return cls(open_reader(path))
+        return cls(open_reader(path), scope)
 
     def __enter__(self) -> Self:
         return self
@@ -108,9 +116,9 @@ class SqliteReading:
             if not tags:
                 return []
             tags = tags if len(tags) <= MANY_TAGS else None
-        text, bindings = build(selection, _FILE, first, tags)
+        text, bindings = build(selection, self._columns["{file}"], first, tags)
         with _said():
-            return [_file(row) for row in self._db.execute(text, bindings)]
+            return [_file(row) for row in self._db.execute(self._seen(text), bindings)]
 
     def files(self, ids: Sequence[str]) -> list[FileRow]:
         """The files with these ids."""
@@ -351,9 +359,14 @@ class SqliteReading:
         return bool(self._value("has_revision", digest))
 
     def _rows(self, query: str, *bindings: Any) -> list[Any]:
-        text = _SQL[query].text.replace("{file}", _FILE).replace("{run}", _RUN)
+        text = _SQL[query].text
+        for name, columns in self._columns.items():
+            text = text.replace(name, columns)
         with _said():
-            return self._db.execute(text, bindings).fetchall()
+            return self._db.execute(self._seen(text), bindings).fetchall()
+
+    def _seen(self, text: str) -> str:
+        return narrowed(text) if self._narrow else text
 
     def _value(self, query: str, *bindings: Any) -> Any:
         return self._rows(query, *bindings)[0][0]

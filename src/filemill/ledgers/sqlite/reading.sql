@@ -273,3 +273,33 @@ WITH RECURSIVE found (fingerprint) AS (
   FROM found WHERE found.fingerprint IS NOT NULL
 )
 SELECT fingerprint FROM found WHERE fingerprint IS NOT NULL LIMIT ?1;
+
+-- name: key
+-- The key of an id.
+SELECT id, name, roles, sources, pipelines, hash, created_ns, created_by, expires_ns, used_ns, revoked_ns
+FROM principal WHERE id = ?1;
+
+-- name: keys
+-- Every key there ever was, the oldest first.
+SELECT id, name, roles, sources, pipelines, hash, created_ns, created_by, expires_ns, used_ns, revoked_ns
+FROM principal ORDER BY created_ns, id;
+
+-- name: deeds
+-- The audit, the latest first; an empty text lets all through.
+SELECT number, at_ns, principal, action, object, detail, chain FROM audit
+WHERE (?1 = '' OR principal = ?1) AND (?2 = '' OR action = ?2) AND ?3 = '' AND at_ns >= ?4 AND number < ?5
+ORDER BY number DESC LIMIT ?6;
+
+-- name: deeds_to
+-- What was done to one object, the latest first.
+SELECT number, at_ns, principal, action, object, detail, chain FROM audit INDEXED BY audit_object
+WHERE (?1 = '' OR principal = ?1) AND (?2 = '' OR action = ?2) AND object = ?3 AND at_ns >= ?4 AND number < ?5
+ORDER BY number DESC LIMIT ?6;
+
+-- name: chain
+-- The audit behind a number, in order.
+SELECT number, at_ns, principal, action, object, detail, chain FROM audit WHERE number > ?1 ORDER BY number LIMIT ?2;
+
+-- name: anchor
+-- What is left of the rows of the audit that retention removed.
+SELECT number, chain, rows, at_ns FROM audit_anchor;

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
+from filemill.ledgers.sqlite import auditing
 from filemill.ledgers.sqlite.opening import open_reader
 from filemill.ledgers.sqlite.packing import signed, unsigned
 from filemill.ledgers.sqlite.sql import load
@@ -122,7 +123,7 @@ class SqliteRetaining:
                     gone += tx.run(SQL["drop_activations"], numbers(revisions))
                     gone += tx.run(SQL["drop_revisions"], numbers(revisions))
             if cutoffs.audit is not None:
-                gone += tx.run(SQL["drop_old_audit"], cutoffs.audit, most)
+                gone += auditing.forget(tx, cutoffs.audit, most)
             return gone
 
         return await self._writer.ask(work)

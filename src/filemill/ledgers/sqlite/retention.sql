@@ -179,10 +179,6 @@ DELETE FROM tally WHERE (minute, pipeline, step, sink, outcome) IN (
   SELECT minute, pipeline, step, sink, outcome FROM tally WHERE minute < ?1 ORDER BY minute LIMIT ?2
 );
 
--- name: drop_old_audit
--- Forget the oldest of the audit; it is in the order of time.
-DELETE FROM audit WHERE at_ns < ?1 AND number IN (SELECT number FROM audit ORDER BY number LIMIT ?2);
-
 -- name: drop_old_causes
 -- Forget mended causes of dead letters that no dead run has.
 DELETE FROM cause WHERE resolved_ns < ?1

@@ -38,6 +38,9 @@ def build(
         conditions.append(_named(column, selection.name, bindings))
     if selection.tag:
         conditions.append(_tagged(selection.tag, bindings, lead, tags))
+    if selection.principal:
+        bindings["principal"] = selection.principal
+        conditions.append("file.principal = :principal AND file.principal <> ''")
     if selection.pipeline:
         bindings["pipeline"] = selection.pipeline
         conditions.append(

@@ -11,6 +11,7 @@ their tests are skipped.
 
 from __future__ import annotations
 
+from filemill.testing.contracts.ledger_access import AccessContract
 from filemill.testing.contracts.ledger_children import ChildContract
 from filemill.testing.contracts.ledger_chunks import ChunkContract
 from filemill.testing.contracts.ledger_claims import ClaimContract
@@ -34,5 +35,6 @@ class LedgerContract(
     ClaimContract,
     EndingContract,
     InputContract,
+    AccessContract,
 ):
     """What every ledger must do."""

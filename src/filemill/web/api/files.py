@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from filemill.service.shapes import file_history, file_row
 from filemill.web.answering import json
-from filemill.web.identifying import MetaViewer
+from filemill.web.identifying import OwnViewer
 from filemill.web.state import state_of
 
 router = APIRouter(tags=["files"])
@@ -18,7 +18,7 @@ router = APIRouter(tags=["files"])
 @router.get("/files", summary="Files, the latest arrival first")
 async def files(
     request: Request,
-    principal: MetaViewer,
+    principal: OwnViewer,
     *,
     state: str = "",
     tag: str = "",
@@ -28,19 +28,18 @@ async def files(
     cursor: str | None = None,
 ) -> Response:
     """A page of files with their worst run's state; `next` is the `cursor` of the page after."""
-    del principal
     page = await state_of(request).read(
         lambda queries: queries.files(
             state=state, tag=tag, pipeline=pipeline, name=name, limit=limit, cursor=cursor
-        )
+        ),
+        principal,
     )
     items = [file_row(each) for each in page.items]
     return json({"schema": "filemill.files/1", "items": items, "next": page.next})
 
 
 @router.get("/files/{file}", summary="One file")
-async def one(request: Request, principal: MetaViewer, file: str) -> Response:
+async def one(request: Request, principal: OwnViewer, file: str) -> Response:
     """Its states, runs, tags and why, outputs, lineage; found by a unique prefix of its id or of a run's."""
-    del principal
-    found = await state_of(request).read(lambda queries: queries.file(file))
+    found = await state_of(request).read(lambda queries: queries.file(file), principal)
     return json({"schema": "filemill.file/1", **file_history(found)})

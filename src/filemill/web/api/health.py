@@ -38,6 +38,5 @@ async def stats(request: Request, principal: MetaViewer) -> Response:
     """Counts of files and runs, what waits longest, the last hour."""
     from filemill.service.shapes import status  # noqa: PLC0415
 
-    del principal
-    now = await state_of(request).read(lambda queries: queries.status())
+    now = await state_of(request).read(lambda queries: queries.status(), principal)
     return json({"schema": "filemill.status/1", **status(now)})

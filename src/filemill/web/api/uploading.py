@@ -88,7 +88,7 @@ async def upload(
     known = all(not fresh for _, fresh in taken)
     files = [_receipt(each) for each, _ in taken]
     if patience:
-        await _await_ends(state, files, patience)
+        await _await_ends(state, files, patience, principal)
     headers = {"location": f"/files/{files[0]['id']}"} if len(files) == 1 else {}
     return json({"schema": "filemill.upload/1", "files": files}, 200 if known else 201, headers)
 
@@ -262,14 +262,17 @@ def _find(queries: Queries, file: str) -> FileHistory | None:
         return None
 
 
-async def _await_ends(state: State, files: list[dict[str, Any]], patience: float) -> None:
+async def _await_ends(
+    state: State, files: list[dict[str, Any]], patience: float, principal: Principal
+) -> None:
     """Put into each receipt what became of its file, as far as that is known in time."""
     ends = time.monotonic() + patience
     pause = 0.02
     left = list(files)
     while True:
         for each in list(left):
-            found = await state.read(lambda queries, each=each: _find(queries, each["id"]))  # type: ignore[misc]
+            file = each["id"]
+            found = await state.read(lambda queries, file=file: _find(queries, file), principal)  # type: ignore[misc]
             if found is not None:
                 shape = file_history(found)
                 each |= {key: shape[key] for key in ("state", "reason", "runs")}
