@@ -21,6 +21,7 @@ check: setup  ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 test: check  ## check, and every test
+	@scripts/services
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 torture: setup  ## kill it at every step, for longer than `test` does

@@ -28,7 +28,9 @@ class Form(StrEnum):
 )
 def check(
     session: Session,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings count: exit 1.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Warnings count, and there are more: exit 1.")
+    ] = False,
     form: Annotated[
         Form | None, typer.Option("--format", help="How to print problems.", show_default="text")
     ] = None,
@@ -39,7 +41,7 @@ def check(
 
     wanted = form or (Form.JSON if session.output.json else Form.TEXT)
     try:
-        loaded = load_config(session)
+        loaded = load_config(session, strict=strict)
     except ConfigProblems as error:
         session.output.print(render(error.problems, wanted.value, ending=""))
         return USAGE

@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
 
 def load_config(
-    session: Session, *, registry: Registry | None = None, deep: bool = True, trusting: bool = False
+    session: Session,
+    *,
+    registry: Registry | None = None,
+    deep: bool = True,
+    trusting: bool = False,
+    strict: bool = False,
 ) -> Loaded:
     """The loaded configuration; with `deep` users' steps and expressions are proven in a worker child.
 
     With `trusting`, the expressions of a revision that ran on this ledger before are not proven again.
+    With `strict` it warns of more.
 
     Raises:
         UsageError: there is no configuration.
@@ -33,6 +39,7 @@ def load_config(
         describe=describe if deep else None,
         resolve=describe,
         proven=_ran_before if trusting else None,
+        strict=strict,
     )
 
 

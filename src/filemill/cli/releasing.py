@@ -24,6 +24,7 @@ from filemill.cli.reading import open_ledger, short
 from filemill.cli.session import Session
 from filemill.model.deeds import Chosen, Release
 from filemill.model.errors import UsageError
+from filemill.telemetry.wording import printable
 
 if TYPE_CHECKING:
     from filemill.queries import FileHistory
@@ -43,7 +44,8 @@ PipelineOption = Annotated[str, typer.Option("--pipeline", "-p", help="Runs of t
 @command(
     "release",
     held,
-    epilog="Examples: filemill held release 3fk2 --choice approve · filemill held release --held-for unrouted",
+    epilog="Examples: filemill held release 3fk2 --choice approve · filemill held release --held-for unrouted · "
+    "filemill held release 3fk2 --unsafe --reason 'a false alarm'",
 )
 def release(
     session: Session,
@@ -55,6 +57,10 @@ def release(
     choice: Annotated[
         str, typer.Option("--choice", help="The answer, where the step asks for one.")
     ] = "",
+    unsafe: Annotated[
+        bool,
+        typer.Option("--unsafe", help="Quarantined files, too; nothing scans what is released so."),
+    ] = False,
     reason: ReasonOption = "",
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -64,6 +70,11 @@ def release(
     with open_ledger(session) as queries:
         targets = held_targets(queries, which or [], reason=held_for, pipeline=pipeline)
         for target in targets:
+            if target.state == "quarantined" and not unsafe:
+                raise UsageError(
+                    f"{short(target.file)} is in quarantine",
+                    help=f"filemill files show {short(target.file)} says why; --unsafe lets it go on in spite of it",
+                )
             if target.run:
                 _fits(choice, target, queries.file(target.run))
     if not agreed(session, "release", targets, yes=yes, dry_run=dry_run, named=bool(which)):
@@ -78,11 +89,11 @@ def release(
     def files(group: Sequence[Target]) -> Request:
         from filemill.service.acts import ReadmitFiles
 
-        return ReadmitFiles(files=tuple(t.file for t in group), reason=reason)
+        return ReadmitFiles(files=tuple(t.file for t in group), reason=reason, unsafe=unsafe)
 
-    return close(
-        session, "filemill.release/1", "released", _both(session, targets, runs, files, "releasing")
-    )
+    result = _both(session, targets, runs, files, "releasing")
+    _tell_of_second(session, result)
+    return close(session, "filemill.release/1", "released", result)
 
 
 @command("discard", held, epilog="Example: filemill held discard 3fk2 --reason 'sent by mistake'")
@@ -141,6 +152,20 @@ def _both(
     result.live = result.live and others.live
     result.stopped = others.stopped
     return result
+
+
+def _tell_of_second(session: Session, result: Result) -> None:
+    """Say of what is still in quarantine that a second person must release it; it is not skipped."""
+    left = [target for target in result.skipped if target.state == "quarantined"]
+    if not left:
+        return
+    with open_ledger(session) as queries:
+        waiting = [t for t in left if queries.file(t.file).summary.state == "quarantined"]
+    for target in waiting:
+        result.skipped.remove(target)
+        session.output.say(
+            f"{short(target.file)} {printable(target.name)}: noted; it goes on when a second person releases it, too"
+        )
 
 
 def _fits(choice: str, target: Target, history: FileHistory) -> None:

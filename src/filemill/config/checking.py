@@ -14,6 +14,7 @@ from filemill.config.models import SECTIONS, SETTINGS, Settings
 from filemill.config.pipelines import ChainCheck, read_pipelines
 from filemill.config.positions import Map, Node, Place, Text, follow, plain
 from filemill.config.problems import Problems, did_you_mean
+from filemill.config.scanning import ScanReader, warn_of_strangers
 from filemill.config.secrets import Secrets
 from filemill.config.stepping import StepReader, place_of_text
 from filemill.config.tagging import TagCheck, read_rules
@@ -37,15 +38,21 @@ class Checker:
         components = ComponentReader(self.root, self.registry, self.secrets, self.problems)
         draft.sources = components.read("sources", tree)
         draft.sinks = components.read("sinks", tree)
+        draft.scanners = self._scanners().read(tree)
         draft.rules = read_rules(tree, self.problems)
         steps = StepReader(self.root, self.registry, self.secrets, self.problems)
         draft.pipelines = read_pipelines(tree, steps, self.problems)
         return draft
 
-    def check(self, draft: Draft, data: str, describe: Describe | None) -> None:
-        """Everything that concerns more than one part."""
+    def check(
+        self, draft: Draft, data: str, describe: Describe | None, *, strict: bool = False
+    ) -> None:
+        """Everything that concerns more than one part; `strict` says what may be meant as it is, too."""
         if describe is not None:
             Asker(draft, self.problems).ask(describe)
+            self._scanners().check(draft.scanners)
+        if strict:
+            warn_of_strangers(draft, self.problems)
         chains = ChainCheck(self.problems)
         for pipeline in draft.pipelines:
             chains.run(pipeline)
@@ -60,6 +67,9 @@ class Checker:
         if not draft.pipelines and draft.tree.get("pipelines") is None:
             message = "there is no pipeline: every file will be held"
             self.problems.warn("no-pipelines", message, draft.tree.place, "add `pipelines:`")
+
+    def _scanners(self) -> ScanReader:
+        return ScanReader(self.root, self.registry, self.secrets, self.problems)
 
     def _settings(self, tree: Map) -> Settings:
         known = [*SETTINGS, *SECTIONS]

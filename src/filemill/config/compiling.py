@@ -15,6 +15,7 @@ from filemill.model.plan import (
     RetentionPlan,
     RetryPlan,
     RoutePlan,
+    ScannerPlan,
     SinkPlan,
     SourcePlan,
     StepPlan,
@@ -34,7 +35,11 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         data=data,
         sources=tuple(
             SourcePlan(
-                each.name, each.kind, _options(each, draft.root), tuple(tag for tag, _ in each.tags)
+                each.name,
+                each.kind,
+                _options(each, draft.root),
+                tuple(tag for tag, _ in each.tags),
+                each.scan,
             )
             for each in draft.sources
         ),
@@ -58,6 +63,8 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         reserve=settings.reserve,
         worker_environment=None if names is None else tuple(names),
         secrets=tuple(sorted(secret_names(draft.tree))),
+        scan=tuple(ScannerPlan(each.kind, each.options) for each in draft.scanners),
+        two_people=settings.quarantine.release == "two-people",
         retention=_retention(settings.retention),
         grace=settings.grace,
         web=settings.web.plan(),

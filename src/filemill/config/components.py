@@ -19,6 +19,7 @@ from filemill.model.errors import NotFound
 from filemill.model.tags import TagSyntaxError, check_tag
 from filemill.ports.registry import PLANNED, NotInstalled, Registry
 
+SCAN_EXAMPLE = "scan: {clamd: unix:/run/clamav/clamd.ctl}"
 RESERVED_NAMES = {"sinks": ("drop",), "sources": ("cli",)}
 """`drop` is where `route` counts and drops; `cli` is the source of files named on the command line."""
 
@@ -113,6 +114,8 @@ class ComponentReader:
     def _options(self, singular: str, component: Component) -> BaseModel | None:
         model: type[BaseModel] = component.cls.Options
         node = component.node
+        if singular == "source":
+            node = _read_exemption(component, node, self.problems)
         if "tags" in node.entries and singular == "source":
             if "tags" not in keys_of(model):
                 node = node.without("tags")
@@ -160,6 +163,21 @@ class ComponentReader:
         if "{" in item.text.replace("{dir}", ""):
             advice = "the only placeholder is {dir}, the first folder below the source's"
         self.problems.error("bad-tag", f"`{item.text}` is not a tag", item.place, advice)
+
+
+def _read_exemption(component: Component, node: Map, problems: Problems) -> Map:
+    """Note a source's `scan: off`; answers its keys without it."""
+    value = node.get("scan")
+    if value is None:
+        return node
+    if isinstance(value, Text) and value.text == "off":
+        component.scan = False
+    else:
+        shown = value.text if isinstance(value, Text) else describe(value)
+        message = f"`scan` of a source can only be `off`, not `{shown}`"
+        advice = f"say which scanner at the top: {SCAN_EXAMPLE}"
+        problems.error("bad-value", message, value.place, advice)
+    return node.without("scan")
 
 
 def named(section: str, tree: Map, problems: Problems) -> Iterator[tuple[str, Text, Node]]:

@@ -25,6 +25,23 @@ class Component:
     options: BaseModel | None = None
     tags: list[tuple[str, Place]] = field(default_factory=list)
     """Of a source."""
+    scan: bool = True
+    """Of a source: False where it says `scan: off`."""
+
+
+@dataclass
+class ScannerPart:
+    """One scanner."""
+
+    kind: str
+    node: Map
+    place: Place
+    """Of what stands behind its kind."""
+    cls: Any
+    options: dict[str, Any]
+    """As the plan will have them."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Texts of its own files, by path from the root."""
 
 
 @dataclass
@@ -113,6 +130,7 @@ class Draft:
     rules: list[Rule] = field(default_factory=list)
     pipelines: list[PipelineParts] = field(default_factory=list)
     sinks: list[Component] = field(default_factory=list)
+    scanners: list[ScannerPart] = field(default_factory=list)
 
     @property
     def runs_users_code(self) -> bool:

@@ -48,12 +48,14 @@ def load(
     resolve: Describe | None = None,
     proven: Proven | None = None,
     revision: int = 0,
+    strict: bool = False,
 ) -> Loaded:
     """Find, read, judge and compile a configuration.
 
     Without `describe`, users' functions and SQL expressions are taken as they are; with it, a worker is asked. It is
     not asked about the expressions of a revision that is `proven`; about users' code it always is, since what that
     imports may have changed. Pipelines written in Python are read by `resolve`, or `describe` where it is not given.
+    `strict` warns of more: of what may be meant as it is.
 
     Raises:
         UsageError: there is no configuration.
@@ -73,7 +75,7 @@ def load(
     if describe and proven and not problems.failed and not draft.runs_users_code:
         digest, _ = revision_of(draft, layers, registry)
         describe = None if proven(data, digest) else describe
-    checker.check(draft, data, describe)
+    checker.check(draft, data, describe, strict=strict)
     if problems.failed:
         raise ConfigProblems(problems.all())
     digest, text = revision_of(draft, layers, registry)

@@ -174,6 +174,15 @@ class Retention(_Strict):
     audit: Kept = Field(365 * 86400.0, description="What people did.")
 
 
+class Quarantine(_Strict):
+    """What it takes to let a quarantined file go on."""
+
+    release: Literal["one-person", "two-people"] = Field(
+        "one-person",
+        description="`two-people`: a second person must release it, too, before it goes on.",
+    )
+
+
 class Failed(_Strict):
     """A folder with a plain copy of everything that failed, for people who live in the file system."""
 
@@ -334,6 +343,14 @@ class Settings(_Strict):
     )
     retention: Retention = Field(
         default_factory=lambda: Retention.model_validate({}), description=Retention.__doc__ or ""
+    )
+    scan: Any = Field(
+        None,
+        description="A scanner, or a list of them: every file must pass all of them before anything parses it. "
+        "A source's own `scan: off` is the only exception.",
+    )
+    quarantine: Quarantine = Field(
+        default_factory=lambda: Quarantine.model_validate({}), description=Quarantine.__doc__ or ""
     )
     failed: Failed | None = Field(None, description=Failed.__doc__ or "")
     web: Web = Field(default_factory=lambda: Web.model_validate({}), description=Web.__doc__ or "")

@@ -17,6 +17,7 @@ from filemill.config.models import (
     Document,
     Failed,
     Pipeline,
+    Quarantine,
     Queue,
     Retention,
     Retry,
@@ -67,17 +68,16 @@ def _page(registry: Registry) -> Iterator[str]:
     yield from _table(Document, [key for key in keys_of(Document) if key not in SECTIONS])
     yield "`retry`, in `defaults:`, in a pipeline and beside a step:\n"
     yield from _table(Retry)
-    yield "`queue`:\n"
-    yield from _table(Queue)
-    yield "`retention`:\n"
-    yield from _table(Retention)
-    yield "`failed`:\n"
-    yield from _table(Failed)
-    yield "`web`:\n"
-    yield from _table(Web)
+    for model in (Queue, Retention, Failed, Quarantine, Web):
+        yield f"`{model.__name__.lower()}`:\n"
+        yield from _table(model)
     yield "## sources\n"
     yield "`NAME: {KIND: ..., key: ...}`: the one key that names the kind stands among the others.\n"
     yield from _components(registry, "sources", "source")
+    yield "Beside these keys every source takes `tags:`, and `scan: off`, which exempts its files from `scan:`.\n"
+    yield "## Scanners\n"
+    yield "`scan: {KIND: ..., key: ...}`, or a list of such maps. See [Scan files](scanning.md).\n"
+    yield from _components(registry, "scanners", "scanner")
     yield "## tags\n"
     yield "`TAG: {key: ...}`, or a list of such maps, any of which may hold.\n"
     yield _TAGS

@@ -35,6 +35,8 @@ def revision_of(draft: Draft, layers: Layers, registry: Registry) -> tuple[str, 
         for schema in step.uses_of.schemas:
             # The very text that the plan has, wherever the file lies.
             files[os.path.relpath(schema.path, draft.root)] = schema.text.encode()
+    for scanner in draft.scanners:
+        files |= {name: text.encode() for name, text in scanner.files.items()}
     for path in sorted(_named_files(draft, layers.python)):
         name = os.path.relpath(path, draft.root)
         if name not in files:

@@ -65,6 +65,13 @@ class _Schema:
         self.definitions["pipeline"] = self.pipeline()
         self.definitions["source"] = self.component("sources")
         self.definitions["sink"] = self.component("sinks")
+        scanner = self.component("scanners")
+        self.definitions["scanner"] = scanner
+        one = {"$ref": "#/$defs/scanner"}
+        properties["scan"] = {
+            "description": properties["scan"]["description"],
+            "anyOf": [one, {"type": "array", "items": one}, {"type": "null"}],
+        }
         self.definitions["tag"] = self.of(TagRule)
         properties["sources"] = _names("source", properties["sources"])
         properties["sinks"] = _names("sink", properties["sinks"])
@@ -107,6 +114,10 @@ class _Schema:
                 made["properties"].setdefault(
                     "tags", {"type": "array", "items": {"type": "string"}}
                 )
+                made["properties"]["scan"] = {
+                    "description": "Its files are not scanned.",
+                    "enum": ["off", False],
+                }
             kinds.append(made)
         return {"anyOf": kinds} if kinds else {"type": "object"}
 

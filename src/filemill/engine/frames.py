@@ -18,6 +18,7 @@ from filemill.model.plan import Plan
 from filemill.model.runs import Captured, RunOrder, RunResult
 from filemill.model.trials import Trial, TrialOrder
 from filemill.ports.describe import Answers, Question
+from filemill.ports.scanner import Scanned
 from filemill.records.layout import Hints
 from filemill.routing.explaining import Explanation
 
@@ -33,6 +34,13 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
 
 class Inspect(msgspec.Struct, frozen=True, tag="inspect"):
     """Server: find these files' facts and tags."""
+
+    job: int
+    files: tuple[FileRef, ...]
+
+
+class Scan(msgspec.Struct, frozen=True, tag="scan"):
+    """Server: have these files judged by the plan's scanners; nothing else of them is looked at."""
 
     job: int
     files: tuple[FileRef, ...]
@@ -110,6 +118,14 @@ class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
     """Steps left so many threads, children or descriptors open that a new worker should take over."""
 
 
+class Judged(msgspec.Struct, frozen=True, tag="judged"):
+    """Worker: what the scanners said, in the order asked."""
+
+    job: int
+    files: tuple[Scanned, ...]
+    resident: int = 0
+
+
 class Executed(msgspec.Struct, frozen=True, tag="executed"):
     """Worker: results, in the order asked; every staged output among them is synced."""
 
@@ -172,10 +188,11 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     help: str = ""
 
 
-ToWorker = Setup | Inspect | Execute | CutUp | ExecuteChunk | Keep | Ask | Explain | Try
+ToWorker = Setup | Inspect | Scan | Execute | CutUp | ExecuteChunk | Keep | Ask | Explain | Try
 FromWorker = (
     Ready
     | Inspected
+    | Judged
     | Executed
     | CutDone
     | ChunkExecuted

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from filemill.engine import frames
+from filemill.engine.scanning import must_scan
 from filemill.engine.serving import Revisions, Served
 from filemill.engine.supervisor import PATIENCE, WorkerDied
 from filemill.engine.trouble import Trouble
@@ -54,7 +55,8 @@ class _Ahead(msgspec.Struct):
 class InspectionDesk:
     """Takes acknowledged files, gives each its tags and runs.
 
-    `routing` is called when a group's runs are about to be in the ledger's queue, `routed` when they are committed.
+    `scan` takes the files that must pass scanners first; they come again by `put`. `routing` is called when a group's
+    runs are about to be in the ledger's queue, `routed` when they are committed.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class InspectionDesk:
         priorities: Mapping[str, int],
         routing: Callable[[], None],
         routed: Callable[[], None],
+        scan: Callable[[Sequence[FileRef]], None],
     ) -> None:
         self._revisions = revisions
         self._ledger = ledger
@@ -83,6 +86,7 @@ class InspectionDesk:
         """By source name; 0 where it says nothing."""
         self._routing = routing
         self._routed = routed
+        self._scan = scan
         self._waiting: Turns[Waiting] = Turns()
         self._alone: deque[Waiting] = deque()
         self._jobs: set[asyncio.Task[None]] = set()
@@ -98,6 +102,8 @@ class InspectionDesk:
         ahead, served = self._ahead, self._revisions.current
         looking = ahead is not None and not ahead.look.done()
         if looking or self._stopped or self._waiting or self._jobs or not served.pool.idle:
+            return
+        if must_scan(served.plan, file):
             return
         look = asyncio.create_task(self._look_at(served, (file,)), name="look ahead")
         self._ahead = _Ahead(file, served, look)
@@ -122,6 +128,12 @@ class InspectionDesk:
         self._put_back([Waiting(file) for file in files if file.file not in self._begun])
         self._begun.difference_update(file.file for file in files)
         self._start_jobs()
+
+    async def refuse(self, judged: Sequence[tuple[FileRef, Facts]]) -> None:
+        """Route files of which it is known, before anybody looked into them, that no pipeline gets them."""
+        if judged:
+            waiting = [(Waiting(file), facts) for file, facts in judged]
+            await self._route(self._revisions.current, waiting)
 
     def _put_back(self, group: Sequence[Waiting]) -> None:
         """Behind the others of its source, whose turn it will be whatever the others have."""
@@ -187,6 +199,9 @@ class InspectionDesk:
         return reply
 
     async def _inspect_with(self, served: Served, group: list[Waiting]) -> None:
+        group = self._only_scanned(served.plan, group)
+        if not group:
+            return
         files = tuple(waiting.file for waiting in group)
         ahead = self._ahead
         if ahead is not None and files == (ahead.file,) and ahead.served is served:
@@ -219,6 +234,14 @@ class InspectionDesk:
         if again:
             self._put_back(again)
             await self._trouble.wait("content", SystemFault(reply.facts[0].error or "unreadable"))
+
+    def _only_scanned(self, plan: Plan, group: list[Waiting]) -> list[Waiting]:
+        """Those that need no scan, or passed it: asked here, where the plan they are inspected under is known."""
+        unscanned = [each.file for each in group if must_scan(plan, each.file)]
+        if unscanned:
+            self._scan(unscanned)
+            group = [each for each in group if not must_scan(plan, each.file)]
+        return group
 
     async def _after_death(self, group: list[Waiting], died: WorkerDied) -> None:
         if len(group) > 1:

@@ -29,6 +29,7 @@ from filemill.engine.execution import Executor
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.importing import KeptModules
 from filemill.engine.processes import end_strays
+from filemill.engine.scan_work import ScanWork
 from filemill.engine.spawning import BROKEN
 from filemill.engine.surroundings import Surroundings, flush_by_line, out_of_reach
 from filemill.engine.trying import try_file
@@ -66,6 +67,7 @@ class Worker:
         self.plan: Plan | None = None
         self.executor: Executor | None = None
         self.inspector: Inspector | None = None
+        self.scanning: ScanWork | None = None
         self.grown = False
         """Whether memory is kept for the next chunk of a big file."""
 
@@ -100,12 +102,8 @@ class Worker:
                 return self._set_up(plan)
             case frames.Ask(job, question):
                 return frames.Answered(job, answer(question))
-            case frames.Inspect(job, files):
-                assert self.inspector is not None, "Setup comes first"  # noqa: S101
-                self.page.announce(job, [])
-                facts = tuple(self.inspector.inspect(files))
-                spent = self._after(tame=not self.inspector.asks_taggers)
-                return frames.Inspected(job, facts, resident_bytes(), spent)
+            case frames.Inspect() | frames.Scan():
+                return self._judge(message)
             case frames.Explain() | frames.Try():
                 return self._look(message)
             case frames.CutUp() | frames.ExecuteChunk() | frames.Keep():
@@ -117,6 +115,20 @@ class Worker:
                 )
                 spent = self._after(tame=self.executor.is_tame(orders[0].pipeline))
                 return frames.Executed(job, tuple(results), resident_bytes(), spent)
+
+    def _judge(self, message: frames.Inspect | frames.Scan) -> frames.FromWorker:
+        """Find out about files before any step has them."""
+        assert self.plan is not None, "Setup comes first"  # noqa: S101
+        assert self.inspector is not None, "Setup comes first"  # noqa: S101
+        job, files = message.job, message.files
+        self.page.announce(job, [])
+        if isinstance(message, frames.Scan):
+            self.scanning = self.scanning or ScanWork(self.plan, self.registry)
+            judged = self.scanning.scan(files, self.page.progress)
+            return frames.Judged(job, judged, resident_bytes())
+        facts = tuple(self.inspector.inspect(files))
+        spent = self._after(tame=not self.inspector.asks_taggers)
+        return frames.Inspected(job, facts, resident_bytes(), spent)
 
     def _begin(self, job: int, orders: Sequence[RunOrder]) -> None:
         """Announce what starts now, in a process as it was before the last run."""

@@ -79,6 +79,13 @@ class PipelinePlan(msgspec.Struct, frozen=True):
     retry: RetryPlan = RetryPlan()
 
 
+class ScannerPlan(msgspec.Struct, frozen=True):
+    """One scanner; every file must pass all of them."""
+
+    kind: str
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
 class SinkPlan(msgspec.Struct, frozen=True):
     """One named sink."""
 
@@ -95,6 +102,8 @@ class SourcePlan(msgspec.Struct, frozen=True):
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     tags: tuple[str, ...] = ()
     """Tags it gives, `{dir}` not yet filled in."""
+    scan: bool = True
+    """False: its files are not scanned, whatever scanners there are."""
 
 
 class TagRulePlan(msgspec.Struct, frozen=True):
@@ -178,6 +187,10 @@ class Plan(msgspec.Struct, frozen=True):
     """Globs of the environment variables that workers see; None: all but `secrets`."""
     secrets: tuple[str, ...] = ()
     """Names of the environment variables that the configuration reads as secrets."""
+    scan: tuple[ScannerPlan, ...] = ()
+    """Every file passes these before anything parses it; none: nothing is scanned."""
+    two_people: bool = False
+    """A quarantined file goes on only when a second person says so, too."""
     retention: RetentionPlan = RetentionPlan()
     modules: dict[str, bytes] = {}
     """Texts of the modules of users that this revision names, by path below `root`; workers import these."""
@@ -188,6 +201,10 @@ class Plan(msgspec.Struct, frozen=True):
     def pipeline(self, name: str) -> PipelinePlan:
         """The pipeline of that name; StopIteration if there is none."""
         return next(p for p in self.pipelines if p.name == name)
+
+    def scans(self, source: str) -> bool:
+        """Say whether files of this source are scanned; those of a source that is not known are."""
+        return bool(self.scan) and all(each.scan for each in self.sources if each.name == source)
 
     def sink(self, name: str) -> SinkPlan:
         """The sink of that name; StopIteration if there is none."""

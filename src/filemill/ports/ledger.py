@@ -323,8 +323,15 @@ class Ledger(Admitting, Protocol):
         """A new QUEUED run for each ended run. False: the run has not ended, or its file's content is gone."""
         ...
 
-    async def readmit(self, files: Sequence[str], deed: Deed) -> list[bool]:
-        """HELD or QUARANTINED -> INGESTED: the files are to be inspected and routed again, by the current revision."""
+    async def readmit(
+        self, files: Sequence[str], deed: Deed, *, unsafe: bool = False, people: int = 1
+    ) -> list[bool]:
+        """HELD -> INGESTED: the files are to be inspected and routed again, by the current revision.
+
+        With `unsafe` also QUARANTINED, and each file has the attribute `released` from then on, with the principal's
+        name. With two `people`, a quarantined file moves when another principal asked for the same before, since it is
+        in quarantine; until then the answer is False and that this one asked is noted.
+        """
         ...
 
     async def discard_files(self, files: Sequence[str], deed: Deed) -> list[bool]:

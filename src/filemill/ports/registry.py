@@ -1,7 +1,7 @@
 """The registry: from a name in the configuration to a component, by entry point.
 
-Plugins and built-in components register alike, under `filemill.steps`, `filemill.sources` and
-`filemill.sinks`. Dotted paths (`steps.add_vat`) name a user's own code and are resolved only in workers.
+Plugins and built-in components register alike, under `filemill.steps`, `filemill.sources`, `filemill.sinks`
+and `filemill.scanners`. Dotted paths (`steps.add_vat`) name a user's own code and are resolved only in workers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ PLANNED = {
         "sftp": "sftp",
         "topic": "broker",
     },
+    "scanners": {},
     "steps": dict.fromkeys(
         ("read_excel strip_gps resize split merge enrich encrypt hash http sql script").split(),
         "standard",
@@ -37,7 +38,7 @@ class NotInstalled(NotFound):
 
 
 class Registry:
-    """Components by kind (`steps`, `sources`, `sinks`) and name; loaded when asked for, once."""
+    """Components by kind (`steps`, `sources`, `sinks`, `scanners`) and name; loaded when asked for, once."""
 
     def __init__(self) -> None:
         self._entries: dict[str, dict[str, EntryPoint]] = {}

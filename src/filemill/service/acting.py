@@ -71,7 +71,8 @@ class LiveParts:
 class Actions:
     """The acts. `live` is None where no server runs: then the next start goes on with what was asked.
 
-    `more` are handlers of acts that other parts do. `clear` removes bytes that the ledger gave up.
+    `more` are handlers of acts that other parts do. `clear` removes bytes that the ledger gave up,
+    `two_people` says whether a quarantined file needs two to be released.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class Actions:
         more: Mapping[Any, Handler] | None = None,
         *,
         clear: Callable[[], Awaitable[None]],
+        two_people: Callable[[], bool],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._live = live
         self._clear = clear
+        self._two_people = two_people
         self._handlers: dict[type[acts.Act], Handler] = {
             acts.RedriveRuns: self._redrive,
             acts.ReleaseRuns: self._release,
@@ -159,7 +162,8 @@ class Actions:
         return self._queued(await self._ledger.resume(act.pipelines, deed))
 
     async def _readmit(self, act: acts.ReadmitFiles, deed: Deed) -> Sequence[bool]:
-        moved = await self._ledger.readmit(act.files, deed)
+        people = 2 if act.unsafe and self._two_people() else 1
+        moved = await self._ledger.readmit(act.files, deed, unsafe=act.unsafe, people=people)
         if self._live is not None:
             files = [file for file, ok in zip(act.files, moved, strict=True) if ok]
             self._live.inspect(await self._ledger.uninspected(files))

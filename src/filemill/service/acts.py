@@ -34,9 +34,10 @@ class ReleaseRuns(Act, frozen=True):
 
 
 class ReadmitFiles(Act, frozen=True):
-    """Inspect and route held or quarantined files again."""
+    """Inspect and route held files again; with `unsafe` quarantined ones too, and none of them is scanned."""
 
     files: tuple[str, ...]
+    unsafe: bool = False
 
 
 class DiscardRuns(Act, frozen=True):

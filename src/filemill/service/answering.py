@@ -48,7 +48,14 @@ class Answering:
             **Keys(parts.ledger, plan.data, durable).handlers,
             acts.TakeUpload: self._take_upload,
         }
-        self._actions = Actions(parts.ledger, clock, live, more, clear=parts.retention.clear)
+        self._actions = Actions(
+            parts.ledger,
+            clock,
+            live,
+            more,
+            clear=parts.retention.clear,
+            two_people=lambda: parts.revisions.current.plan.two_people,
+        )
         self._socket = ControlSocket(plan.data, self.perform, self.seen)
 
     async def start(self) -> None:

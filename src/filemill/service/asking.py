@@ -92,6 +92,11 @@ def ask_drain(data: str, reason: str = "") -> None:
     read_answer(_ask_running(data, acts.Drain(reason=reason)))
 
 
+def _no_server() -> bool:
+    """Whether two people are needed is said by the configuration in force, which only a server has."""
+    raise UsageError("a quarantined file is released by a running server", help="filemill run")
+
+
 def _ask_running(data: str, act: acts.Request) -> bytes:
     line = ask_server(data, msgspec.json.encode(act) + b"\n")
     if line is None:
@@ -209,7 +214,9 @@ async def _alone(data: str, act: acts.Request) -> acts.Done | acts.Reloaded | ac
                 **Keys(ledger, data, durable).handlers,
             }
             retention = Retention(ledger=ledger, content=content, durable=durable, clock=clock)
-            actions = Actions(ledger, clock, more=more, clear=retention.clear)
+            actions = Actions(
+                ledger, clock, more=more, clear=retention.clear, two_people=_no_server
+            )
             return await actions.perform(act, principal_of(os.geteuid()))
         finally:
             await ledger.close()

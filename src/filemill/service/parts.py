@@ -18,6 +18,7 @@ from filemill.engine.dispatching import Dispatcher
 from filemill.engine.inspecting import InspectionDesk
 from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.publishing import Publisher
+from filemill.engine.scanning import ScanDesk
 from filemill.engine.trouble import Trouble
 from filemill.intake.gate import Gate, QueueLimits
 from filemill.intake.intake import Intake
@@ -139,12 +140,21 @@ class Parts:
             priorities=priorities_of(settings),
             routing=self.dispatcher.wake,
             routed=self._room_again,
+            scan=lambda files: self.scans.put(files),  # noqa: PLW0108 -- made below
+        )
+        self.scans = ScanDesk(
+            plan=lambda: self.revisions.current.plan,
+            pool=self.workshop.scan_pool,
+            trouble=self.trouble,
+            passed=self.desk.put,
+            judged=self.desk.refuse,
+            priorities=lambda: self.desk.priorities,
         )
         self.gate = Gate(
             data=os.fsencode(plan.data),
             limits=QueueLimits(plan.queue_files, plan.queue_bytes, plan.reserve),
             count=self._count_queue,
-            pending=lambda: self.desk.pending,
+            pending=lambda: self.desk.pending + self.scans.pending,
             opened=self._room_again,
             clock=clock,
             emit=emit,
@@ -207,8 +217,16 @@ class Parts:
         self.gate.took(len(files), sum(file.size for file in files))
         self.desk.put(files)
 
+    async def inspected(self) -> None:
+        """Return when every acknowledged file is scanned, inspected and routed."""
+        while True:
+            await self.desk.idle()
+            await self.scans.idle()
+            if not self.desk.pending:
+                return
+
     def _is_busy(self) -> bool:
-        return bool(self.dispatcher.running or self.desk.pending)
+        return bool(self.dispatcher.running or self.desk.pending or self.scans.pending)
 
     def _say(self, event: Event) -> None:
         """Intake's events; a rejected file is acknowledged as well, and only they tell of it."""

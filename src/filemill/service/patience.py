@@ -74,7 +74,7 @@ class Patience:
         try:
             async with asyncio.timeout(_EVERY):
                 await parts.intake.idle()
-                await parts.desk.idle()
+                await parts.inspected()
         except TimeoutError:
             return False
         return await self._server.ledger.next_due(parts.breakers.parked()) is None

@@ -153,7 +153,7 @@ class Server:
         parts = self.parts
         while True:
             await parts.intake.idle()
-            await parts.desk.idle()
+            await parts.inspected()
             await parts.publisher.idle()
             if not parts.dispatcher.running and await self.ledger.live() == 0:
                 break
@@ -168,6 +168,7 @@ class Server:
             for crashed in (
                 parts.dispatcher.crashed,
                 parts.desk.crashed,
+                parts.scans.crashed,
                 parts.publisher.crashed(),
                 self.face.crashed if self.face else None,
             ):
@@ -261,6 +262,7 @@ class Server:
         self._closing.push_async_callback(parts.inputs.idle)
         self._closing.push_async_callback(parts.publisher.stop)
         self._closing.push_async_callback(parts.desk.stop)
+        self._closing.push_async_callback(parts.scans.stop)
         await parts.dispatcher.start()
         self._closing.push_async_callback(parts.dispatcher.stop)
         self._closing.push_async_callback(parts.tidier.stop)

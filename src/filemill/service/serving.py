@@ -14,6 +14,7 @@ from filemill.durable import Durable
 from filemill.engine.chunking import ChunkedRuns
 from filemill.engine.serving import Revisions, Served
 from filemill.engine.slots import Limits, Numbers
+from filemill.engine.supervisor import WorkerPool
 from filemill.engine.trouble import Trouble
 from filemill.model.errors import FilemillError, PermanentError
 from filemill.model.events import Emit
@@ -88,6 +89,10 @@ class Workshop:
             stopping=self._stopping,
         )
         return Served(plan, pool, sinks, chunked)
+
+    def scan_pool(self, plan: Plan) -> WorkerPool:
+        """The one worker that scans for a plan, not yet started."""
+        return self._machine.pool(plan, self.pages, Limits(1), self._emit, self._numbers)
 
     async def reopen(self, number: int) -> Served:
         """An older revision at work again, with half the workers: it stands beside the current one.

@@ -57,6 +57,7 @@ class _LeftRow(msgspec.Struct, array_like=True, gc=False):
     parent: str | None
     after: str
     depth: int
+    released: str | None
 
 
 _FILES = msgspec.json.Decoder(list[FileRow])
@@ -253,6 +254,7 @@ def _uninspected(row: _LeftRow) -> FileRef:
         arrived_ns=row.claimed_ns,
         tags=tuple(row.given.split()),
         depth=row.depth,
+        attributes={} if row.released is None else {"released": row.released},
     )
 
 

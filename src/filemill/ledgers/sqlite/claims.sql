@@ -111,7 +111,8 @@ SELECT json_group_array(json_array(id, source, hex(path), hex(relative), device,
                                       SELECT mine.parent, 0 UNION ALL
                                       SELECT up.parent, above.depth + 1
                                       FROM above JOIN file AS up ON up.id = above.parent
-                                    ) SELECT max(depth) FROM above)))
+                                    ) SELECT max(depth) FROM above),
+                                   json_extract(attributes, '$.released')))
 FROM (SELECT * FROM file WHERE disposed_ns IS NULL AND state = ?1 ORDER BY no) AS mine;
 
 -- name: find_left
@@ -122,7 +123,8 @@ SELECT json_group_array(json_array(file.id, source, hex(path), hex(relative), de
                                       SELECT file.parent, 0 UNION ALL
                                       SELECT up.parent, above.depth + 1
                                       FROM above JOIN file AS up ON up.id = above.parent
-                                    ) SELECT max(depth) FROM above)))
+                                    ) SELECT max(depth) FROM above),
+                                   json_extract(file.attributes, '$.released')))
 FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value
 WHERE file.state = ?2;
 

@@ -48,6 +48,8 @@ _RUNS = msgspec.json.Decoder(list[_Run])
 _TAGS = msgspec.json.Decoder(list[tuple[int, str]])
 _TEXTS = msgspec.json.Decoder(list[str])
 _NUMBERS = msgspec.json.Decoder(list[int])
+ASKED = "ask-release"
+"""What the audit calls it when one of two people says that a quarantined file may go on."""
 _ENDED = frozenset({RunState.DONE, RunState.CANCELLED, RunState.DISCARDED})
 
 
@@ -170,16 +172,37 @@ def replay(tx: Transaction, replays: Sequence[Replay], deed: Deed) -> list[bool]
     return answers
 
 
-def readmit(tx: Transaction, files: Sequence[str], deed: Deed) -> list[bool]:
-    """HELD or QUARANTINED -> INGESTED, the tags of the former inspection forgotten."""
-    answers, moved = _choose_files(
-        tx, files, FileState.INGESTED, {FileState.HELD, FileState.QUARANTINED}
-    )
+def readmit(
+    tx: Transaction, files: Sequence[str], deed: Deed, *, unsafe: bool, people: int
+) -> list[bool]:
+    """HELD, with `unsafe` also QUARANTINED -> INGESTED, the tags of the former inspection forgotten.
+
+    With two `people`, one of them notes that a quarantined file may go on, and the other one moves it.
+    """
+    before = {FileState.HELD, FileState.QUARANTINED} if unsafe else {FileState.HELD}
+    if unsafe and people > 1:
+        lonely = _lonely(tx, files, deed)
+        if lonely:
+            audit(tx, deed, ASKED, {file: {} for file in lonely})
+            moved_on = iter(
+                readmit(tx, [f for f in files if f not in lonely], deed, unsafe=True, people=1)
+            )
+            return [file not in lonely and next(moved_on) for file in files]
+    answers, moved = _choose_files(tx, files, FileState.INGESTED, before)
     tagged = tx.read(SQL["tags_of"], _TAGS, moved)
     tx.many(SQL["forget_tags"], [(tag, no) for no, tags in tagged for tag in tags.split()])
-    tx.run(SQL["readmit"], moved, deed.at_ns)
-    audit(tx, deed, "readmit", _agreed_files(files, answers))
+    tx.run(SQL["readmit"], moved, deed.at_ns, plain(deed.principal) if unsafe else None)
+    unsafely: dict[str, object] = {"unsafe": True} if unsafe else {}
+    audit(tx, deed, "readmit", dict.fromkeys(_agreed_files(files, answers), unsafely))
     return answers
+
+
+def _lonely(tx: Transaction, files: Sequence[str], deed: Deed) -> set[str]:
+    """Those quarantined files of which nobody but this person said, since they are, that they may go on."""
+    rows = [row for row in find_files(tx, files) if row.state == FileState.QUARANTINED]
+    wanted = texts(row.id for row in rows)
+    agreed = set(tx.read(SQL["asked_by_others"], _TEXTS, wanted, ASKED, deed.principal))
+    return {row.id for row in rows} - agreed
 
 
 def discard_files(tx: Transaction, files: Sequence[str], deed: Deed) -> list[bool]:

@@ -78,8 +78,18 @@ WHERE EXISTS (
 
 -- name: readmit
 -- Have files inspected and routed again; moves file: held, quarantined -> ingested.
-UPDATE file SET state = 'ingested', state_ns = ?2, reason = '', tags = given
+-- What a person let go on in spite of a scanner says so for good; what else inspection had found is forgotten.
+UPDATE file SET state = 'ingested', state_ns = ?2, reason = '', tags = given, attributes =
+  CASE WHEN coalesce(?3, json_extract(attributes, '$.released')) IS NULL THEN '{}'
+       ELSE json_object('released', coalesce(?3, json_extract(attributes, '$.released'))) END
 WHERE no IN (SELECT value FROM carray(?1)) AND state IN ('held', 'quarantined');
+
+-- name: asked_by_others
+-- Of which of these quarantined files another person said, since they are, that they may go on.
+SELECT json_group_array(file.id)
+FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value
+WHERE EXISTS (SELECT 1 FROM audit WHERE audit.object = file.id AND audit.action = ?2
+              AND audit.principal <> ?3 AND audit.at_ns >= file.state_ns);
 
 -- name: tags_of
 -- What these files are found by.

@@ -219,9 +219,13 @@ class SqliteLedger(SqliteRetaining, SqliteAdmitting):
         """A new QUEUED run for each ended run."""
         return await self._writer.ask(lambda tx: deeds.replay(tx, replays, deed))
 
-    async def readmit(self, files: Sequence[str], deed: Deed) -> list[bool]:
-        """HELD or QUARANTINED -> INGESTED."""
-        return await self._writer.ask(lambda tx: deeds.readmit(tx, files, deed))
+    async def readmit(
+        self, files: Sequence[str], deed: Deed, *, unsafe: bool = False, people: int = 1
+    ) -> list[bool]:
+        """HELD, with `unsafe` also QUARANTINED -> INGESTED."""
+        return await self._writer.ask(
+            lambda tx: deeds.readmit(tx, files, deed, unsafe=unsafe, people=people)
+        )
 
     async def discard_files(self, files: Sequence[str], deed: Deed) -> list[bool]:
         """HELD, REJECTED or QUARANTINED -> DISCARDED."""

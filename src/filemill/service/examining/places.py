@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 from filemill.durable import Durable
 from filemill.durable.probing import make_file, probe_folder
+from filemill.engine.scan_work import scanner_of
 from filemill.intake.looking import FILE, lease_of
 from filemill.intake.settle import Lease
+from filemill.model.errors import FilemillError
 from filemill.model.plan import Plan
 from filemill.ports.clock import Clock
 from filemill.ports.examining import Examines, Finding, Level
@@ -38,6 +40,12 @@ def examine_places(plan: Plan, registry: Registry, durable: Durable, clock: Cloc
         found += _claims(source, f"source {name}", plan.data, durable)
     for name, sink in build_sinks(plan, registry, durable).items():
         found += _examined(sink, f"sink {name}")
+    for each in plan.scan:
+        try:
+            found += scanner_of(each.kind, each.options, registry).examine()
+        except FilemillError as error:
+            about = f"scanner {each.kind}"
+            found.append(Finding(Level.PROBLEM, about, error.message, error.help))
     return found
 
 

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from filemill.model.deeds import Chosen, Deed, Redrive, Release, Replay
+from filemill.model.files import Facts
 from filemill.model.runs import RunOrder
 from filemill.model.states import RunState, may_move_run
-from filemill.ports.ledger import Stage
+from filemill.ports.ledger import Routing, Stage
 from filemill.ports.reading import Reading
 from filemill.testing.contracts.ledger_fixtures import LedgerFixtures, Reopen, in_loop
 from filemill.testing.journey import Journey
@@ -191,6 +192,43 @@ class DeedContract(LedgerFixtures):
         assert await journey.ledger.discard_files([file], _deed(journey)) == [False]
 
     @in_loop
+    async def test_a_quarantined_file_is_released_only_as_unsafe_and_says_so_for_good(
+        self, journey: Journey
+    ) -> None:
+        ledger = journey.ledger
+        (file,) = await journey.ingested()
+        await ledger.route([_quarantined(journey, file)])
+        assert await ledger.readmit([file], _deed(journey)) == [False]
+        assert await ledger.readmit([file], _deed(journey), unsafe=True) == [True]
+        (ref,) = await ledger.uninspected([file])
+        assert ref.attributes == {"released": "ana"}
+        await ledger.route([journey.routing(file, held="unrouted")])
+        (other,) = await journey.ingested()
+        await ledger.route([journey.routing(other, held="unrouted")])
+        assert await ledger.readmit([other], _deed(journey)) == [True]
+        (ref,) = await ledger.uninspected([other])
+        assert ref.attributes == {}
+
+    @in_loop
+    async def test_two_people_release_what_one_may_not(self, journey: Journey) -> None:
+        ledger = journey.ledger
+        (file,) = await journey.ingested()
+        (held,) = await journey.ingested()
+        await ledger.route([_quarantined(journey, file)])
+        ana = _deed(journey)
+        bo = Deed("bo", ana.at_ns)
+        await ledger.route([journey.routing(held, held="unrouted")])
+        both = [file, held]
+        assert await ledger.readmit(both, ana, unsafe=True, people=2) == [False, True]
+        assert await ledger.readmit([file], ana, unsafe=True, people=2) == [False]
+        assert await ledger.readmit([file], bo, people=2) == [False]
+        assert await ledger.readmit([file], bo, unsafe=True, people=2) == [True]
+        # In quarantine once more, it needs two once more.
+        later = Deed("bo", ana.at_ns + 10**9)
+        await ledger.route([_quarantined(journey, file, 10**9)])
+        assert await ledger.readmit([file], later, unsafe=True, people=2) == [False]
+
+    @in_loop
     async def test_a_file_without_runs_is_given_up(self, journey: Journey) -> None:
         (file,) = await journey.ingested()
         await journey.ledger.route([journey.routing(file, held="unrouted")])
@@ -259,6 +297,11 @@ class DeedContract(LedgerFixtures):
 
 def _deed(journey: Journey) -> Deed:
     return Deed("ana", journey.clock.wall_ns())
+
+
+def _quarantined(journey: Journey, file: str, later_ns: int = 0) -> Routing:
+    facts = Facts(file, refused="a virus", unsafe=True, attributes={"scan": "infected"})
+    return Routing(facts, _deed(journey).at_ns + later_ns)
 
 
 def _moves(journey: Journey) -> dict[str, Move]:
