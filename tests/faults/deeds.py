@@ -266,7 +266,10 @@ class World:
     def late(self) -> None:
         """Drop the file that only the reloaded configuration has a place for."""
         with self._power:
-            (self.root / "late.txt").write_text("late\n")
+            with (self.root / "late.txt").open("w") as late:
+                late.write("late\n")
+                late.flush()
+                os.fsync(late.fileno())  # the power may go before the kernel writes it, and it would be empty
             os.rename(self.root / "late.txt", self.root / "in" / "late.txt")
 
     def outputs(self) -> dict[str, str]:

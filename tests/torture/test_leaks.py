@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from program import Program, wait_for
-from test_memory import MEGABYTE, resident
+from measuring import MEGABYTE, resident
 
 CONFIG = """\
 version: 1
