@@ -269,7 +269,9 @@ class World:
             with (self.root / "late.txt").open("w") as late:
                 late.write("late\n")
                 late.flush()
-                os.fsync(late.fileno())  # the power may go before the kernel writes it, and it would be empty
+                os.fsync(
+                    late.fileno()
+                )  # the power may go before the kernel writes it, and it would be empty
             os.rename(self.root / "late.txt", self.root / "in" / "late.txt")
 
     def outputs(self) -> dict[str, str]:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from program import Program, wait_for
 from measuring import MEGABYTE, resident
+from program import Program, wait_for
 
 CONFIG = """\
 version: 1
