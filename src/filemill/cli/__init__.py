@@ -7,8 +7,8 @@ beside it, `held` has `releasing`, `files` `replaying`, `config` `revising`; `pa
 anybody did; `once` is `run --once`, `completing` is behind `completion`,
 `version` behind `--version`.
 
-What commands share: `configuring` and `paths` find what they are given, `reading` opens the ledger, `choosing` says
-which runs are meant, `doing` asks, goes piece by piece and waits; `output` prints tables, `trial_shapes` the JSON of
+What commands share: `configuring` and `paths` find what they are given, `reading` opens the ledger,
+`doing` asks, goes piece by piece and waits; `output` prints tables, `trial_shapes` the JSON of
 trials, `progress` how far it is. Drawings: `letters` (one dead letter), `timeline` and `results` (one file), `trials`,
 `standing` (which configuration runs), `graph`.
 """

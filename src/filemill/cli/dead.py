@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filemill.cli.application import command, group
-from filemill.cli.files import AfterOption, LimitOption, SinceOption, find, must_be
+from filemill.cli.files import AfterOption, LimitOption, SinceOption, find
 from filemill.cli.letters import status_of
 from filemill.cli.reading import open_ledger, short, since
 from filemill.cli.session import Session
 from filemill.ports.clock import SystemClock
 from filemill.queries import group_name
+from filemill.queries.choosing import must_be
 from filemill.service.shapes import dead_cause, dead_group, dead_item, file_history
 from filemill.telemetry.wording import age, clock, plural, printable, wrapped
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from filemill.cli.choosing import Target
 from filemill.cli.failing import FAILED, INTERRUPTED, OK
 from filemill.cli.progress import progress
 from filemill.cli.reading import open_ledger, short
@@ -28,6 +27,7 @@ from filemill.telemetry.wording import plural, printable
 if TYPE_CHECKING:
     from types import FrameType
 
+    from filemill.queries.choosing import Target
     from filemill.service.acts import Request
 
 ReasonOption = Annotated[
@@ -78,21 +78,16 @@ def per_second(rate: str | None) -> float | None:
     return float(match[1]) / _EACH[match[2]]
 
 
-def revision_of(wanted: str, target: Target) -> int:
-    """The revision to stay with; 0: the current one.
+def one_of_both(words: Sequence[str], everything: bool, narrowed: bool) -> None:
+    """Refuse a bulk command that names nothing, or both some and all.
 
     Raises:
-        UsageError: it is none.
+        UsageError: with what to write.
     """
-    if wanted == "current":
-        return 0
-    if wanted == "old":
-        return target.revision
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
-    raise UsageError(
-        f"no revision `{wanted}`", help="current, old, or a number of `filemill config log`"
-    )
+    if words and everything:
+        raise UsageError("ids or --all, not both")
+    if not words and not everything and not narrowed:
+        raise UsageError("nothing is named", help="give ids or groups, or --all for everything")
 
 
 def agreed(

@@ -187,16 +187,6 @@ def tell(session: Session, history: FileHistory, *, verbose: bool) -> None:
     draw(session.output, history, verbose=verbose)
 
 
-def must_be(state: str, history: FileHistory) -> None:
-    """Raise NotFound, with the way to its history, when neither the file nor a run of it is in this state."""
-    now = history.summary.state
-    if state not in {now, *(run.summary.state for run in history.runs)}:
-        identity = short(history.summary.file)
-        raise NotFound(
-            f"{identity} is not {state}, it is {now}", help=f"filemill files show {identity}"
-        )
-
-
 def find(queries: Queries, wanted: str) -> FileHistory:
     """The file of this id, or of this name when exactly one has it.
 

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from filemill.cli.application import command, group
-from filemill.cli.files import AfterOption, LimitOption, find, must_be, tell
+from filemill.cli.files import AfterOption, LimitOption, find, tell
 from filemill.cli.reading import open_ledger, short
 from filemill.cli.session import Session
 from filemill.ports.clock import SystemClock
+from filemill.queries.choosing import must_be
 from filemill.telemetry.wording import age, printable
 
 held = group("held")

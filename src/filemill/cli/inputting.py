@@ -11,11 +11,12 @@ import typer
 
 from filemill.cli.application import command
 from filemill.cli.dead import dead
-from filemill.cli.files import find, must_be
+from filemill.cli.files import find
 from filemill.cli.letters import dead_runs
 from filemill.cli.reading import open_ledger, short
 from filemill.cli.session import Session
 from filemill.model.errors import NotFound, SystemFault, UsageError
+from filemill.queries.choosing import must_be
 from filemill.service.originals import Originals, pieces
 from filemill.service.reasons import failure_of
 from filemill.telemetry.wording import printable, size

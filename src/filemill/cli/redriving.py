@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filemill.cli.application import command
-from filemill.cli.choosing import Target, dead_targets, is_group, one_of_both
 from filemill.cli.dead import dead
 from filemill.cli.doing import (
     DryRunOption,
@@ -21,16 +20,17 @@ from filemill.cli.doing import (
     agreed,
     close,
     ended,
+    one_of_both,
     per_second,
     perform,
-    revision_of,
 )
 from filemill.cli.failing import FAILED, OK
-from filemill.cli.files import SinceOption
+from filemill.cli.files import SinceOption, find
 from filemill.cli.reading import open_ledger, short, since
 from filemill.cli.session import Session
 from filemill.model.deeds import Chosen, Redrive
 from filemill.model.errors import UsageError
+from filemill.queries.choosing import Target, dead_targets, is_group, revision_of
 from filemill.telemetry.wording import plural
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def resolve(
         if not is_group(word):
             raise UsageError(f"`{word}` is not a group", help="filemill dead ls shows the groups")
         with open_ledger(session) as queries:
-            fingerprints.append(dead_targets(queries, [word])[0].fingerprint)
+            fingerprints.append(dead_targets(queries, [word], find)[0].fingerprint)
     ask(session.data(), ResolveCauses(fingerprints=tuple(fingerprints), reason=reason))
     if session.output.json:
         session.output.document("filemill.resolve/1", groups=which)
@@ -198,7 +198,7 @@ def _targets(
     session: Session, which: list[str] | None, pipeline: str, span: str | None
 ) -> list[Target]:
     with open_ledger(session) as queries:
-        return dead_targets(queries, which or [], pipeline=pipeline, since_ns=since(span))
+        return dead_targets(queries, which or [], find, pipeline=pipeline, since_ns=since(span))
 
 
 def _canary(session: Session, result: Result) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filemill.cli.application import command
-from filemill.cli.choosing import Target, held_targets, one_of_both
 from filemill.cli.doing import (
     DryRunOption,
     ReasonOption,
@@ -16,14 +15,17 @@ from filemill.cli.doing import (
     YesOption,
     agreed,
     close,
+    one_of_both,
     perform,
 )
 from filemill.cli.failing import OK
+from filemill.cli.files import find
 from filemill.cli.held import held
 from filemill.cli.reading import open_ledger, short
 from filemill.cli.session import Session
 from filemill.model.deeds import Chosen, Release
 from filemill.model.errors import UsageError
+from filemill.queries.choosing import Target, answers_to, held_targets
 from filemill.telemetry.wording import printable
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def release(
     """Let held runs go on behind the step that held them; files without a pipeline are tagged and routed again."""
     one_of_both(which or [], everything, bool(held_for or pipeline))
     with open_ledger(session) as queries:
-        targets = held_targets(queries, which or [], reason=held_for, pipeline=pipeline)
+        targets = held_targets(queries, which or [], find, reason=held_for, pipeline=pipeline)
         for target in targets:
             if target.state == "quarantined" and not unsafe:
                 raise UsageError(
@@ -111,7 +113,7 @@ def discard(
     """Give held runs and files up. Their originals stay until retention takes them."""
     one_of_both(which or [], everything, bool(held_for or pipeline))
     with open_ledger(session) as queries:
-        targets = held_targets(queries, which or [], reason=held_for, pipeline=pipeline)
+        targets = held_targets(queries, which or [], find, reason=held_for, pipeline=pipeline)
     if not agreed(session, "discard", targets, yes=yes, dry_run=dry_run, named=bool(which)):
         return OK
 
@@ -174,8 +176,7 @@ def _fits(choice: str, target: Target, history: FileHistory) -> None:
     Raises:
         UsageError: with the answers there are.
     """
-    run = next(run for run in history.runs if run.summary.run == target.run)
-    choices = next((a.choices for a in reversed(run.attempts) if a.hold), ())
+    choices = answers_to(history, target.run)
     if choices and choice not in choices:
         said = f"`{choice}` is no answer" if choice else "the step asks for an answer"
         raise UsageError(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filemill.cli.application import command
-from filemill.cli.choosing import Target, ended_targets, run_targets
 from filemill.cli.doing import (
     DryRunOption,
     RateOption,
@@ -20,15 +19,15 @@ from filemill.cli.doing import (
     close,
     per_second,
     perform,
-    revision_of,
 )
 from filemill.cli.failing import OK
-from filemill.cli.files import SinceOption, files
+from filemill.cli.files import SinceOption, files, find
 from filemill.cli.reading import open_ledger, since
 from filemill.cli.session import Session
 from filemill.model.deeds import Chosen, Replay
 from filemill.model.errors import UsageError
 from filemill.ports.clock import RandomIds
+from filemill.queries.choosing import Target, ended_targets, revision_of, run_targets
 from filemill.telemetry.wording import plural
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def replay(
     with open_ledger(session) as queries:
         if which:
             states = {str(state)} if state else {each.value for each in Ended}
-            targets = run_targets(queries, which, states, latest=True)
+            targets = run_targets(queries, which, find, states, latest=True)
         else:
             wanted = str(state or Ended.DONE)
             targets = ended_targets(
@@ -153,7 +152,7 @@ def cancel(
 ) -> int:
     """Call runs back that wait or run: nothing of them is published. The file can be replayed."""
     with open_ledger(session) as queries:
-        targets = run_targets(queries, which, {"queued", "retrying", "running"})
+        targets = run_targets(queries, which, find, {"queued", "retrying", "running"})
     if not agreed(session, "cancel", targets, yes=yes, dry_run=dry_run, named=True):
         return OK
 

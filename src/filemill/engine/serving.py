@@ -70,6 +70,11 @@ class Revisions:
         assert self._current is not None, "switch comes first"  # noqa: S101
         return self._current
 
+    @property
+    def alive(self) -> list[Served]:
+        """All that have workers now, the oldest first."""
+        return sorted(self._alive, key=lambda served: served.number)
+
     def find(self, number: int) -> Served | None:
         """The revision of this number, if it is at work now."""
         return self._served.get(number)

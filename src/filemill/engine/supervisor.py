@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from filemill.engine import frames
 from filemill.engine.allowances import check_allowances
@@ -103,6 +103,12 @@ class WorkerPool:
     def size(self) -> int:
         """Workers there are now."""
         return len(self._slots)
+
+    def at_work(self) -> Iterator[tuple[Slot, bool, tuple[str, ...]]]:
+        """Each worker, whether it holds a job, and the runs it says it is at."""
+        for slot in list(self._slots.values()):
+            busy = slot not in self._idle
+            yield slot, busy, slot.page.read().runs if busy else ()
 
     async def start(self, warm: int = 1) -> None:
         """Start the first `warm` workers, in the folder of pages, and return when they answer.

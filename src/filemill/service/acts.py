@@ -243,6 +243,19 @@ class TroubleNow(msgspec.Struct, frozen=True):
     """Wall time of the next look, where there is one."""
 
 
+class WorkerNow(msgspec.Struct, frozen=True):
+    """One worker process."""
+
+    number: int
+    pid: int
+    revision: int
+    busy: bool
+    jobs: int
+    """How many it was given."""
+    runs: tuple[str, ...] = ()
+    """Those it said it is at."""
+
+
 class Seen(msgspec.Struct, frozen=True, tag="seen"):
     """What goes on in a running server."""
 
@@ -250,6 +263,7 @@ class Seen(msgspec.Struct, frozen=True, tag="seen"):
     running: int
     """Runs that workers hold."""
     troubles: tuple[TroubleNow, ...] = ()
+    workers: tuple[WorkerNow, ...] = ()
 
 
 Answer = Done | Reloaded | KeyMade | Seen | Collected | Refused

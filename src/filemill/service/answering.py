@@ -116,4 +116,9 @@ class Answering:
             troubles += (
                 acts.TroubleNow("intake", parts.gate.since_ns, parts.gate.why, parts.gate.help),
             )
-        return acts.Seen(os.getpid(), parts.dispatcher.running, troubles)
+        workers = tuple(
+            acts.WorkerNow(slot.number, slot.pid, served.number, busy, slot.jobs, runs)
+            for served in parts.revisions.alive
+            for slot, busy, runs in served.pool.at_work()
+        )
+        return acts.Seen(os.getpid(), parts.dispatcher.running, troubles, workers)

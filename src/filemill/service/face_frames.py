@@ -27,6 +27,13 @@ class Entrance(msgspec.Struct, frozen=True):
     types: tuple[str, ...] = ()
 
 
+class Named(msgspec.Struct, frozen=True):
+    """A source or a sink as the child sees it."""
+
+    name: str
+    kind: str
+
+
 class Opening(msgspec.Struct, frozen=True, tag="opening"):
     """Server: how to serve. Sent first, and again when the configuration changed."""
 
@@ -38,6 +45,8 @@ class Opening(msgspec.Struct, frozen=True, tag="opening"):
     revision: int
     entrances: tuple[Entrance, ...] = ()
     pipelines: tuple[str, ...] = ()
+    sources: tuple[Named, ...] = ()
+    sinks: tuple[Named, ...] = ()
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):

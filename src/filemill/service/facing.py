@@ -33,6 +33,7 @@ from filemill.service.face_frames import (
     Asked,
     Entrance,
     Listening,
+    Named,
     Opening,
     pack,
 )
@@ -251,6 +252,8 @@ def opening_of(plan: Plan, sources: Mapping[str, SourceSettings]) -> Opening:
             for name, source in kinds.items()
         ),
         pipelines=tuple(each.name for each in plan.pipelines),
+        sources=tuple(Named(each.name, each.kind) for each in plan.sources),
+        sinks=tuple(Named(each.name, each.kind) for each in plan.sinks),
     )
 
 

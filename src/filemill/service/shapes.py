@@ -95,7 +95,7 @@ def file_history(file: FileHistory) -> dict[str, Any]:
         "duplicates": list(file.duplicates),
         "freed_at": utc(file.freed_ns or 0) or None,
         "forgotten": list(file.forgotten),
-        "runs": [_run(run) for run in file.runs],
+        "runs": [run_history(run) for run in file.runs],
         "deeds": [
             {
                 "at": utc(deed.at_ns),
@@ -209,7 +209,8 @@ def server(seen: Seen | None) -> dict[str, Any] | None:
     return {"pid": seen.pid, "running": seen.running, "troubles": troubles}
 
 
-def _run(run: RunHistory) -> dict[str, Any]:
+def run_history(run: RunHistory) -> dict[str, Any]:
+    """A run with all that happened to it, as in `filemill.file/1`."""
     failure = next((each.failure for each in reversed(run.attempts) if each.failure), None)
     row = run_row(run.summary)
     if row["error"] and failure:
@@ -298,6 +299,7 @@ def _balance(attempt: Attempt) -> dict[str, int] | None:
 
 def _output(output: Output) -> dict[str, Any]:
     return {
+        "publication": output.publication,
         "sink": output.sink,
         **_name(output.relative, output.name),
         "path": path_text(output.path),

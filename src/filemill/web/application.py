@@ -7,7 +7,18 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from filemill.web import errors
-from filemill.web.api import files, health, uploading
+from filemill.web.api import (
+    contents,
+    describing,
+    events,
+    files,
+    health,
+    held,
+    letters,
+    looking,
+    operating,
+    uploading,
+)
 from filemill.web.guarding import App, Guard
 from filemill.web.state import State
 
@@ -17,7 +28,18 @@ one shape: `{"error": {"code", "message", "help", "request_id"}}`.
 """
 
 
-ROUTERS = (health.router, files.router, uploading.router)
+ROUTERS = (
+    health.router,
+    looking.router,
+    files.router,
+    contents.router,
+    events.router,
+    describing.router,
+    letters.router,
+    held.router,
+    operating.router,
+    uploading.router,
+)
 """Every route there is. The last one takes paths that only the configuration knows."""
 
 

@@ -55,6 +55,11 @@ class Channel:
         self._task = asyncio.create_task(self._listen(reader, ended), name="channel")
         return first
 
+    @property
+    def gone(self) -> bool:
+        """True once the server has ended, or ends."""
+        return self._gone
+
     def listening(self) -> None:
         """Tell the server that requests are answered."""
         assert self._writer is not None  # noqa: S101 -- open comes first

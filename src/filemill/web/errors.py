@@ -13,8 +13,10 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from filemill.model import errors
+from filemill.queries.choosing import MovedOn
 
 _STATUS: tuple[tuple[type[errors.FilemillError], int, str], ...] = (
+    (MovedOn, 409, "conflict"),
     (errors.NotFound, 404, "not-found"),
     (errors.NoRoom, 507, "no-room"),
     (errors.QueueFull, 429, "queue-full"),
@@ -35,6 +37,7 @@ _CODES = {
     411: "length-required",
     413: "too-large",
     415: "wrong-type",
+    416: "range",
     421: "wrong-host",
     422: "refused",
     429: "too-many",

@@ -70,6 +70,10 @@ class State:
         """Ask the ledger, in a thread; for a principal, what is out of its scope is not there."""
         return await anyio.to_thread.run_sync(self._ask, question, principal)
 
+    def open(self, principal: Principal) -> Queries:
+        """A reading of this principal's scope for it alone, which the caller closes."""
+        return open_queries(self.opening.data, principal)
+
     def _ask(self, question: Callable[[Queries], T], principal: Principal | None) -> T:
         scope = Scope() if principal is None else scope_of(principal)
         if principal is None or not scope.narrow:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from filemill.service.shapes import file_history, file_row
 from filemill.web.answering import json
+from filemill.web.given import since_ns
 from filemill.web.identifying import OwnViewer
 from filemill.web.state import state_of
 
@@ -23,14 +24,21 @@ async def files(
     state: str = "",
     tag: str = "",
     pipeline: str = "",
-    name: str = "",
+    name: Annotated[str, Query(description="part of the name, or a pattern (*.csv)")] = "",
+    since: Annotated[str, Query(description="of the last 90s, 24h, 7d...")] = "",
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: str | None = None,
 ) -> Response:
     """A page of files with their worst run's state; `next` is the `cursor` of the page after."""
     page = await state_of(request).read(
         lambda queries: queries.files(
-            state=state, tag=tag, pipeline=pipeline, name=name, limit=limit, cursor=cursor
+            state=state,
+            tag=tag,
+            pipeline=pipeline,
+            name=name,
+            since_ns=since_ns(since),
+            limit=limit,
+            cursor=cursor,
         ),
         principal,
     )

@@ -5,15 +5,17 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from filemill.model.access import Right
 from filemill.model.errors import FilemillError
 from filemill.service import acts
+from filemill.service.shapes import server, status
 from filemill.web.answering import json
 from filemill.web.errors import ApiError
-from filemill.web.identifying import MetaViewer
+from filemill.web.identifying import MetaViewer, Needs
 from filemill.web.state import state_of
 
 router = APIRouter(tags=["health"])
-OPEN = ("/livez", "/health")
+OPEN = ("/livez", "/readyz", "/health")
 """Paths that answer without a key."""
 
 
@@ -21,6 +23,23 @@ OPEN = ("/livez", "/health")
 async def livez() -> Response:
     """`ok` as long as this process lives."""
     return json({"status": "ok"})
+
+
+@router.get("/readyz", summary="Files are taken")
+async def readyz(request: Request, *, verbose: bool = False) -> Response:
+    """`ready`, or 503 while nothing is taken. With `verbose`, which needs the right `view-meta`, also why."""
+    if verbose:
+        await Needs(Right.VIEW_META)(request)
+    try:
+        seen = await state_of(request).channel.ask(acts.Look(), "health", acts.Seen)
+    except FilemillError as error:
+        raise ApiError(503, "the server does not answer", code="down") from error
+    intake = next((each for each in seen.troubles if each.what == "intake"), None)
+    if intake is not None and not verbose:
+        raise ApiError(503, "nothing is taken now", code="not-ready")
+    how = "ready" if intake is None else "waits"
+    more = {"server": server(seen)} if verbose else {}
+    return json({"status": how, **more}, 200 if intake is None else 503)
 
 
 @router.get("/health", summary="The server works")
@@ -36,7 +55,5 @@ async def health(request: Request) -> Response:
 @router.get("/stats", summary="How all stands")
 async def stats(request: Request, principal: MetaViewer) -> Response:
     """Counts of files and runs, what waits longest, the last hour."""
-    from filemill.service.shapes import status  # noqa: PLC0415
-
     now = await state_of(request).read(lambda queries: queries.status(), principal)
     return json({"schema": "filemill.status/1", **status(now)})

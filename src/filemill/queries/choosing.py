@@ -1,19 +1,27 @@
-"""Which runs a command is about: by id, by name, by group of dead letters, or by what they have in common."""
+"""Which runs somebody means: by id, by group of dead letters, or by what they have in common.
+
+Both faces ask here. How a word becomes a file is given by them (`Find`): the command line knows names, HTTP ids alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
-from filemill.cli.files import find, must_be
 from filemill.model.errors import NotFound, UsageError
+from filemill.queries.reader import Queries
+from filemill.queries.results import DeadItem, FileHistory, HeldItem, RunSummary
 
-if TYPE_CHECKING:
-    from filemill.queries import DeadItem, FileHistory, HeldItem, Queries, RunSummary
-
+Find = Callable[[Queries, str], FileHistory]
+"""The file of an id or of one of its runs' ids; raises NotFound."""
 _PAGE = 1_000
+_SHORT = 8
+
+
+class MovedOn(NotFound):
+    """It is there, but not, or no longer, in the state that was named."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -31,9 +39,15 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def dead_targets(
-    queries: Queries, words: Sequence[str], *, pipeline: str = "", since_ns: int = 0
+    queries: Queries,
+    words: Sequence[str],
+    find: Find,
+    *,
+    pipeline: str = "",
+    since_ns: int = 0,
+    limit: int | None = None,
 ) -> list[Target]:
-    """The dead runs that these ids and groups name; without words, all of the pipeline and time.
+    """The dead runs that these ids and groups name; without words, all of the pipeline and time; at most `limit`.
 
     Raises:
         NotFound: a word names nothing dead.
@@ -45,30 +59,36 @@ def dead_targets(
             must_be("dead", history)
             chosen = _of_history(history, {"dead"}, word)
         else:
-            chosen = list(_dead(queries, word[2:], pipeline, since_ns))
+            chosen = list(islice(_dead(queries, word[2:], pipeline, since_ns), limit))
             if word and not chosen:
                 raise NotFound(
                     f"no dead run is in group {word}", help="filemill dead ls shows the groups"
                 )
         found |= {target.run: target for target in chosen}
-    return list(found.values())
+    return list(found.values())[:limit]
 
 
 def held_targets(
-    queries: Queries, words: Sequence[str], *, reason: str = "", pipeline: str = ""
+    queries: Queries,
+    words: Sequence[str],
+    find: Find,
+    *,
+    reason: str = "",
+    pipeline: str = "",
+    limit: int | None = None,
 ) -> list[Target]:
-    """What these ids name of what is held; without words, all of the reason and pipeline.
+    """What these ids name of what is held; without words, all of the reason and pipeline; at most `limit`.
 
     Raises:
         NotFound: a word names nothing held.
     """
     if not words:
-        items = [
+        items = (
             item
             for item in _held(queries, reason)
             if not pipeline or (item.run is not None and item.run.pipeline == pipeline)
-        ]
-        return [_of_item(item) for item in items]
+        )
+        return [_of_item(item) for item in islice(items, limit)]
     found: dict[str, Target] = {}
     for word in words:
         history = find(queries, word)
@@ -85,7 +105,7 @@ def held_targets(
 
 
 def run_targets(
-    queries: Queries, words: Sequence[str], states: set[str], *, latest: bool = False
+    queries: Queries, words: Sequence[str], find: Find, states: set[str], *, latest: bool = False
 ) -> list[Target]:
     """The runs in one of these states of the files or runs that these ids name.
 
@@ -105,7 +125,7 @@ def run_targets(
             now = ", ".join(
                 sorted({f"{r.summary.pipeline} is {r.summary.state}" for r in history.runs})
             )
-            raise NotFound(
+            raise MovedOn(
                 f"no run of {word} is {' or '.join(sorted(states))}: {now or 'it has no runs'}",
                 help=f"filemill files show {word}",
             )
@@ -114,7 +134,13 @@ def run_targets(
 
 
 def ended_targets(
-    queries: Queries, state: str, *, pipeline: str = "", tag: str = "", since_ns: int = 0
+    queries: Queries,
+    state: str,
+    *,
+    pipeline: str = "",
+    tag: str = "",
+    since_ns: int = 0,
+    limit: int | None = None,
 ) -> list[Target]:
     """The latest run of each of these files and pipelines, where it is in this state; the latest arrival first."""
     found: list[Target] = []
@@ -130,8 +156,8 @@ def ended_targets(
                 for run in latest.values()
                 if run.state == state and pipeline in {"", run.pipeline}
             ]
-        if page.next is None:
-            return found
+        if page.next is None or (limit is not None and len(found) >= limit):
+            return found[:limit]
         cursor = page.next
 
 
@@ -140,16 +166,37 @@ def is_group(word: str) -> bool:
     return word[:2].lower() == "d-"
 
 
-def one_of_both(words: Sequence[str], everything: bool, narrowed: bool) -> None:
-    """Refuse a bulk command that names nothing, or both some and all.
+def must_be(state: str, history: FileHistory) -> None:
+    """Raise MovedOn, with the way to its history, when neither the file nor a run of it is in this state."""
+    now = history.summary.state
+    if state not in {now, *(run.summary.state for run in history.runs)}:
+        identity = history.summary.file[:_SHORT]
+        raise MovedOn(
+            f"{identity} is not {state}, it is {now}", help=f"filemill files show {identity}"
+        )
+
+
+def answers_to(history: FileHistory, run: str) -> tuple[str, ...]:
+    """The answers that the step knows which holds this run; none where it asks for none."""
+    held = next(each for each in history.runs if each.summary.run == run)
+    return next((a.choices for a in reversed(held.attempts) if a.hold), ())
+
+
+def revision_of(wanted: str, target: Target) -> int:
+    """The revision to stay with; 0: the current one.
 
     Raises:
-        UsageError: with what to write.
+        UsageError: it is none.
     """
-    if words and everything:
-        raise UsageError("ids or --all, not both")
-    if not words and not everything and not narrowed:
-        raise UsageError("nothing is named", help="give ids or groups, or --all for everything")
+    if wanted == "current":
+        return 0
+    if wanted == "old":
+        return target.revision
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    raise UsageError(
+        f"no revision `{wanted}`", help="current, old, or a number of `filemill config log`"
+    )
 
 
 def _of_history(history: FileHistory, states: set[str], word: str) -> list[Target]:

@@ -1,0 +1,56 @@
+"""The bytes themselves: a file as it came, an output as it was published."""
+
+from __future__ import annotations
+
+import os
+
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from filemill.model.access import Principal, Right
+from filemill.queries import FileHistory
+from filemill.web.downloading import Download, open_below
+from filemill.web.errors import ApiError
+from filemill.web.identifying import ContentViewer
+from filemill.web.state import state_of
+
+router = APIRouter(tags=["content"])
+
+
+@router.get("/files/{file}/content", summary="A file as it came")
+async def content(request: Request, principal: ContentViewer, file: str) -> Response:
+    """As a download; `Range` is answered. A quarantined file needs the right `release-unsafe`, too."""
+    state = state_of(request)
+    found = await state.read(lambda queries: queries.file(file), principal)
+    _harmless(principal, found)
+    if not found.content:
+        raise ApiError(404, "its bytes are not kept any more", code="gone")
+    root = os.path.join(os.fsencode(state.opening.data), b"content")
+    return await _download(root, found.content.encode(), found.summary.name)
+
+
+@router.get("/files/{file}/outputs/{publication}", summary="An output")
+async def output(
+    request: Request, principal: ContentViewer, file: str, publication: str
+) -> Response:
+    """As a download, under the name it was published with; `publication` is what `/files/ID` calls it."""
+    found = await state_of(request).read(lambda queries: queries.file(file), principal)
+    _harmless(principal, found)
+    outputs = (each for run in found.runs for each in run.outputs)
+    wanted = next((each for each in outputs if each.publication == publication), None)
+    if wanted is None or wanted.state == "staged":
+        raise ApiError(404, "no such output of this file", help=f"GET /files/{file} lists them")
+    root = wanted.path.removesuffix(wanted.relative)
+    if root == wanted.path:
+        raise ApiError(404, "it lies nowhere below its sink's folder", code="gone")
+    return await _download(root, wanted.relative, wanted.name)
+
+
+def _harmless(principal: Principal, found: FileHistory) -> None:
+    if found.summary.state == "quarantined" and not principal.may(Right.RELEASE_UNSAFE):
+        raise ApiError(403, f"it is quarantined: this needs the right `{Right.RELEASE_UNSAFE}`")
+
+
+async def _download(root: bytes, relative: bytes, name: str) -> Response:
+    return Download(await anyio.to_thread.run_sync(open_below, root, relative), name)
