@@ -36,6 +36,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def web_child(site: Site) -> int | None:
+    """The pid of what speaks HTTP for this site."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if b"filemill.web" in words and (entry / "cwd").resolve() == site.root.resolve():
+                return int(entry.name)
+    return None
+
+
 class Site:
     """A project folder whose server answers at `url`; `key` opens everything."""
 
@@ -66,6 +76,12 @@ class Site:
 
     def stranger(self) -> httpx2.Client:
         return httpx2.Client(base_url=self.url, timeout=30)
+
+    def answers(self) -> bool:
+        """Whether somebody answers there now."""
+        with contextlib.suppress(httpx2.HTTPError), self.stranger() as client:
+            return client.get("/livez").status_code == 200
+        return False
 
     def staged(self) -> list[str]:
         return sorted(os.listdir(self.root / ".filemill" / "uploads"))

@@ -30,6 +30,21 @@ def command(site, *words):
     )
 
 
+def test_an_upload_in_parts_is_there_for_the_key_that_began_it(site):
+    tus = {"tus-resumable": "1.0.0"}
+    keys = [make(site, name, "--role", "uploader")["key"] for name in ("ann-parts", "bob-parts")]
+    with site.client(keys[0]) as ann, site.client(keys[1]) as bob:
+        said = {"upload-metadata": "filename YS5jc3Y=", "upload-length": "3"}
+        location = ann.post("/uploads", headers=tus | said).headers["location"]
+        part = tus | {"content-type": "application/offset+octet-stream", "upload-offset": "0"}
+        assert bob.head(location, headers=tus).status_code == 404
+        assert bob.patch(location, headers=part, content=b"a\n1").status_code == 404
+        assert bob.delete(location, headers=tus).status_code == 404
+        done = ann.patch(location, headers=part, content=b"a\n1")
+        assert done.status_code == 204, done.text
+        assert ann.get(done.headers["filemill-file"]).status_code == 200
+
+
 def send(client, name):
     answer = client.post(
         "/upload?wait=20s", files={"file": (name, f"id\n{name}\n".encode(), "text/csv")}

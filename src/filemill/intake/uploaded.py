@@ -73,7 +73,7 @@ class Uploads:
         self._waiting: list[tuple[Claim, asyncio.Future[bool]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    def open(self, going_on: Collection[bytes] = ()) -> None:
+    def open(self, going_on: Collection[str] = ()) -> None:
         """Make the folder, and remove what a former server left there and nobody goes on with.
 
         Raises:
@@ -82,7 +82,7 @@ class Uploads:
         self._durable.make_directory(self.folder, 0o700)
         with os.scandir(self.folder) as entries:
             for entry in list(entries):
-                if entry.name not in going_on:
+                if os.fsdecode(entry.name) not in going_on:
                     self._durable.unlink(entry.path)
 
     async def take(self, upload: Upload) -> bool:

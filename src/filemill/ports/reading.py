@@ -17,6 +17,7 @@ import msgspec
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, Failure, KeptInput, Publication, RecordForm, StepCount
 from filemill.ports.access import ReadingAccess
+from filemill.ports.uploads import ReadingUploads
 
 
 class FileRow(msgspec.Struct, frozen=True):
@@ -211,7 +212,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
-class Reading(ReadingAccess, Protocol):
+class Reading(ReadingAccess, ReadingUploads, Protocol):
     """The methods; see the module for what all of them promise."""
 
     def select(self, selection: Selection) -> list[FileRow]:

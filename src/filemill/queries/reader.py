@@ -7,6 +7,7 @@ from typing import Self
 
 from filemill.model.errors import NotFound, UsageError
 from filemill.model.states import RunState
+from filemill.model.uploads import PartialUpload
 from filemill.ports.reading import FileRow, RunRow, Selection
 from filemill.queries.access import AccessQueries
 from filemill.queries.dead import BAD_KEPT, CANDIDATES, DeadQueries
@@ -90,6 +91,14 @@ class Queries(DeadQueries, StatusQueries, AccessQueries):
             tuple(file_summary(row, runs.get(row.no, [])) for row in page),
             str(page[-1].no) if len(rows) > limit and page else None,
         )
+
+    def upload(self, file: str) -> PartialUpload | None:
+        """The upload of this id that comes in parts, or was taken lately; None when there is none."""
+        return self._reading.upload(file)
+
+    def upload_of_key(self, principal: str, key: str) -> PartialUpload | None:
+        """The upload that a principal began under this key; None when there is none."""
+        return self._reading.upload_of_key(principal, key)
 
     def resolve(self, prefix: str) -> tuple[str, str, str]:
         """(`file` or `run`, its id, its file's id) of the one id that begins with `prefix`.

@@ -150,6 +150,36 @@ class TakeUpload(Act, frozen=True):
     """Beside those that its source gives."""
 
 
+class OpenUpload(Act, frozen=True):
+    """Remember an upload that comes in parts."""
+
+    file: str
+    source: str
+    relative: bytes
+    tags: tuple[str, ...] = ()
+    key: str = ""
+    length: int | None = None
+    digest: str = ""
+
+
+class NoteOffset(Act, frozen=True):
+    """Note that the bytes of an upload up to `offset` are synced; the offset was `before`."""
+
+    file: str
+    before: int
+    offset: int
+    length: int | None = None
+
+
+class EndUpload(Act, frozen=True):
+    """Note that an upload was taken, `length` bytes in all, or remove it. `lost` says why its bytes are gone."""
+
+    file: str
+    taken: bool = False
+    length: int | None = None
+    lost: str = ""
+
+
 class ApplyRetention(Act, frozen=True):
     """Apply `retention:` now. The first request begins a pass, those with `begin` False ask how far it is."""
 
@@ -180,6 +210,9 @@ Request = (
     | NoteUse
     | NoteAccess
     | TakeUpload
+    | OpenUpload
+    | NoteOffset
+    | EndUpload
     | ApplyRetention
     | Reload
     | Drain

@@ -47,6 +47,9 @@ class Answering:
             acts.TakePaths: self._take_paths,
             **Keys(parts.ledger, plan.data, durable).handlers,
             acts.TakeUpload: self._take_upload,
+            acts.OpenUpload: parts.part_uploads.open,
+            acts.NoteOffset: parts.part_uploads.note,
+            acts.EndUpload: parts.part_uploads.end,
         }
         self._actions = Actions(
             parts.ledger,

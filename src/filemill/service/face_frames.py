@@ -47,6 +47,8 @@ class Opening(msgspec.Struct, frozen=True, tag="opening"):
     pipelines: tuple[str, ...] = ()
     sources: tuple[Named, ...] = ()
     sinks: tuple[Named, ...] = ()
+    sync: bool = True
+    """Whether what is promised must outlive a power cut (`durability: power`)."""
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):

@@ -34,6 +34,7 @@ from filemill.ports.source import SourceSettings
 from filemill.service.arrivals import Arrivals
 from filemill.service.disposing import Disposer
 from filemill.service.machine import Machine
+from filemill.service.part_uploads import PartUploads
 from filemill.service.serving import Workshop
 from filemill.service.sourcing import Sources
 from filemill.service.syncing import SyncMeasuring, places_of
@@ -184,6 +185,7 @@ class Parts:
             sources=lambda: self.sources.settings,
             ingested=self.acknowledged,
         )
+        self.part_uploads = PartUploads(ledger, ledger, self.uploads.folder, durable, clock)
         self.retention = Retention(
             ledger=ledger, content=self.content, durable=durable, clock=clock
         )
@@ -191,6 +193,7 @@ class Parts:
             plan=in_force,
             ledger=ledger,
             retention=self.retention,
+            expire=self.part_uploads.expire,
             clock=clock,
             emit=emit,
             trouble=self.trouble,

@@ -39,7 +39,8 @@ async def take_over(parts: Parts, plan: Plan, left: Recovered, durable: Durable)
     parts.publisher.put(staged)
     placed = [parts.placed(file) for file in left.uninspected]
     refs = await parts.intake.recover(msgspec.structs.replace(left, uninspected=tuple(placed)))
-    await asyncio.to_thread(parts.uploads.open)
+    going_on = await parts.ledger.open_uploads()
+    await asyncio.to_thread(parts.uploads.open, frozenset(going_on))
     parts.acknowledged(refs)
     parts.disposer.put(list(left.undisposed))
     return len(left.claiming) + len(left.uninspected) + len(staged) + left.interrupted

@@ -8,7 +8,7 @@ than a week, people get a day to set it: a server that was off so long can wait 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from filemill.engine.trouble import Trouble
 from filemill.intake.retention import Retention, Swept, cutoffs_of
@@ -44,6 +44,7 @@ class Tidier:
         plan: Callable[[], Plan],
         ledger: Ledger,
         retention: Retention,
+        expire: Callable[[int], Awaitable[None]],
         clock: Clock,
         emit: Emit,
         trouble: Trouble,
@@ -53,6 +54,7 @@ class Tidier:
         self._plan = plan
         self._ledger = ledger
         self._retention = retention
+        self._expire = expire
         self._clock = clock
         self._steady = Steady(clock)
         self._emit = emit
@@ -157,6 +159,7 @@ class Tidier:
         while True:
             self._stepped = self._clock.monotonic()
             try:
+                await self._expire(self._now_ns())
                 swept = await self._retention.sweep(
                     cutoffs_of(plan.retention, self._now_ns()),
                     current=plan.revision,

@@ -12,6 +12,7 @@ from filemill.ports.source import SourceContext, SourceSettings, SourceSpec
 from filemill.ports.units import Size, format_size
 
 _PATH = re.compile(r"/[a-z0-9_-]+(/[a-z0-9_-]+)*\Z")
+UPLOADS = "/uploads"
 MAX_SIZE = 1 << 30
 """Of one file unless the source says otherwise: strangers may not fill the disk."""
 
@@ -25,6 +26,8 @@ def _checked_path(path: str) -> str:
         raise ValueError(
             f"`{path}` is no path to send files to: write one such as /upload, of a-z, 0-9, `_`, `-`"
         )
+    if path == UPLOADS or path.startswith(f"{UPLOADS}/"):
+        raise ValueError(f"`{path}`: {UPLOADS} is where uploads in parts go; write another path")
     return path
 
 

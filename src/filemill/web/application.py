@@ -17,8 +17,10 @@ from filemill.web.api import (
     letters,
     looking,
     operating,
+    resuming,
     uploading,
 )
+from filemill.web.api.resuming import UPLOADS
 from filemill.web.guarding import App, Guard
 from filemill.web.state import State
 
@@ -38,6 +40,7 @@ ROUTERS = (
     letters.router,
     held.router,
     operating.router,
+    resuming.router,
     uploading.router,
 )
 """Every route there is. The last one takes paths that only the configuration knows."""
@@ -70,6 +73,8 @@ def takes_files(state: State) -> Callable[[str], bool]:
     """Says of a path whether files are sent to it."""
 
     def takes(path: str) -> bool:
+        if path == UPLOADS or path.startswith(f"{UPLOADS}/"):
+            return True
         return any(each.path == path for each in state.opening.entrances)
 
     return takes

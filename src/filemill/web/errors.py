@@ -34,14 +34,18 @@ _CODES = {
     405: "method-not-allowed",
     408: "too-slow",
     409: "conflict",
+    410: "gone",
     411: "length-required",
+    412: "wrong-version",
     413: "too-large",
     415: "wrong-type",
     416: "range",
     421: "wrong-host",
     422: "refused",
+    423: "locked",
     429: "too-many",
     431: "too-large",
+    460: "bad-checksum",
 }
 RETRY_AFTER = {429: "1", 503: "2", 507: "30"}
 """Seconds, where whoever refuses says nothing better."""

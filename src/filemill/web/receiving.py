@@ -80,8 +80,7 @@ class Receiving:
         self._path = os.path.join(os.fsencode(data), FOLDER, file.encode("ascii"))
         self._descriptor = -1
         self._writing: asyncio.Future[None] | None = None
-        if why := _refused_name(name, entrance.types):
-            raise ApiError(415, why)
+        judge_name(name, entrance.types)
 
     @property
     def digest(self) -> str:
@@ -104,7 +103,7 @@ class Receiving:
                 headers={"retry-after": "1"},
             ) from error
         except OSError as error:
-            raise _of_disk(error) from error
+            raise of_disk(error) from error
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes.
@@ -113,10 +112,7 @@ class Receiving:
             ApiError: 413, too many; 415, of a type that is not taken; 507, the disk is full.
         """
         self.size += len(data)
-        if self._entrance.max_size and self.size > self._entrance.max_size:
-            raise ApiError(
-                413, f"{self._entrance.source} takes up to {format_size(self._entrance.max_size)}"
-            )
+        judge_size(self.size, self._entrance)
         before = len(self._head)
         if before < HEAD:
             self._head += data[: HEAD - before]
@@ -166,7 +162,7 @@ class Receiving:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
-            raise _of_disk(error) from error
+            raise of_disk(error) from error
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -174,14 +170,41 @@ class Receiving:
             os.close(descriptor)
 
     def _judge(self) -> None:
-        """By what is in it: `types` that are media types hold for name and content both."""
-        types = self._entrance.types
-        media_types = [each for each in types if "/" in each]
-        if not media_types or _named(self.name, types):
-            return
-        media = sniff(self._head, self.name).media
-        if not any(fnmatch.fnmatchcase(media, each.lower()) for each in media_types):
-            raise ApiError(415, f"its content is {media}; taken are {', '.join(types)}")
+        judge_content(self._head, self.name, self._entrance.types)
+
+
+def judge_content(head: bytes, name: bytes, types: Sequence[str]) -> None:
+    """By what is in it: `types` that are media types hold for name and content both.
+
+    Raises:
+        ApiError: 415, it is not taken.
+    """
+    media_types = [each for each in types if "/" in each]
+    if not media_types or _named(name, types):
+        return
+    media = sniff(head, name).media
+    if not any(fnmatch.fnmatchcase(media, each.lower()) for each in media_types):
+        raise ApiError(415, f"its content is {media}; taken are {', '.join(types)}")
+
+
+def judge_name(name: bytes, types: Sequence[str]) -> None:
+    """By what it is called.
+
+    Raises:
+        ApiError: 415, it is not taken.
+    """
+    if why := _refused_name(name, types):
+        raise ApiError(415, why)
+
+
+def judge_size(size: int, entrance: Entrance) -> None:
+    """By how large it is.
+
+    Raises:
+        ApiError: 413, it is too large.
+    """
+    if entrance.max_size and size > entrance.max_size:
+        raise ApiError(413, f"{entrance.source} takes up to {format_size(entrance.max_size)}")
 
 
 def _refused_name(name: bytes, types: Sequence[str]) -> str:
@@ -200,7 +223,8 @@ def _named(name: bytes, types: Sequence[str]) -> bool:
     return any("/" not in each and fnmatch.fnmatchcase(text, each.lower()) for each in types)
 
 
-def _of_disk(error: OSError) -> ApiError:
+def of_disk(error: OSError) -> ApiError:
+    """The answer that an error of the disk is."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ApiError(507, "the disk is full", code="no-room", help="ask again later")
     return ApiError(503, "the upload cannot be kept", code="system")

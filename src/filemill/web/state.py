@@ -13,6 +13,7 @@ from typing import TypeVar
 import anyio.to_thread
 from fastapi import Request
 
+from filemill.durable import Durable, Failpoints
 from filemill.model.access import Principal
 from filemill.model.errors import FilemillError
 from filemill.ports.access import Scope
@@ -44,6 +45,9 @@ class State:
         self.local_key = local_key
         self._seen: acts.Seen | None = None
         self._seen_at = 0.0
+        self.durable = Durable(Failpoints.from_environment("web"), sync=opening.sync)
+        self.appended: set[str] = set()
+        """Ids of uploads that a request is adding to."""
         self._free: queue.SimpleQueue[Queries] = queue.SimpleQueue()
         for _ in range(READERS):
             self._free.put(open_queries(opening.data))

@@ -22,6 +22,7 @@ from filemill.ledgers.sqlite.selecting import MANY_TAGS, build
 from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.tally import decode_latency
 from filemill.ledgers.sqlite.transaction import numbers, texts
+from filemill.ledgers.sqlite.uploads import SqliteReadingUploads
 from filemill.model.errors import SystemFault
 from filemill.model.runs import BadRecord, Failure, KeptInput, Publication
 from filemill.ports.access import Scope
@@ -61,7 +62,7 @@ _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
 _DETAIL = msgspec.json.Decoder(dict[str, str | int | bool | None])
 
 
-class SqliteReading(SqliteReadingAccess):
+class SqliteReading(SqliteReadingAccess, SqliteReadingUploads):
     """Opens its own read-only connection; works while a server runs and when none does."""
 
     def __init__(self, db: apsw.Connection, scope: Scope | None = None) -> None:

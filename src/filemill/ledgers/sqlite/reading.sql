@@ -274,6 +274,16 @@ WITH RECURSIVE found (fingerprint) AS (
 )
 SELECT fingerprint FROM found WHERE fingerprint IS NOT NULL LIMIT ?1;
 
+-- name: upload
+-- One upload by its id.
+SELECT id, principal, key, source, relative, tags, state, offset, length, digest, at_ns, expires_ns
+FROM upload WHERE id = ?1;
+
+-- name: upload_of_key
+-- One upload by the key under which its principal began it.
+SELECT id, principal, key, source, relative, tags, state, offset, length, digest, at_ns, expires_ns
+FROM upload WHERE principal = ?1 AND key = ?2 AND key <> '';
+
 -- name: key
 -- The key of an id.
 SELECT id, name, roles, sources, pipelines, hash, created_ns, created_by, expires_ns, used_ns, revoked_ns

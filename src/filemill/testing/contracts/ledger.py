@@ -22,6 +22,7 @@ from filemill.testing.contracts.ledger_journeys import JourneyContract
 from filemill.testing.contracts.ledger_moves import MoveContract
 from filemill.testing.contracts.ledger_runs import RunContract
 from filemill.testing.contracts.ledger_turns import TurnContract
+from filemill.testing.contracts.ledger_uploads import UploadContract
 
 
 class LedgerContract(
@@ -35,6 +36,7 @@ class LedgerContract(
     ClaimContract,
     EndingContract,
     InputContract,
+    UploadContract,
     AccessContract,
 ):
     """What every ledger must do."""

@@ -10,12 +10,10 @@ import asyncio
 import base64
 import hashlib
 import time
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
@@ -32,13 +30,12 @@ from filemill.web.answering import json
 from filemill.web.errors import ApiError
 from filemill.web.identifying import Uploader
 from filemill.web.multipart import Begun, Data, Ended, Field, Multipart
+from filemill.web.pieces import pieces_of
 from filemill.web.receiving import Receiving, proper_name, wanted_digest
 from filemill.web.state import State, state_of
 
-SILENCE = 30.0
-"""Seconds without a byte after which a sender is given up."""
 LONGEST_WAIT = 300.0
-_MOST_KEY = 255
+MOST_KEY = 255
 _ENDS = frozenset({"done", "dead", "held", "cancelled", "discarded", "rejected", "quarantined"})
 
 
@@ -74,7 +71,7 @@ async def upload(
     if principal.sources and here.source not in principal.sources:
         raise ApiError(403, "this key is not for this source")
     patience = _patience(wait)
-    await _look(state)
+    await refuse_if_full(state)
     reception = _Reception(state, here, principal, idempotency_key, list(tag or ()))
     try:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -99,13 +96,13 @@ class _Reception:
     def __init__(
         self, state: State, entrance: Entrance, principal: Principal, key: str, tags: list[str]
     ) -> None:
-        if len(key) > _MOST_KEY:
-            raise ApiError(400, f"an Idempotency-Key has at most {_MOST_KEY} characters")
+        if len(key) > MOST_KEY:
+            raise ApiError(400, f"an Idempotency-Key has at most {MOST_KEY} characters")
         self._state = state
         self._entrance = entrance
         self._principal = principal
         self._key = key
-        self._tags = [_checked(tag) for tag in tags]
+        self._tags = [checked_tag(tag) for tag in tags]
         self._files: list[Receiving] = []
         self._ids = RandomIds()
 
@@ -113,7 +110,7 @@ class _Reception:
         """Receive a form."""
         form = Multipart(request.headers["content-type"])
         digest: bytes | None = None
-        async for piece in _body(request):
+        async for piece in pieces_of(request):
             for part in form.feed(piece):
                 if isinstance(part, Data):
                     await self._files[-1].write(part.data)
@@ -137,7 +134,7 @@ class _Reception:
                 help="or send a form: curl -F file=@orders.csv ...",
             )
         self._begin(name.encode("utf-8", "surrogateescape"))
-        async for piece in _body(request):
+        async for piece in pieces_of(request):
             await self._files[-1].write(piece)
         await self._files[-1].finish(digest)
 
@@ -169,7 +166,7 @@ class _Reception:
         Raises:
             ApiError: 409, it is not acknowledged yet; 422, it is another one.
         """
-        found = await self._state.read(lambda queries: _find(queries, each.file))
+        found = await self._state.read(lambda queries: find_file(queries, each.file))
         if found is None or found.ingested_ns is None:
             raise ApiError(409, "this upload is on its way", headers={"retry-after": "1"})
         same = found.summary.size == each.size and found.summary.relative == each.name
@@ -184,38 +181,24 @@ class _Reception:
     def _id(self) -> str:
         if not self._key:
             return self._ids.new()
-        said = f"{self._principal.name}\0{self._key}\0{len(self._files)}"
-        digest = hashlib.sha256(said.encode("utf-8", "surrogateescape")).digest()
-        return base64.b32encode(digest)[:13].decode("ascii").lower()
+        return id_of_key(self._principal, self._key, len(self._files))
 
     def _field(self, field: Field) -> None:
         if field.name != "tag":
             raise ApiError(
                 422, f"no field `{field.name[:60]}`", help="fields: tag; files: any name"
             )
-        self._tags.append(_checked(field.value))
+        self._tags.append(checked_tag(field.value))
 
 
-async def _body(request: Request) -> AsyncIterator[bytes]:
-    """The pieces of a body; a sender that falls silent, or goes away, is given up."""
-    stream = request.stream()
-    try:
-        while True:
-            async with asyncio.timeout(SILENCE):
-                piece = await anext(stream)
-            if piece:
-                yield piece
-    except StopAsyncIteration:
-        return
-    except TimeoutError as error:
-        raise ApiError(
-            408, f"nothing came for {SILENCE:g}s", headers={"connection": "close"}
-        ) from error
-    except ClientDisconnect as error:
-        raise ApiError(400, "the sender went away") from error
+def id_of_key(principal: Principal, key: str, number: int = 0) -> str:
+    """The id of what a principal sends, as the file of that number, under an Idempotency-Key."""
+    said = f"{principal.name}\0{key}\0{number}"
+    digest = hashlib.sha256(said.encode("utf-8", "surrogateescape")).digest()
+    return base64.b32encode(digest)[:13].decode("ascii").lower()
 
 
-async def _look(state: State) -> None:
+async def refuse_if_full(state: State) -> None:
     """Refuse before anything is sent what would be refused afterwards.
 
     Raises:
@@ -228,7 +211,12 @@ async def _look(state: State) -> None:
         raise ApiError(429 if full else 507, waits.message, help=waits.help)
 
 
-def _checked(tag: str) -> str:
+def checked_tag(tag: str) -> str:
+    """The tag.
+
+    Raises:
+        ApiError: 422, it is none.
+    """
     try:
         check_tag(tag)
     except TagSyntaxError as error:
@@ -255,7 +243,8 @@ def _receipt(each: Receiving) -> dict[str, Any]:
     }
 
 
-def _find(queries: Queries, file: str) -> FileHistory | None:
+def find_file(queries: Queries, file: str) -> FileHistory | None:
+    """All that is known of a file; None when nothing is."""
     try:
         return queries.file(file)
     except NotFound:
@@ -272,7 +261,7 @@ async def _await_ends(
     while True:
         for each in list(left):
             file = each["id"]
-            found = await state.read(lambda queries, file=file: _find(queries, file), principal)  # type: ignore[misc]
+            found = await state.read(lambda queries, file=file: find_file(queries, file), principal)  # type: ignore[misc]
             if found is not None:
                 shape = file_history(found)
                 each |= {key: shape[key] for key in ("state", "reason", "runs")}
