@@ -48,6 +48,7 @@ def _examine(session: Session) -> list[Finding]:
     from filemill.service.examining import (
         Finding,
         Level,
+        examine_certificate,
         examine_data,
         examine_machine,
         examine_places,
@@ -67,6 +68,7 @@ def _examine(session: Session) -> list[Finding]:
         ]
     durable = Durable(Failpoints("doctor"), sync=plan.durability == "power")
     found += examine_data(plan, durable) + examine_syncing(plan, registry, durable, clock)
+    found += examine_certificate(plan.web, clock)
     return found + examine_places(plan, registry, durable, clock) + _met(plan.data)
 
 

@@ -19,6 +19,8 @@ from filemill.config.secrets import Secrets
 from filemill.config.stepping import StepReader, place_of_text
 from filemill.config.tagging import TagCheck, read_rules
 from filemill.config.web import is_safe
+from filemill.model.errors import UsageError
+from filemill.model.plan import TlsPlan
 from filemill.ports.describe import Describe
 from filemill.ports.registry import Registry
 
@@ -96,14 +98,28 @@ class Checker:
             place = follow(own, ("defaults", "retry"))[0].place
             message = "`min` of a retry is longer than its `max`"
             self.problems.error("bad-value", message, place, "swap them")
-        if not is_safe(judged.web.plan()):
+        web = judged.web.plan(self.root)
+        if not is_safe(web):
             place = follow(own, ("web", "listen"))[0].place
             message = f"`{judged.web.listen}` is open to the network without TLS: keys could be read on their way"
             advice = (
-                "listen on 127.0.0.1, or say `behind_proxy: true` where a proxy in front speaks TLS"
+                "listen on 127.0.0.1, give `tls: {cert: FILE, key: FILE}`, "
+                "or say `behind_proxy: true` where a proxy in front speaks TLS"
             )
             self.problems.error("open-without-tls", message, place, advice)
+        if web.port and web.tls is not None:
+            self._tls(web.tls, own)
         return judged
+
+    def _tls(self, tls: TlsPlan, own: Map) -> None:
+        """The files make a context, now."""
+        from filemill.config.certificates import server_context  # noqa: PLC0415 -- TLS is seldom
+
+        try:
+            server_context(tls)
+        except UsageError as error:
+            place = follow(own, ("web", "tls"))[0].place
+            self.problems.error("bad-certificate", error.message, place, error.help)
 
     def _sinks(self, draft: Draft) -> None:
         """Every name of a sink is one; every sink is named."""

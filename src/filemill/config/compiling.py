@@ -67,7 +67,7 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         two_people=settings.quarantine.release == "two-people",
         retention=_retention(settings.retention),
         grace=settings.grace,
-        web=settings.web.plan(),
+        web=settings.web.plan(draft.root),
     )
 
 

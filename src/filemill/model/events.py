@@ -208,6 +208,15 @@ class WebListening(Event, frozen=True):
 
     host: str
     port: int
+    tls: bool = False
+
+
+class WebNoted(Event, frozen=True):
+    """What answers HTTP has something to say, such as that a certificate was renewed."""
+
+    message: str
+    help: str = ""
+    """What to do; empty: nothing."""
 
 
 class WebLost(Event, frozen=True):

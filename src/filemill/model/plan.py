@@ -132,6 +132,30 @@ class RetentionPlan(msgspec.Struct, frozen=True):
     audit: float | None = 365 * 86400.0
 
 
+class TlsPlan(msgspec.Struct, frozen=True):
+    """The files that TLS needs, as absolute paths."""
+
+    cert: str
+    key: str
+    client_ca: str = ""
+    """Who signs clients' certificates; empty: clients need none."""
+
+
+class LimitsPlan(msgspec.Struct, frozen=True):
+    """How much one address or principal may ask of HTTP; 0: without limit."""
+
+    requests: int = 5000
+    """A second, of one address and of one principal."""
+    failed_keys: int = 10
+    """From one address, before it has to wait."""
+    uploads: int = 512
+    """At once, of one principal; at least one."""
+    bytes_per_day: int = 0
+    """Of one principal."""
+    slowest: int = 100
+    """Bytes a second that an upload has to come with."""
+
+
 class WebPlan(msgspec.Struct, frozen=True):
     """Where and how HTTP is served."""
 
@@ -142,6 +166,10 @@ class WebPlan(msgspec.Struct, frozen=True):
     """Names under which it may be asked for, besides those of its own address."""
     behind_proxy: bool = False
     """Something in front of it speaks TLS, and says truly who asks."""
+    tls: TlsPlan | None = None
+    limits: LimitsPlan = LimitsPlan()
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses and networks whose X-Forwarded-For is believed, with `behind_proxy`."""
 
     @property
     def is_loopback(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from filemill.model.plan import LimitsPlan, TlsPlan
 from filemill.service import acts
 
 LENGTH = struct.Struct(">I")
@@ -49,6 +50,9 @@ class Opening(msgspec.Struct, frozen=True, tag="opening"):
     sinks: tuple[Named, ...] = ()
     sync: bool = True
     """Whether what is promised must outlive a power cut (`durability: power`)."""
+    tls: TlsPlan | None = None
+    limits: LimitsPlan = LimitsPlan()
+    proxies: tuple[str, ...] = ()
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
@@ -64,6 +68,13 @@ class Listening(msgspec.Struct, frozen=True, tag="listening"):
     pid: int
 
 
+class Noted(msgspec.Struct, frozen=True, tag="noted"):
+    """Child: the person at the server should know this; `help` is empty where nothing is to be done."""
+
+    message: str
+    help: str = ""
+
+
 class Asked(msgspec.Struct, frozen=True, tag="asked"):
     """Child: have this done for that principal."""
 
@@ -73,7 +84,7 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
 
 
 ToChild = Opening | Answered
-FromChild = Listening | Asked
+FromChild = Listening | Asked | Noted
 _ENCODER = msgspec.msgpack.Encoder()
 _TO_CHILD: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToChild)
 _FROM_CHILD: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromChild)

@@ -21,7 +21,7 @@ import msgspec
 
 from filemill.engine.spawning import describe_exit
 from filemill.model.errors import Busy, FilemillError, LedgerSyncError, UsageError
-from filemill.model.events import Emit, WebListening, WebLost
+from filemill.model.events import Emit, WebListening, WebLost, WebNoted
 from filemill.model.plan import Plan, WebPlan
 from filemill.ports.clock import Clock
 from filemill.ports.source import SourceSettings
@@ -34,6 +34,7 @@ from filemill.service.face_frames import (
     Entrance,
     Listening,
     Named,
+    Noted,
     Opening,
     pack,
 )
@@ -172,7 +173,19 @@ class Face:
                 if isinstance(message, Listening):
                     plan = self._door.plan
                     self._emit(
-                        WebListening(at_ns=self._clock.wall_ns(), host=plan.host, port=plan.port)
+                        WebListening(
+                            at_ns=self._clock.wall_ns(),
+                            host=plan.host,
+                            port=plan.port,
+                            tls=plan.tls is not None,
+                        )
+                    )
+                    continue
+                if isinstance(message, Noted):
+                    self._emit(
+                        WebNoted(
+                            at_ns=self._clock.wall_ns(), message=message.message, help=message.help
+                        )
                     )
                     continue
                 task = asyncio.create_task(self._answer(message, self._writer))
@@ -187,7 +200,7 @@ class Face:
             code = await self._reap(process)
         return code
 
-    async def _next(self, reader: asyncio.StreamReader) -> Listening | Asked | None:
+    async def _next(self, reader: asyncio.StreamReader) -> Listening | Asked | Noted | None:
         try:
             (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
             if length > MOST:
@@ -242,6 +255,9 @@ def opening_of(plan: Plan, sources: Mapping[str, SourceSettings]) -> Opening:
         hosts=plan.web.hosts,
         behind_proxy=plan.web.behind_proxy,
         revision=plan.revision,
+        tls=plan.web.tls,
+        limits=plan.web.limits,
+        proxies=plan.web.proxies,
         entrances=tuple(
             Entrance(
                 name,

@@ -281,7 +281,8 @@ def _worker(lines: Lines, event: e.WorkerStarted) -> list[str]:
 
 def _web(lines: Lines, event: e.WebListening) -> list[str]:
     host = f"[{event.host}]" if ":" in event.host else event.host
-    return [lines.head(event, " ", "dim", f"web http://{host}:{event.port}")]
+    scheme = "https" if event.tls else "http"
+    return [lines.head(event, " ", "dim", f"web {scheme}://{host}:{event.port}")]
 
 
 def _quiet(lines: Lines, event: e.Event, *parts: str) -> list[str]:

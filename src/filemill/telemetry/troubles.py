@@ -90,6 +90,12 @@ def _web_lost(lines: Lines, event: e.WebLost) -> list[str]:
     )
 
 
+def _web_noted(lines: Lines, event: e.WebNoted) -> list[str]:
+    if event.help:
+        return lines.note(event, printable(event.message), printable(event.help))
+    return [lines.head(event, " ", "dim", printable(event.message))]
+
+
 def _retention_waits(lines: Lines, event: e.RetentionWaits) -> list[str]:
     words = f"nothing was done here for {age(event.away_ns)}, or the clock is wrong"
     return lines.note(
@@ -115,5 +121,6 @@ TROUBLES: dict[type[e.Event], Callable[[Lines, Any], list[str]]] = {
     e.SinkMended: _mended,
     e.RetentionWaits: _retention_waits,
     e.WebLost: _web_lost,
+    e.WebNoted: _web_noted,
 }
 """One entry for each of these events."""

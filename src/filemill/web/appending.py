@@ -68,6 +68,7 @@ class Appending:
         given = request.headers.get("upload-checksum")
         checksum = None if given is None else tus.Checksum(given)
         self._bounded(self._part.offset + int(request.headers.get("content-length", "0")))
+        self._state.limits.begin_upload(self._principal.name)
         try:
             async for piece in pieces_of(request):
                 self._bounded(self._part.offset + len(piece))
@@ -82,6 +83,8 @@ class Appending:
             if error.status in (400, 408) and checksum is None and not whole:
                 await self._note()
             raise
+        finally:
+            self._state.limits.end_upload(self._principal.name)
         if checksum is not None:
             checksum.verify()
 

@@ -48,7 +48,7 @@ ROUTERS = (
 
 def application(state: State) -> App:
     """All that is served."""
-    return Guard(api(state), lambda: state.opening, takes_files(state))
+    return Guard(api(state), lambda: state.opening, takes_files(state), state.limits)
 
 
 def api(state: State) -> FastAPI:

@@ -20,6 +20,7 @@ from filemill.service.face_frames import (
     Answered,
     Asked,
     Listening,
+    Noted,
     Opening,
     pack,
     to_child,
@@ -64,6 +65,11 @@ class Channel:
         """Tell the server that requests are answered."""
         assert self._writer is not None  # noqa: S101 -- open comes first
         self._writer.write(pack(Listening(os.getpid())))
+
+    def note(self, message: str, help: str = "") -> None:  # noqa: A002 -- the word users read
+        """Have the server tell this to the person who watches it."""
+        if self._writer is not None and not self._gone:
+            self._writer.write(pack(Noted(message, help)))
 
     async def ask(self, act: acts.Request | acts.Look, principal: str, answer: type[A]) -> A:
         """Have the server do this.

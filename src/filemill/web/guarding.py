@@ -14,6 +14,7 @@ from typing import Any
 from filemill.model.plan import LOOPBACK
 from filemill.service.face_frames import Opening
 from filemill.web.errors import ApiError, body
+from filemill.web.limiting import Limits
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,14 +36,21 @@ HEADERS = (
     ),
 )
 """On every answer that does not say otherwise."""
+HSTS = (b"strict-transport-security", b"max-age=31536000")
+"""Under TLS of our own: browsers ask this host no other way for a year."""
 
 
 class Guard:
     """ASGI middleware, the outermost. `takes_files` says of a path that its route counts its body by itself."""
 
     def __init__(
-        self, app: App, opening: Callable[[], Opening], takes_files: Callable[[str], bool]
+        self,
+        app: App,
+        opening: Callable[[], Opening],
+        takes_files: Callable[[str], bool],
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._app = app
         self._opening = opening
         self._takes_files = takes_files
@@ -59,6 +67,8 @@ class Guard:
                 there = {name.lower() for name, _ in headers}
                 headers += [each for each in HEADERS if each[0] not in there]
                 headers.append((b"x-request-id", number.encode()))
+                if self._opening().tls is not None:
+                    headers.append(HSTS)
                 message["headers"] = headers
             await send(message)
 
@@ -72,6 +82,10 @@ class Guard:
             await _answer(ApiError(413, f"more than {MOST_BODY:,} bytes"), number, sending)
 
     def _refused(self, scope: Scope) -> ApiError | None:
+        try:
+            self._limits.request("address", address_of(scope))
+        except ApiError as error:
+            return error
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1:
             return ApiError(400, "a request names one host")
@@ -96,6 +110,12 @@ class Guard:
         if opening.host in (*LOOPBACK, "0.0.0.0", "::"):  # noqa: S104 -- compared, not bound
             known |= set(LOOPBACK)
         return name in known
+
+
+def address_of(scope: Scope) -> str:
+    """Where a request comes from; behind a proxy, as the proxy says."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 class _TooLarge(Exception):

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from filemill.model.access import Principal, Right
 from filemill.web.errors import ApiError
+from filemill.web.guarding import address_of
 from filemill.web.local_key import is_it
 from filemill.web.state import State, state_of
 
@@ -19,16 +20,20 @@ async def principal_of(request: Request) -> Principal:
     """Whom the request comes from.
 
     Raises:
-        ApiError: 401, it names nobody.
+        ApiError: 401, it names nobody; 429, there are too many.
     """
     state = state_of(request)
     header = request.headers.get("authorization", "")
     scheme, _, given = header.partition(" ")
     if scheme.lower() != "bearer" or not given.strip():
         raise ApiError(401, "this needs a key", help=HOW, headers=CHALLENGE)
+    address = address_of(request.scope)
+    state.limits.may_try(address)
     found = await _known(state, given.strip())
     if found is None:
+        state.limits.failed(address)
         raise ApiError(401, "no such key, or it is over or revoked", help=HOW, headers=CHALLENGE)
+    state.limits.request("principal", found.name)
     request.scope["filemill.principal"] = found
     return found
 

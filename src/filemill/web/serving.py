@@ -11,6 +11,7 @@ import uvloop
 
 from filemill.service.face_frames import Opening
 from filemill.web.application import application
+from filemill.web.certificates import Certificates
 from filemill.web.channel import Channel
 from filemill.web.connection import Connection
 from filemill.web.local_key import local_key
@@ -45,10 +46,17 @@ async def _serve(connection: socket.socket, listening: socket.socket) -> int:
         access_log=False,
         server_header=False,
         proxy_headers=opening.behind_proxy,
+        forwarded_allow_ips=list(opening.proxies),
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACE,
         backlog=1024,
     )
+    certificates: Certificates | None = None
+    watching: asyncio.Task[None] | None = None
+    if opening.tls is not None:
+        certificates = Certificates(opening.tls, channel.note)
+        config.ssl_context_factory = certificates.context
+        watching = asyncio.create_task(certificates.watch(), name="certificates")
     server = _Server(config, channel.listening)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     ending = asyncio.create_task(ended.wait())
@@ -56,6 +64,8 @@ async def _serve(connection: socket.socket, listening: socket.socket) -> int:
     server.should_exit = True
     await serving
     ending.cancel()
+    if watching is not None:
+        watching.cancel()
     return 0
 
 

@@ -24,6 +24,7 @@ from filemill.service.face_frames import Opening
 from filemill.service.reading import open_queries
 from filemill.service.recognising import Recognition
 from filemill.web.channel import Channel
+from filemill.web.limiting import Limits
 
 T = TypeVar("T")
 RECENT = 0.25
@@ -43,6 +44,7 @@ class State:
         self.channel = channel
         self.opening = opening
         self.local_key = local_key
+        self.limits = Limits(lambda: self.opening.limits)
         self._seen: acts.Seen | None = None
         self._seen_at = 0.0
         self.durable = Durable(Failpoints.from_environment("web"), sync=opening.sync)

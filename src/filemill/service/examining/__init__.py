@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from filemill.ports.examining import Finding, Level
+from filemill.service.examining.certificate import examine_certificate
 from filemill.service.examining.data import examine_data
 from filemill.service.examining.machine import examine_machine
 from filemill.service.examining.places import examine_places
@@ -11,6 +12,7 @@ from filemill.service.examining.syncing import examine_syncing
 __all__ = [
     "Finding",
     "Level",
+    "examine_certificate",
     "examine_data",
     "examine_machine",
     "examine_places",

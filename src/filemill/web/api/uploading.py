@@ -73,6 +73,7 @@ async def upload(
     patience = _patience(wait)
     await refuse_if_full(state)
     reception = _Reception(state, here, principal, idempotency_key, list(tag or ()))
+    state.limits.begin_upload(principal.name)
     try:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
@@ -81,6 +82,7 @@ async def upload(
             await reception.body(request, name, wanted_digest(content_digest))
         taken = await reception.take()
     finally:
+        state.limits.end_upload(principal.name)
         await reception.drop()
     known = all(not fresh for _, fresh in taken)
     files = [_receipt(each) for each, _ in taken]
