@@ -34,7 +34,7 @@ _ERROR = {
         }
     },
 }
-_METHODS = ("get", "post", "put", "patch", "delete", "head")
+_METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 
 
 @router.get("/openapi.json", summary="This description, for programs")
@@ -70,7 +70,8 @@ def described(app: FastAPI) -> dict[str, Any]:
             if (operation := operations.get(method)) is not None:
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = error
-                operation["security"] = [] if path in OPEN else [{"key": []}]
+                is_open = path in OPEN or method == "options"
+                operation["security"] = [] if is_open else [{"key": []}]
     return found
 
 
