@@ -12,10 +12,10 @@ from filemill.cli.failing import FAILED, OK
 from filemill.cli.files import AfterOption, LimitOption, SinceOption
 from filemill.cli.reading import open_ledger, short, since
 from filemill.cli.session import Session
+from filemill.service.shapes import audit_row, detail_of
 from filemill.telemetry.wording import harmless_json, number, plural, printable, utc
 
 if TYPE_CHECKING:
-    from filemill.model.auditing import Sealed
     from filemill.queries import AuditVerdict
 
 audit = group("audit")
@@ -66,7 +66,7 @@ def ls(
                 printable(row.principal),
                 printable(row.action),
                 printable(short(row.object) if len(row.object) == _ID else row.object),
-                printable(" ".join(f"{name}={value}" for name, value in _detail(row).items())),
+                printable(" ".join(f"{name}={value}" for name, value in detail_of(row).items())),
             )
             for row in page.items
         ],
@@ -120,28 +120,6 @@ def export(session: Session) -> None:
         for row in queries.audit_rows():
             line = encoder.encode(audit_row(row) | {"detail_text": row.detail})
             session.output.print(harmless_json(line))
-
-
-def audit_row(row: Sealed) -> dict[str, object]:
-    """A row of the audit as in `filemill.audit/1`; `chain` seals it with all before it."""
-    return {
-        "number": row.number,
-        "at": utc(row.at_ns),
-        "at_ns": row.at_ns,
-        "by": row.principal,
-        "action": row.action,
-        "object": row.object,
-        "detail": _detail(row),
-        "chain": row.chain.hex(),
-    }
-
-
-def _detail(row: Sealed) -> dict[str, object]:
-    try:
-        found = json.loads(row.detail)
-    except ValueError:  # somebody changed it; `audit verify` says so
-        return {"text": row.detail}
-    return found if isinstance(found, dict) else {"text": row.detail}
 
 
 def _said(verdict: AuditVerdict, *, noted: bool) -> list[str]:

@@ -6,10 +6,12 @@ A name that is no UTF-8 has its odd bytes as `\xff` and its exact bytes beside i
 from __future__ import annotations
 
 import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from filemill.model.auditing import Sealed
 from filemill.model.runs import KeptInput
 from filemill.queries import (
     Attempt,
@@ -342,3 +344,26 @@ def path_text(path: bytes) -> str:
 def milliseconds(nanoseconds: int) -> float:
     """Nanoseconds as milliseconds, to the microsecond."""
     return round(nanoseconds / 1e6, 3)
+
+
+def audit_row(row: Sealed) -> dict[str, object]:
+    """A row of the audit as in `filemill.audit/1`; `chain` seals it with all before it."""
+    return {
+        "number": row.number,
+        "at": utc(row.at_ns),
+        "at_ns": row.at_ns,
+        "by": row.principal,
+        "action": row.action,
+        "object": row.object,
+        "detail": detail_of(row),
+        "chain": row.chain.hex(),
+    }
+
+
+def detail_of(row: Sealed) -> dict[str, object]:
+    """What a row of the audit says beside who, what and when."""
+    try:
+        found = json.loads(row.detail)
+    except ValueError:  # somebody changed it; `audit verify` says so
+        return {"text": row.detail}
+    return found if isinstance(found, dict) else {"text": row.detail}

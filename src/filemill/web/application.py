@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from filemill.web import errors
 from filemill.web.api import (
+    auditing,
     contents,
     describing,
     events,
@@ -40,6 +41,7 @@ ROUTERS = (
     letters.router,
     held.router,
     operating.router,
+    auditing.router,
     resuming.router,
     uploading.router,
 )

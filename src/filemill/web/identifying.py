@@ -10,6 +10,7 @@ from filemill.model.access import Principal, Right
 from filemill.web.errors import ApiError
 from filemill.web.guarding import address_of
 from filemill.web.local_key import is_it
+from filemill.web.noting import STRANGER
 from filemill.web.state import State, state_of
 
 CHALLENGE = {"www-authenticate": 'Bearer realm="filemill"'}
@@ -32,6 +33,7 @@ async def principal_of(request: Request) -> Principal:
     found = await _known(state, given.strip())
     if found is None:
         state.limits.failed(address)
+        state.notes.note(STRANGER, "denied", request.url.path[:200], address=address)
         raise ApiError(401, "no such key, or it is over or revoked", help=HOW, headers=CHALLENGE)
     state.limits.request("principal", found.name)
     request.scope["filemill.principal"] = found
@@ -59,6 +61,10 @@ class Needs:
         principal = await principal_of(request)
         if not any(principal.may(right) for right in self.rights):
             names = " or ".join(f"`{right}`" for right in self.rights)
+            what = f"{request.method} {request.url.path[:200]}"
+            state_of(request).notes.note(
+                principal.name, "denied", what, address=address_of(request.scope)
+            )
             raise ApiError(403, f"this needs the right {names}", help="ask for a key with it")
         return principal
 

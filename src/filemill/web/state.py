@@ -16,6 +16,7 @@ from fastapi import Request
 from filemill.durable import Durable, Failpoints
 from filemill.model.access import Principal
 from filemill.model.errors import FilemillError
+from filemill.model.keys import Access
 from filemill.ports.access import Scope
 from filemill.ports.clock import SystemClock
 from filemill.queries import Queries, scope_of
@@ -25,6 +26,7 @@ from filemill.service.reading import open_queries
 from filemill.service.recognising import Recognition
 from filemill.web.channel import Channel
 from filemill.web.limiting import Limits
+from filemill.web.noting import AccessNotes
 
 T = TypeVar("T")
 RECENT = 0.25
@@ -57,6 +59,7 @@ class State:
         self._spare: dict[Scope, Queries] = {}
         self._clock = SystemClock()
         self._recognition = Recognition(opening.data, self._clock)
+        self.notes = AccessNotes(self._clock, self._note_accesses)
         self._uses: dict[str, int] = {}
         self._noting: asyncio.Task[None] | None = None
 
@@ -129,6 +132,9 @@ class State:
             if self._noting is None or self._noting.done():
                 self._noting = asyncio.create_task(self._note_uses(), name="key uses")
         return found
+
+    async def _note_accesses(self, accesses: tuple[Access, ...]) -> None:
+        await self.channel.ask(acts.NoteAccess(accesses=accesses), "web", acts.Done)
 
     async def _note_uses(self) -> None:
         """Have the ledger note, for many requests at once, when keys were used last."""

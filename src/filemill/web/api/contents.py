@@ -27,6 +27,7 @@ async def content(request: Request, principal: ContentViewer, file: str) -> Resp
     if not found.content:
         raise ApiError(404, "its bytes are not kept any more", code="gone")
     root = os.path.join(os.fsencode(state.opening.data), b"content")
+    state.notes.note(principal.name, "download", found.summary.file)
     return await _download(root, found.content.encode(), found.summary.name)
 
 
@@ -44,6 +45,7 @@ async def output(
     root = wanted.path.removesuffix(wanted.relative)
     if root == wanted.path:
         raise ApiError(404, "it lies nowhere below its sink's folder", code="gone")
+    state_of(request).notes.note(principal.name, "download", found.summary.file, output=publication)
     return await _download(root, wanted.relative, wanted.name)
 
 

@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from filemill.service.shapes import file_history, file_row
+from filemill.service.shapes import file_row
 from filemill.web.answering import json
 from filemill.web.given import since_ns
 from filemill.web.identifying import OwnViewer
 from filemill.web.state import state_of
+from filemill.web.telling import history_for
 
 router = APIRouter(tags=["files"])
 
@@ -50,4 +51,4 @@ async def files(
 async def one(request: Request, principal: OwnViewer, file: str) -> Response:
     """Its states, runs, tags and why, outputs, lineage; found by a unique prefix of its id or of a run's."""
     found = await state_of(request).read(lambda queries: queries.file(file), principal)
-    return json({"schema": "filemill.file/1", **file_history(found)})
+    return json({"schema": "filemill.file/1", **history_for(principal, found)})

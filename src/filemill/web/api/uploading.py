@@ -25,7 +25,6 @@ from filemill.ports.units import parse_duration
 from filemill.queries import FileHistory, Queries
 from filemill.service import acts
 from filemill.service.face_frames import Entrance
-from filemill.service.shapes import file_history
 from filemill.web.answering import json
 from filemill.web.errors import ApiError
 from filemill.web.identifying import Uploader
@@ -33,6 +32,7 @@ from filemill.web.multipart import Begun, Data, Ended, Field, Multipart
 from filemill.web.pieces import pieces_of
 from filemill.web.receiving import Receiving, proper_name, wanted_digest
 from filemill.web.state import State, state_of
+from filemill.web.telling import history_for
 
 LONGEST_WAIT = 300.0
 MOST_KEY = 255
@@ -265,7 +265,7 @@ async def _await_ends(
             file = each["id"]
             found = await state.read(lambda queries, file=file: find_file(queries, file), principal)  # type: ignore[misc]
             if found is not None:
-                shape = file_history(found)
+                shape = history_for(principal, found)
                 each |= {key: shape[key] for key in ("state", "reason", "runs")}
                 if found.summary.state in _ENDS:
                     left.remove(each)

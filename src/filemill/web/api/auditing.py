@@ -1,0 +1,44 @@
+"""The audit: what people and keys did."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from filemill.service.shapes import audit_row
+from filemill.web.answering import json
+from filemill.web.given import since_ns
+from filemill.web.identifying import Admin
+from filemill.web.state import state_of
+
+router = APIRouter(tags=["audit"])
+
+
+@router.get("/audit", summary="What people and keys did, the latest first")
+async def audit(
+    request: Request,
+    principal: Admin,
+    *,
+    who: Annotated[str, Query(description="only of ana, key:acme...")] = "",
+    action: Annotated[str, Query(description="only redrive, denied...")] = "",
+    to: Annotated[str, Query(alias="object", description="only to this file, run, key...")] = "",
+    since: Annotated[str, Query(description="of the last 90s, 24h, 7d...")] = "",
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: str | None = None,
+) -> Response:
+    """A page of its rows, each sealed with all before it; `filemill audit verify` says whether the chain is whole."""
+    page = await state_of(request).read(
+        lambda queries: queries.audit(
+            principal=who,
+            action=action,
+            object=to,
+            since_ns=since_ns(since),
+            limit=limit,
+            cursor=cursor,
+        ),
+        principal,
+    )
+    items = [audit_row(each) for each in page.items]
+    return json({"schema": "filemill.audit/1", "items": items, "next": page.next})
