@@ -38,3 +38,9 @@ def test_no_module_is_long():
         if (lines := len(path.read_text().splitlines())) > 400
     }
     assert long == {}, "split it by idea"
+
+
+def test_every_module_of_tests_has_a_name_of_its_own():
+    """Python knows them by their names alone: of two that are called alike one would not run."""
+    names = [path.name for path in SOURCE.parents[1].joinpath("tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
