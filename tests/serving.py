@@ -22,7 +22,9 @@ def until(holds):
 def begin(root, environ, log):
     """`filemill run` in this folder, as a process; what it says is added to `log`."""
     with log.open("ab") as out:
-        return subprocess.Popen([*FILEMILL, "run"], cwd=root, env=environ, stdout=out, stderr=out)
+        words = [] if "FILEMILL__WEB__LISTEN" in environ else ["--no-web"]
+        command = [*FILEMILL, "run", *words]
+        return subprocess.Popen(command, cwd=root, env=environ, stdout=out, stderr=out)
 
 
 @contextlib.contextmanager

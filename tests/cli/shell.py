@@ -17,6 +17,7 @@ class Shell:
         kept = {"PATH", "LANG", "LC_ALL", "TMPDIR"}
         self.environ = {k: v for k, v in os.environ.items() if k in kept}
         self.environ |= {"HOME": str(folder), "PYTHONUTF8": "1", "COLUMNS": "100"}
+        self.environ["FILEMILL__WEB__LISTEN"] = "off"  # as everywhere, see tests/conftest.py
 
     def __call__(
         self, *words: str, code: int = 0, **environ: str

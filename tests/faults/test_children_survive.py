@@ -21,7 +21,7 @@ import sys
 from filemill.intake.recovery import Found, Recovery
 
 # What recovery did before there were children: what is not in content yet has vanished.
-Recovery._place_child = lambda self, claim, left: (
+Recovery._place_ours = lambda self, claim, left: (
     Found.WHOLE if self._content.exists(claim.content) else Found.GONE
 )
 from filemill.cli.main import main

@@ -40,7 +40,7 @@ def project(tmp_path):
 
 
 def environ(project):
-    return {"PATH": os.environ["PATH"], "HOME": str(project), "PYTHONUTF8": "1"}
+    return {"PATH": os.environ["PATH"], "HOME": str(project), "FILEMILL__WEB__LISTEN": "off"}
 
 
 def run(project, *words, code=None, **more):

@@ -174,6 +174,8 @@ def _asked(queries, known):
             *[lambda i=i: q.audit(object=i, limit=1_000) for i in everything[::7]],
         ],
         "audit_rows": [lambda: list(q.audit_rows())],
+        "upload": [lambda: q.upload("upload-zq")],
+        "upload_of_key": [lambda: q.upload_of_key("who-zq", "key-zq")],
         "verify_audit": [],  # tells numbers and a hash; of a part of the rows it can say nothing
     }  # fmt: skip
     there = {

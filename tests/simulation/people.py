@@ -113,6 +113,7 @@ class People:
             server.parts,
             server.plan,
             clock=server.clock,
+            durable=server._durable,
             calm=server._calm,
             reload=None,
             drain=None,

@@ -137,7 +137,7 @@ def _server(session: Session, plan: Plan) -> Iterator[None]:
         return
     if not session.output.json and not session.quiet:
         session.output.say("no server runs here: one is started for the demo (filemill run)")
-    command_ = [sys.executable, "-m", "filemill", "-q", "-c", session.config(), "run"]
+    command_ = [sys.executable, "-m", "filemill", "-q", "-c", session.config(), "run", "--no-web"]
     with tempfile.TemporaryFile() as said:
         server = subprocess.Popen(
             command_, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
