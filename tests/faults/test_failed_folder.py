@@ -40,7 +40,12 @@ def project(tmp_path):
 
 
 def environ(project):
-    return {"PATH": os.environ["PATH"], "HOME": str(project), "FILEMILL__WEB__LISTEN": "off"}
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(project),
+        "FILEMILL__WEB__LISTEN": "off",
+        "PYTHONUTF8": "1",
+    }
 
 
 def run(project, *words, code=None, **more):
