@@ -14,6 +14,9 @@ import httpx2
 import pytest
 
 import serving
+from filemill.model.errors import UsageError
+from filemill.service import acts
+from filemill.service.asking import ask
 
 TABLE = b"a,b\n1,2\n3,4\n"
 
@@ -270,3 +273,24 @@ def test_the_curl_lines_of_the_page_do_what_it_says(site):
     uploads = [each for each in answers if each.get("schema") == "filemill.upload/1"]
     assert [len(each["files"]) for each in uploads] == [1, 2, 1, 1]
     assert uploads[-1]["files"][0]["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("file", "relative"),
+    [
+        ("../content/abc", b"a.csv"),
+        ("/etc/passwd", b"a.csv"),
+        ("", b"a.csv"),
+        ("aaaaaaaaaaaaa", b"../a.csv"),
+        ("aaaaaaaaaaaaa", b".."),
+        ("aaaaaaaaaaaaa", b""),
+    ],
+)
+def test_the_server_takes_no_path_for_an_id_or_a_name(site, file, relative):
+    """Whoever asks it parses what strangers send."""
+    data = str(site.root / ".filemill")
+    take = acts.TakeUpload(file=file, source="upload", relative=relative, size=1)
+    begin = acts.OpenUpload(file=file, source="upload", relative=relative)
+    for act in (take, begin):
+        with pytest.raises(UsageError, match="an upload has"):
+            ask(data, act)

@@ -100,7 +100,7 @@ class Intake:
         self._groups: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
-        self._unfinished = Unfinished(
+        self.unfinished = Unfinished(
             self._settle,
             finished=lambda claims: on_ingested([self.claimer.file_ref(c) for c in claims]),
             trouble=self._report.trouble,
@@ -141,7 +141,7 @@ class Intake:
             SystemFault: content or ledger cannot be used.
         """
         settled = await self._settle(recovered.claiming, roots_of(self._sources))
-        self._unfinished.put(settled.stuck)
+        self.unfinished.put(settled.stuck)
         try:
             # Nothing is taken yet, and what recovery removed is no orphan.
             listed = await self._run(self._content.references)
@@ -178,7 +178,7 @@ class Intake:
             self._pump = None
         if self._groups:
             await asyncio.gather(*self._groups, return_exceptions=True)
-        await self._unfinished.stop()
+        await self.unfinished.stop()
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
@@ -305,7 +305,7 @@ class Intake:
             self._idle.set()
 
     def _busy(self) -> bool:
-        return bool(len(self._settler) or self._groups or self._unfinished)
+        return bool(len(self._settler) or self._groups or self.unfinished)
 
     async def _group(self, batch: list[Waiting]) -> None:
         """One group from look to commit; whatever happens, its files are given back to the settler."""
@@ -342,7 +342,7 @@ class Intake:
             if each.way is Way.COPY and each.end in {End.TAKEN, End.KNOWN}:
                 self._seen.add(each.claim.path, each.claim.identity)
             if each.end is End.STUCK and each.error is not None:
-                self._unfinished.put([each.claim])
+                self.unfinished.put([each.claim])
             keep = each.end in {End.TROUBLE, End.CHANGED}
             if keep:
                 self._settler.put_off(waiting)

@@ -23,7 +23,7 @@ from filemill.intake.limits import refusal, source_tags
 from filemill.model.errors import FilemillError, LedgerSyncError, SystemFault, UsageError
 from filemill.model.events import Emit, FileIngested
 from filemill.model.files import Claim, FileRef, Identity
-from filemill.ports.clock import Clock
+from filemill.ports.clock import Clock, is_id
 from filemill.ports.content import Content
 from filemill.ports.ledger import Ledger
 from filemill.ports.source import SourceSettings
@@ -60,7 +60,9 @@ class Uploads:
         emit: Emit,
         sources: Callable[[], Mapping[str, SourceSettings]],
         ingested: Callable[[list[FileRef]], None],
+        unfinished: Callable[[Sequence[Claim]], None],
     ) -> None:
+        """`unfinished` settles claims that the disk lets neither be finished nor undone."""
         self.folder = data + b"/" + FOLDER
         self._claimer = claimer
         self._ledger = ledger
@@ -70,6 +72,7 @@ class Uploads:
         self._emit = emit
         self._sources = sources
         self._ingested = ingested
+        self._unfinished = unfinished
         self._waiting: list[tuple[Claim, asyncio.Future[bool]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -105,6 +108,7 @@ class Uploads:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _claim(self, upload: Upload) -> Claim:
+        judge_name(upload.file, upload.relative)
         settings = self._sources().get(upload.source)
         if settings is None or settings.root:
             raise UsageError(f"no source `{upload.source}` takes what is sent")
@@ -169,7 +173,11 @@ class Uploads:
         try:
             await asyncio.to_thread(self._move, begun)
         except OSError as error:
-            await asyncio.to_thread(self._put_back, begun)
+            try:
+                await asyncio.to_thread(self._put_back, begun)
+            except OSError:
+                self._unfinished(begun)
+                raise
             files = [claim.file for claim in begun]
             await self._claimer.insist(lambda: self._ledger.abandon(files))
             raise SystemFault(
@@ -191,6 +199,18 @@ class Uploads:
     def _put_back(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
             put_back(claim, self._content, self._durable)
+
+
+def judge_name(file: str, relative: bytes) -> None:
+    """Refuse an id or a name that is none: whoever asks parses bytes of strangers, and both become parts of paths.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not is_id(file):
+        raise UsageError("an upload has the id of a file")
+    if not relative or relative in (b".", b"..") or b"/" in relative or b"\0" in relative:
+        raise UsageError("an upload has a plain name")
 
 
 def put_back(claim: Claim, content: Content, durable: Durable) -> None:

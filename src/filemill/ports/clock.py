@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import Protocol
 
@@ -54,6 +55,14 @@ class Steady:
     def ns(self) -> int:
         """Nanoseconds since the epoch; never goes back."""
         return self._wall_ns + round((self._clock.monotonic() - self._began) * 1e9)
+
+
+_FORM = re.compile(r"[a-z2-7]{13}\Z")
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text has the form of an id: whoever names one may come from outside, and it is part of paths."""
+    return _FORM.match(text) is not None
 
 
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz234567"

@@ -20,7 +20,13 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 
 from filemill.engine.spawning import describe_exit
-from filemill.model.errors import Busy, FilemillError, LedgerSyncError, UsageError
+from filemill.model.errors import (
+    Busy,
+    FilemillError,
+    LedgerSyncError,
+    UsageError,
+    plainly,
+)
 from filemill.model.events import Emit, WebListening, WebLost, WebNoted
 from filemill.model.plan import Plan, WebPlan
 from filemill.ports.clock import Clock
@@ -111,8 +117,7 @@ class Face:
         self._task: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._asked: set[asyncio.Task[None]] = set()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._ending = False
+        self._ending = asyncio.Event()
         self.crashed: BaseException | None = None
         """The error that ended it: a commit's fate is unknown."""
 
@@ -128,7 +133,7 @@ class Face:
 
     async def stop(self) -> None:
         """Answer what is asked, then end the child. Idempotent."""
-        self._ending = True
+        self._ending.set()
         if self._task is None:
             self._door.close()
             return
@@ -143,29 +148,30 @@ class Face:
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE
-        while not self._ending:
+        while not self._ending.is_set():
             began = self._clock.monotonic()
-            code = await self._serve()
-            if self._is_ending():
+            try:
+                why = describe_exit(await self._serve())
+            except OSError as error:  # no process, no descriptor: the next one may be had
+                why = plainly(error)
+            if self._ending.is_set():
                 return
             pause = FIRST_PAUSE if self._clock.monotonic() - began > STEADY else pause
-            self._emit(
-                WebLost(at_ns=self._clock.wall_ns(), reason=describe_exit(code), again_in=pause)
-            )
-            await asyncio.sleep(pause)
+            self._emit(WebLost(at_ns=self._clock.wall_ns(), reason=why, again_in=pause))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _is_ending(self) -> bool:
-        return self._ending
 
     async def _serve(self) -> int:
         """One child's life; its exit code."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             process = self._spawn(theirs)
+        except OSError:
+            ours.close()
+            raise
         finally:
             theirs.close()
-        self._process = process
         reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MOST)
         try:
             self._writer.write(pack(self._opening()))

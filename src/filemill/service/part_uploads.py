@@ -15,6 +15,7 @@ import contextlib
 from collections.abc import Sequence
 
 from filemill.durable import Durable
+from filemill.intake.uploaded import judge_name
 from filemill.model.deeds import Deed
 from filemill.model.uploads import PartialUpload
 from filemill.ports.clock import Clock
@@ -39,7 +40,12 @@ class PartUploads:
         self._clock = clock
 
     async def open(self, act: acts.OpenUpload, deed: Deed) -> Sequence[bool]:
-        """Remember one that begins; False if its id or its key is known."""
+        """Remember one that begins; False if its id or its key is known.
+
+        Raises:
+            UsageError: its id, or its name, is none.
+        """
+        judge_name(act.file, act.relative)
         now = self._clock.wall_ns()
         upload = PartialUpload(
             file=act.file,

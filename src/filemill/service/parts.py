@@ -184,6 +184,7 @@ class Parts:
             emit=self._say,
             sources=lambda: self.sources.settings,
             ingested=self.acknowledged,
+            unfinished=self.intake.unfinished.put,
         )
         self.part_uploads = PartUploads(ledger, ledger, self.uploads.folder, durable, clock)
         self.retention = Retention(

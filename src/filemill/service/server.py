@@ -271,6 +271,7 @@ class Server:
         self._closing.push_async_callback(parts.gate.stop)
         await parts.intake.start()
         self._closing.push_async_callback(parts.intake.stop)
+        self._closing.push_async_callback(parts.uploads.stop)
 
     async def _start_answering(self) -> Answering:
         answering = Answering(
