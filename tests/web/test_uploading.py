@@ -1,5 +1,6 @@
 """Sending files: acknowledged means safe, refused means nothing was taken."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -8,15 +9,21 @@ import re
 import signal
 import sqlite3
 import subprocess
+import types
 from pathlib import Path
 
 import httpx2
 import pytest
+from sites import Site
 
 import serving
+from filemill.model.access import Principal
 from filemill.model.errors import UsageError
 from filemill.service import acts
 from filemill.service.asking import ask
+from filemill.web.errors import ApiError
+from filemill.web.pieces import pieces_of
+from filemill.web.state import State
 
 TABLE = b"a,b\n1,2\n3,4\n"
 
@@ -224,8 +231,6 @@ def test_the_process_that_answers_dies_and_comes_back(site, client):
 
 def test_acknowledged_files_survive_the_death_of_everything(tmp_path):
     """Kill all of it right after the answer: every file that was answered 201 is in the ledger, whole."""
-    from sites import Site
-
     site = Site(tmp_path)
     log = tmp_path / "server.log"
     server = serving.begin(tmp_path, site.environ, log)
@@ -294,3 +299,32 @@ def test_the_server_takes_no_path_for_an_id_or_a_name(site, file, relative):
     for act in (take, begin):
         with pytest.raises(UsageError, match="an upload has"):
             ask(data, act)
+
+
+def test_a_large_file_leaves_the_reserve_alone(tmp_path):
+    """It is refused while it comes, before the files in work lack the room to come to their end."""
+
+    async def received(reserve):
+        opening = types.SimpleNamespace(
+            data=str(tmp_path), reserve=reserve, limits=types.SimpleNamespace(slowest=0)
+        )
+        limits = types.SimpleNamespace(received=lambda *_: None)
+        state = State.__new__(State)
+        state.opening, state.limits = opening, limits
+        app = types.SimpleNamespace(state=types.SimpleNamespace(filemill=state))
+        sent = [b"x" * (1 << 20)] * 8
+
+        async def stream():
+            for piece in sent:
+                yield piece
+
+        principal = Principal(name="somebody")
+        request = types.SimpleNamespace(
+            app=app, scope={"filemill.principal": principal}, stream=stream
+        )
+        return sum([len(piece) async for piece in pieces_of(request)])
+
+    assert asyncio.run(received(0)) == 8 << 20
+    with pytest.raises(ApiError) as refused:
+        asyncio.run(received(1 << 60))
+    assert (refused.value.status, refused.value.code) == (507, "no-room")

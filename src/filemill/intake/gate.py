@@ -41,6 +41,17 @@ class QueueLimits(msgspec.Struct, frozen=True):
     reserve: int | None = None
 
 
+def free_and_reserved(data: bytes, reserve: int | None) -> tuple[int, int]:
+    """Bytes that the disk of this folder has free, and those of them that `reserve:` keeps for what is taken already.
+
+    Raises:
+        OSError: the disk does not say.
+    """
+    disk = os.statvfs(data)
+    usual = min(USUAL_RESERVE, disk.f_blocks * disk.f_frsize // 20)
+    return disk.f_bavail * disk.f_frsize, usual if reserve is None else reserve
+
+
 class Gate:
     """Says how many files may be taken. In one event loop.
 
@@ -132,11 +143,7 @@ class Gate:
         with contextlib.suppress(
             OSError
         ):  # whoever writes there next will say what is wrong with it
-            disk = os.statvfs(self._data)
-            free = disk.f_bavail * disk.f_frsize
-            reserve = limits.reserve
-            if reserve is None:
-                reserve = min(USUAL_RESERVE, disk.f_blocks * disk.f_frsize // 20)
+            free, reserve = free_and_reserved(self._data, limits.reserve)
             if free < (reserve * 1.1 if self.waits == "disk" else reserve):
                 why = (
                     f"the data directory's disk has {format_size(free)} free, "

@@ -48,6 +48,8 @@ class Opening(msgspec.Struct, frozen=True, tag="opening"):
     pipelines: tuple[str, ...] = ()
     sources: tuple[Named, ...] = ()
     sinks: tuple[Named, ...] = ()
+    reserve: int | None = None
+    """`reserve:`, bytes that what is sent must leave free."""
     sync: bool = True
     """Whether what is promised must outlive a power cut (`durability: power`)."""
     tls: TlsPlan | None = None

@@ -276,6 +276,7 @@ def opening_of(plan: Plan, sources: Mapping[str, SourceSettings]) -> Opening:
         pipelines=tuple(each.name for each in plan.pipelines),
         sources=tuple(Named(each.name, each.kind) for each in plan.sources),
         sinks=tuple(Named(each.name, each.kind) for each in plan.sinks),
+        reserve=plan.reserve,
         sync=plan.durability == "power",
     )
 
