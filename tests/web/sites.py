@@ -28,6 +28,21 @@ pipelines:
 sinks:
   out: {folder: out}
 """
+DOCUMENTS = """\
+version: 1
+sources:
+  inbox: {folder: inbox, create: true}
+  upload: {http: /upload, max_size: 2MB, types: ["*.csv", "*.json", "*.bin"]}
+tags:
+  table: {name: "*.csv"}
+  document: {name: "*.json"}
+pipelines:
+  tables: {when: table, steps: [read_csv, {write: out}]}
+  documents: {when: document, steps: [read_json, {write: out}]}
+sinks:
+  out: {folder: out}
+"""
+"""Tables, and documents that die when they are broken."""
 
 
 def free_port() -> int:

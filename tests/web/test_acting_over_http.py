@@ -1,7 +1,7 @@
 """What people do through HTTP: the same acts as the commands', with the same answers."""
 
 import pytest
-from sites import Site
+from sites import DOCUMENTS, Site
 
 import serving
 from filemill.model.access import Principal
@@ -10,25 +10,12 @@ from filemill.web.api.held import may_release
 from filemill.web.errors import ApiError
 from filemill.web.scopes import must_be_for_pipeline, must_be_whole
 
-CONFIG = """\
-version: 1
-sources:
-  upload: {http: /upload}
-tags:
-  table: {name: "*.csv"}
-  document: {name: "*.json"}
-pipelines:
-  tables: {when: table, steps: [read_csv, {write: out}]}
-  documents: {when: document, steps: [read_json, {write: out}]}
-sinks:
-  out: {folder: out}
-"""
 TABLE = b"a,b\n1,2\n"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    with Site(tmp_path_factory.mktemp("acting"), CONFIG).running() as made:
+    with Site(tmp_path_factory.mktemp("acting"), DOCUMENTS).running() as made:
         yield made
 
 
@@ -169,20 +156,20 @@ def test_the_configuration_is_taken_anew(client, site):
     file = site.root / "filemill.yaml"
     try:
         file.write_text(
-            CONFIG.replace("[read_json, {write: out}]", "[read_json, {write: nowhere}]")
+            DOCUMENTS.replace("[read_json, {write: out}]", "[read_json, {write: nowhere}]")
         )
         bad = client.post("/config/reload")
         assert error_of(bad) == (422, "bad-configuration")
         assert "nowhere" in bad.json()["error"]["message"]
-        file.write_text(CONFIG + "  more: {folder: more}\n")
+        file.write_text(DOCUMENTS + "  more: {folder: more}\n")
         done = client.post("/config/reload", json={"reason": "one more sink"}).json()
         assert done["revision"] == before["revision"] + 1
     finally:
-        file.write_text(CONFIG)
+        file.write_text(DOCUMENTS)
 
 
 def test_the_server_ends_when_it_is_told(tmp_path):
-    site = Site(tmp_path, CONFIG)
+    site = Site(tmp_path, DOCUMENTS)
     log = tmp_path / "server.log"
     server = serving.begin(site.root, site.environ, log)
     try:

@@ -4,32 +4,18 @@ import os
 from pathlib import Path
 
 import pytest
-from sites import Site
+from sites import DOCUMENTS, Site
 
 import serving
 from filemill.web.downloading import open_below
 from filemill.web.errors import ApiError
 
-CONFIG = """\
-version: 1
-sources:
-  inbox: {folder: inbox, create: true}
-  upload: {http: /upload, max_size: 2MB, types: ["*.csv", "*.json", "*.bin"]}
-tags:
-  table: {name: "*.csv"}
-  document: {name: "*.json"}
-pipelines:
-  tables: {when: table, steps: [read_csv, {write: out}]}
-  documents: {when: document, steps: [read_json, {write: out}]}
-sinks:
-  out: {folder: out}
-"""
 TABLE = b"a,b\n1,2\n3,4\n"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    with Site(tmp_path_factory.mktemp("looking"), CONFIG).running() as made:
+    with Site(tmp_path_factory.mktemp("looking"), DOCUMENTS).running() as made:
         yield made
 
 

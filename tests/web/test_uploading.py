@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from sites import Site
+from sites import Site, web_child
 
 import serving
 from filemill.model.access import Principal
@@ -209,13 +209,8 @@ def test_nobody_sends_where_no_source_is(client):
 def test_the_process_that_answers_dies_and_comes_back(site, client):
     """Files go on, what was acknowledged stays, and the next request is answered."""
     before = client.post("/upload", files={"file": ("before.csv", TABLE)}).json()["files"][0]
-    (child,) = [
-        int(pid)
-        for pid in filter(str.isdecimal, os.listdir("/proc"))
-        if os.path.exists(f"/proc/{pid}/cwd")
-        and os.readlink(f"/proc/{pid}/cwd") == str(site.root)
-        and b"filemill.web" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    ]
+    child = web_child(site)
+    assert child
     os.kill(child, signal.SIGKILL)
 
     def answers():
