@@ -13,7 +13,7 @@ import filemill.ledgers.sqlite
 from filemill.durable import Durable, Failpoints
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.packing import plain, signed, unsigned
-from filemill.ledgers.sqlite.reading import _FILE, _RUN
+from filemill.ledgers.sqlite.reading_connection import _FILE, _RUN
 from filemill.ledgers.sqlite.sql import load
 from filemill.model.histogram import bucket, quantile_ns, upper_ns
 from filemill.model.states import FileState, RunState, may_move_file, may_move_run

@@ -255,9 +255,9 @@ def test_without_a_scope_all_is_seen(world):
 
 def test_the_test_sees_a_scope_that_does_not_hold(world, monkeypatch):
     """The control: with the views gone, the same questions tell of others."""
-    from filemill.ledgers.sqlite import reading
+    from filemill.ledgers.sqlite import reading_connection
 
-    monkeypatch.setattr(reading, "narrow", lambda db, scope: None)
+    monkeypatch.setattr(reading_connection, "narrow", lambda db, scope: None)
     path, known = world
     with pytest.raises(AssertionError, match="told"):
         _look(path, known, Scope(principal="key:acme-zq"))

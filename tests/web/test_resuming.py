@@ -361,6 +361,9 @@ def cut_off(site, location, offset, data, length):
         )
 
 
+OLD, NEW = "o" * 13, "n" * 13
+
+
 def test_what_nobody_goes_on_with_is_removed(tmp_path):
     """By the row's time; and at a start the bytes that no row knows."""
 
@@ -370,19 +373,17 @@ def test_what_nobody_goes_on_with_is_removed(tmp_path):
         clock = FakeClock()
         parts = PartUploads(ledger, ledger, os.fsencode(tmp_path), durable, clock)
         ann = Deed("ann", 1)
-        for file in ("old", "new"):
+        for file in (OLD, NEW):
             await parts.open(acts.OpenUpload(file=file, source="up", relative=b"x"), ann)
             (tmp_path / file).write_bytes(b"abc")
         later = clock.wall_ns() + LIFE_NS
-        await ledger.note_offset(
-            "new", "ann", before=0, offset=3, length=None, expires_ns=later + 1
-        )
+        await ledger.note_offset(NEW, "ann", before=0, offset=3, length=None, expires_ns=later + 1)
         await parts.expire(later - 1)
-        assert (tmp_path / "old").exists()
+        assert (tmp_path / OLD).exists()
         await parts.expire(later)
-        assert not (tmp_path / "old").exists()
-        assert (tmp_path / "new").exists()
-        assert await ledger.open_uploads() == ["new"]
+        assert not (tmp_path / OLD).exists()
+        assert (tmp_path / NEW).exists()
+        assert await ledger.open_uploads() == [NEW]
         await ledger.close()
 
     asyncio.run(story())

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-import apsw
 import msgspec
 
 from filemill.ledgers.sqlite.opening import open_reader
@@ -17,13 +16,11 @@ from filemill.ledgers.sqlite.packing import (
     unsigned,
 )
 from filemill.ledgers.sqlite.reading_access import SqliteReadingAccess
-from filemill.ledgers.sqlite.scoping import hiding, narrow, narrowed
+from filemill.ledgers.sqlite.reading_connection import said
 from filemill.ledgers.sqlite.selecting import MANY_TAGS, build
-from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.tally import decode_latency
 from filemill.ledgers.sqlite.transaction import numbers, texts
 from filemill.ledgers.sqlite.uploads import SqliteReadingUploads
-from filemill.model.errors import SystemFault
 from filemill.model.runs import BadRecord, Failure, KeptInput, Publication
 from filemill.ports.access import Scope
 from filemill.ports.reading import (
@@ -40,38 +37,17 @@ from filemill.ports.reading import (
     TallyRow,
 )
 
-_SQL = load("reading.sql")
 _MINUTE_NS = 60_000_000_000
 _TOP = (1 << 63) - 1
 _NO_GROUP = "-"
 """A fingerprint that no failure has."""
 _RANKS = ("dead", "held", "cancelled", "discarded")
-_FILE = (
-    "file.no, file.id, file.state, file.state_ns, file.source, file.path, file.relative, file.size, "
-    "file.mtime_ns, file.content, file.claimed_ns, file.ingested_ns, file.how, file.after, file.parent, "
-    "file.tags, file.digest, file.media, file.attributes, file.facts, file.reason, file.duplicate_of, "
-    "file.disposed_ns, file.freed_ns, file.principal"
-)
-_RUN = (
-    "run.no, run.id, run.file, run.pipeline, run.revision, run.state, run.state_ns, run.queued_ns, run.began_ns, "
-    "run.attempt, run.interruptions, run.due_ns, run.records, run.bad, coalesce(run.fingerprint, ''), "
-    "coalesce(run.step, ''), coalesce(run.error, ''), coalesce(run.message, ''), run.input, coalesce(run.tries, 0), "
-    "run.fence, run.from_step, run.pinned, run.replays, run.mended, run.supersede"
-)
 _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
 _DETAIL = msgspec.json.Decoder(dict[str, str | int | bool | None])
 
 
 class SqliteReading(SqliteReadingAccess, SqliteReadingUploads):
     """Opens its own read-only connection; works while a server runs and when none does."""
-
-    def __init__(self, db: apsw.Connection, scope: Scope | None = None) -> None:
-        self._db = db
-        self._narrow = scope is not None and scope.narrow
-        self._columns = {"{file}": _FILE, "{run}": _RUN}
-        if scope is not None and scope.narrow:
-            narrow(db, scope)
-            self._columns = {name: hiding(each) for name, each in self._columns.items()}
 
     @classmethod
     def open(cls, path: str, scope: Scope | None = None) -> SqliteReading:
@@ -97,7 +73,7 @@ class SqliteReading(SqliteReadingAccess, SqliteReadingUploads):
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Within it, every method sees the same moment."""
-        with _said():
+        with said():
             self._db.execute("BEGIN")
         try:
             yield
@@ -118,7 +94,7 @@ class SqliteReading(SqliteReadingAccess, SqliteReadingUploads):
                 return []
             tags = tags if len(tags) <= MANY_TAGS else None
         text, bindings = build(selection, self._columns["{file}"], first, tags)
-        with _said():
+        with said():
             return [_file(row) for row in self._db.execute(self._seen(text), bindings)]
 
     def files(self, ids: Sequence[str]) -> list[FileRow]:
@@ -359,31 +335,8 @@ class SqliteReading(SqliteReadingAccess, SqliteReadingUploads):
         """Say whether the configuration of this digest is stored."""
         return bool(self._value("has_revision", digest))
 
-    def _rows(self, query: str, *bindings: Any) -> list[Any]:
-        text = _SQL[query].text
-        for name, columns in self._columns.items():
-            text = text.replace(name, columns)
-        with _said():
-            return self._db.execute(self._seen(text), bindings).fetchall()
-
-    def _seen(self, text: str) -> str:
-        return narrowed(text) if self._narrow else text
-
-    def _value(self, query: str, *bindings: Any) -> Any:
-        return self._rows(query, *bindings)[0][0]
-
 
 _OWN = ("held", "rejected", "quarantined", "cancelled", "discarded")
-
-
-@contextmanager
-def _said() -> Iterator[None]:
-    try:
-        yield
-    except apsw.ConnectionClosedError:
-        raise SystemFault("the ledger is closed") from None
-    except apsw.Error as error:
-        raise SystemFault(f"the ledger cannot be read: {error}") from error
 
 
 def _file(row: Sequence[Any]) -> FileRow:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from filemill.ledgers.sqlite.reading_connection import ReadingConnection
 from filemill.model.auditing import Anchor, Sealed
 from filemill.model.keys import StoredKey
 from filemill.ports.access import AuditSelection
@@ -15,11 +16,8 @@ _NAMES = msgspec.json.Decoder(tuple[str, ...])
 _TOP = (1 << 63) - 1
 
 
-class SqliteReadingAccess:
+class SqliteReadingAccess(ReadingConnection):
     """Part of `SqliteReading`. See the port for what is promised."""
-
-    def _rows(self, query: str, *bindings: Any) -> list[Any]:
-        raise NotImplementedError("the reading asks its connection here")
 
     def key(self, key: str) -> StoredKey | None:
         """The key of this id."""

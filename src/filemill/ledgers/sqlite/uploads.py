@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from filemill.ledgers.sqlite.reading_connection import ReadingConnection
 from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.ledgers.sqlite.writer import Writer
@@ -58,11 +59,8 @@ class SqliteUploads:
         return await self._writer.ask(lambda tx: tx.read(SQL["open_uploads"], _IDS))
 
 
-class SqliteReadingUploads:
+class SqliteReadingUploads(ReadingConnection):
     """The part of `SqliteReading` that knows uploads in parts."""
-
-    def _rows(self, query: str, *bindings: Any) -> list[Any]:
-        raise NotImplementedError("the reading asks its connection here")
 
     def upload(self, file: str) -> PartialUpload | None:
         """The upload of this id."""
