@@ -93,8 +93,8 @@ def _of_staff(scope: Scope) -> dict[str, str]:
         "cause": seen.format("state = 'dead' AND seen.fingerprint = cause.fingerprint"),
         "pause": seen.format("pipeline = pause.pipeline"),
     }
-    if scope.pipelines:
+    if scope.pipelines and not scope.sources:
+        # With sources, too, only what their files are in: a pipeline may be theirs and have none of them.
         conditions["pause"] = f"pause.pipeline IN {_NAMED.format('pipeline')}"
-        if not scope.sources:
-            conditions["tally"] = f"tally.pipeline IN {_NAMED.format('pipeline')}"
+        conditions["tally"] = f"tally.pipeline IN {_NAMED.format('pipeline')}"
     return conditions
