@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 TOGETHER = 6
 """Faults in one run."""
 MOST = 2_000
+LEGS = 4
+"""Of a long walk: four that go side by side."""
 
 
 def rules(pattern: str, numbers: Sequence[int], action: str) -> str:
@@ -14,8 +16,17 @@ def rules(pattern: str, numbers: Sequence[int], action: str) -> str:
     return ",".join(f"{pattern}:{number}:{action}" for number in numbers)
 
 
-def walk(strike: Callable[[Sequence[int]], Collection[int]], *, apart: int = 0) -> int:
-    """Have action 1, 2, ... fail until a run comes to its end without; how many did.
+def walk(
+    strike: Callable[[Sequence[int]], Collection[int]],
+    *,
+    apart: int = 0,
+    leg: int = 0,
+    legs: int = 1,
+) -> int:
+    """Have action 1, 2, ... fail until a run comes to its end without; how many there are.
+
+    Of several legs, which together make the walk, each takes every so manieth action and can go beside the others;
+    by then it has not seen the last ones, and counts up to `legs - 1` too many.
 
     `strike` lets faults strike at some actions of one run and answers with those at which they did. With `apart`
     several strike in one run, each at least so many actions behind the one before: what a run does about one it has
@@ -25,20 +36,20 @@ def walk(strike: Callable[[Sequence[int]], Collection[int]], *, apart: int = 0) 
         AssertionError: the program never runs out of actions.
     """
     struck: set[int] = set()
-    number, runs = 1, 0
+    number, runs = 1 + leg, 0
     while number < MOST:
         chain = [number]
         while apart and len(chain) < TOGETHER:
-            following = chain[-1] + apart
+            following = chain[-1] + -(-apart // legs) * legs
             while following in struck:
-                following += 1
+                following += legs
             chain.append(following)
         fired = set(strike(chain))
         runs += 1
         if number not in fired:
-            print(f"{number - 1} actions in {runs} runs")
+            print(f"{len(struck)} actions of {number - 1} in {runs} runs")
             return number - 1
         struck |= fired
         while number in struck:
-            number += 1
+            number += legs
     raise AssertionError("the program never runs out of actions")

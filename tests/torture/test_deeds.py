@@ -8,36 +8,45 @@ from pathlib import Path
 import pytest
 from deeds import World
 from machine import Machine
-from walking import rules, walk
+from walking import LEGS, rules, walk
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(3_000)]
 Record = Callable[[str, object], None]
 
 
-def _walk(world: World, role: str, action: str, apart: int, record_property: Record) -> None:
+SERVER = "server.*"
+PATTERNS = [SERVER, "command.*"]
+APART = {"kill": 0, "EIO": 15, "ENOSPC": 15}
+"""Actions of the server between two faults of one run."""
+
+
+def _walk(world: World, pattern: str, action: str, leg: int, record_property: Record) -> None:
     runs = 0
 
     def strike(numbers: Sequence[int]) -> Collection[int]:
         nonlocal runs
         runs += 1
-        return world.strike(rules(f"{role}.*", numbers, action))
+        return world.strike(rules(pattern, numbers, action))
 
-    walked = walk(strike, apart=apart)
-    record_property("actions covered", walked)
+    apart = APART.get(action, 0) if pattern == SERVER else 0
+    walked = walk(strike, apart=apart, leg=leg, legs=LEGS)
+    record_property("actions walked", walked)
     record_property("runs", runs)
-    assert walked > (50 if role == "server" else 3)
+    assert walked > (50 if pattern == SERVER else 3)
 
 
-@pytest.mark.parametrize(("action", "apart"), [("kill", 0), ("EIO", 15), ("ENOSPC", 15)])
-@pytest.mark.parametrize("role", ["server", "command"])
+@pytest.mark.parametrize("leg", range(LEGS))
+@pytest.mark.parametrize("action", list(APART))
+@pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_deed_is_done_whole_and_once_or_not_at_all(
-    tmp_path: Path, role: str, action: str, apart: int, record_property: Record
+    tmp_path: Path, pattern: str, action: str, leg: int, record_property: Record
 ) -> None:
-    _walk(World(tmp_path), role, action, apart if role == "server" else 0, record_property)
+    _walk(World(tmp_path), pattern, action, leg, record_property)
 
 
-@pytest.mark.parametrize("role", ["server", "command"])
+@pytest.mark.parametrize("leg", range(LEGS))
+@pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_deed_that_was_answered_is_done_when_the_power_goes(
-    tmp_path: Path, machine: Machine, role: str, record_property: Record
+    tmp_path: Path, machine: Machine, pattern: str, leg: int, record_property: Record
 ) -> None:
-    _walk(World(tmp_path, machine=machine), role, "stop", 0, record_property)
+    _walk(World(tmp_path, machine=machine), pattern, "stop", leg, record_property)

@@ -14,7 +14,7 @@ import boxes
 import covered
 import pytest
 import scenario
-from walking import rules, walk
+from walking import LEGS, rules, walk
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(3_000)]
 ACTIONS = ("kill", "EIO", "ENOSPC")
@@ -26,10 +26,15 @@ def apart(role: str, action: str) -> int:
     return 0 if action == "kill" else APART[role]
 
 
+@pytest.mark.parametrize("leg", range(LEGS))
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("role", list(APART))
 def test_every_action_fails_once_and_a_restart_mends_all(
-    tmp_path: Path, role: str, action: str, record_property: Callable[[str, object], None]
+    tmp_path: Path,
+    role: str,
+    action: str,
+    leg: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     count = itertools.count(1)
     by_itself = 0
@@ -47,19 +52,24 @@ def test_every_action_fails_once_and_a_restart_mends_all(
         shutil.rmtree(root)
         return sorted(struck.fired)
 
-    walked = walk(strike, apart=apart(role, action))
+    walked = walk(strike, apart=apart(role, action), leg=leg, legs=LEGS)
     runs = next(count) - 1
-    record_property("actions covered", walked)
+    record_property("actions walked", walked)
     record_property("runs", runs)
     record_property("runs that went on by themselves", by_itself)
     assert not broken, f"{len(broken)} of {runs} runs:\n" + "\n\n".join(broken)
     assert walked >= covered.least(role)
 
 
+@pytest.mark.parametrize("leg", range(LEGS))
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("role", list(APART))
 def test_children_of_files_survive_every_action(
-    tmp_path: Path, role: str, action: str, record_property: Callable[[str, object], None]
+    tmp_path: Path,
+    role: str,
+    action: str,
+    leg: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     count = itertools.count(1)
 
@@ -69,7 +79,7 @@ def test_children_of_files_survive_every_action(
         shutil.rmtree(root)
         return sorted(struck.fired)
 
-    walked = walk(strike, apart=apart(role, action))
-    record_property("actions covered", walked)
+    walked = walk(strike, apart=apart(role, action), leg=leg, legs=LEGS)
+    record_property("actions walked", walked)
     record_property("runs", next(count) - 1)
     assert walked > 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import boxes
 import covered
@@ -13,6 +13,7 @@ from machine import Machine
 from picturing import judge_pictures
 from program import Program
 from recorded import Recorded
+from walking import LEGS, walk
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(3_000)]
 PICTURES = 100
@@ -55,23 +56,33 @@ def test_a_hundred_pictures_taken_under_load(
     assert judged.unflushed > PICTURES // 10, "pictures must be taken while disks are written to"
 
 
+def _walk(
+    strike_power: Callable[[Machine, str], bool],
+    machine: Machine,
+    role: str,
+    leg: int,
+    record_property: Callable[[str, object], None],
+) -> int:
+    def strike(numbers: Sequence[int]) -> Sequence[int]:
+        return numbers if strike_power(machine, f"{role}:{numbers[0]}") else ()
+
+    walked = walk(strike, leg=leg, legs=LEGS)
+    record_property("actions walked", walked)
+    return walked
+
+
+@pytest.mark.parametrize("leg", range(LEGS))
 @pytest.mark.parametrize("role", ["server.*", "worker.*"])
 def test_the_power_goes_just_before_every_action(
-    machine: Machine, role: str, record_property: Callable[[str, object], None]
+    machine: Machine, role: str, leg: int, record_property: Callable[[str, object], None]
 ) -> None:
-    walked = 0
-    while scenario.strike_power(machine, f"{role}:{walked + 1}"):
-        walked += 1
-    record_property("cuts", walked)
+    walked = _walk(scenario.strike_power, machine, role, leg, record_property)
     assert walked >= covered.least(role)
 
 
+@pytest.mark.parametrize("leg", range(LEGS))
 @pytest.mark.parametrize("role", ["server.*", "worker.*"])
 def test_children_of_files_survive_a_power_cut_at_every_action(
-    machine: Machine, role: str, record_property: Callable[[str, object], None]
+    machine: Machine, role: str, leg: int, record_property: Callable[[str, object], None]
 ) -> None:
-    walked = 0
-    while boxes.strike_power(machine, f"{role}:{walked + 1}"):
-        walked += 1
-    record_property("cuts", walked)
-    assert walked > 20
+    assert _walk(boxes.strike_power, machine, role, leg, record_property) > 20
