@@ -23,7 +23,7 @@ check: setup  ## format, lint, types, layers
 
 test: check  ## check, and every test
 	@scripts/services
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 25
 
 torture: setup  ## kill it at every step, for longer than `test` does (under an hour)
 	FILEMILL_SEEDS=$${FILEMILL_SEEDS:-4000} FILEMILL_STRIDE=1 $(BIN)/python -m pytest $(TORTURE) \

@@ -15,9 +15,9 @@ from machine import Machine
 
 pytestmark = pytest.mark.crash
 WALKS = [
-    ("server", "kill", 17),
-    ("server", "EIO", 40),
-    ("server", "ENOSPC", 60),
+    ("server", "kill", 29),
+    ("server", "EIO", 61),
+    ("server", "ENOSPC", 97),
     ("command", "kill", 3),
     ("command", "EIO", 3),
 ]
@@ -46,7 +46,7 @@ def test_a_deed_is_done_whole_and_once_or_not_at_all(
 def test_a_deed_that_was_answered_is_done_when_the_power_goes(
     tmp_path: Path, machine: Machine
 ) -> None:
-    sampled(World(tmp_path, machine=machine), "server", "stop", 30)
+    sampled(World(tmp_path, machine=machine), "server", "stop", 47)
 
 
 @pytest.mark.timeout(600)

@@ -45,7 +45,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, action: str) -> Iterat
 
 def _stride(action: str, usual: int) -> int:
     """Power cuts take the shorter steps."""
-    return 2 * usual if action == POWER else 5 * usual
+    return 4 * usual if action == POWER else 8 * usual
 
 
 @pytest.mark.slow

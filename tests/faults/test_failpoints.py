@@ -15,12 +15,12 @@ import scenario
 from test_kill_tree import FORGETFUL
 
 WALKS = [
-    ("server.*", "kill", 23),
-    ("server.*", "EIO", 31),
-    ("server.*", "ENOSPC", 41),
-    ("server.commit", "kill", 8),
-    ("worker.*", "kill", 7),
-    ("worker.*", "EIO", 9),
+    ("server.*", "kill", 37),
+    ("server.*", "EIO", 47),
+    ("server.*", "ENOSPC", 61),
+    ("server.commit", "kill", 12),
+    ("worker.*", "kill", 9),
+    ("worker.*", "EIO", 13),
 ]
 
 
