@@ -47,6 +47,8 @@ def main() -> int:
     """Measure, print, write."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Behind `nohup ... &` SIGINT is ignored, by contestants, too, which are stopped by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.getsid(0) == os.getpid():
         favour(os.getpid())
     workloads = arguments.only or list(WORKLOADS)
