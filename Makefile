@@ -26,7 +26,7 @@ test: check  ## check, and every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 25
 
 torture: setup  ## kill it at every step, for longer than `test` does (under an hour)
-	FILEMILL_SEEDS=$${FILEMILL_SEEDS:-4000} FILEMILL_STRIDE=1 $(BIN)/python -m pytest $(TORTURE) \
+	FILEMILL_SEEDS=$${FILEMILL_SEEDS:-2000} FILEMILL_STRIDE=$${FILEMILL_STRIDE:-3} $(BIN)/python -m pytest $(TORTURE) \
 		-n $(WORKERS) --dist worksteal --timeout 3600
 
 bench: setup  ## measure it beside its peers, into docs/performance.md (about 40 minutes)

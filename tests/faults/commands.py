@@ -110,14 +110,13 @@ def strike_in(
     return fired or "struck" in said, code == 0
 
 
-def walk(strike: Strike, judge: Judge, stride: int = 1) -> int:
-    """Strike at the first action, and then at every one a stride further, until there is none; how many were.
+def walk(strike: Strike, judge: Judge, stride: int = 1, first: int = 1) -> int:
+    """Strike at an action, and then at every one a stride further, until there is none; how many were.
 
     Raises:
         AssertionError: something is wrong after a fault, or at the end.
     """
-    stride = int(os.environ.get("FILEMILL_STRIDE", stride))
-    number = 1
+    number = first
     while True:
         fired, done = strike(number)
         wrong = judge(done)

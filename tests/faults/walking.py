@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Callable, Collection, Sequence
 
 TOGETHER = 6
@@ -9,6 +11,18 @@ TOGETHER = 6
 MOST = 2_000
 LEGS = 4
 """Of a long walk: four that go side by side."""
+
+
+def half(leg: int) -> tuple[int, int]:
+    """One of eight legs and how many legs there are, so that all `LEGS` together take every other action or so.
+
+    Which ones is a matter of chance, and differs from run to run. `FILEMILL_WHOLE=1` takes them all.
+    """
+    if os.environ.get("FILEMILL_WHOLE"):
+        return leg, LEGS
+    seed = int(os.environ.get("FILEMILL_SEED", str(random.randrange(1 << 30))))
+    print(f"seed {seed}")
+    return leg + LEGS * random.Random(seed).randrange(2), 2 * LEGS
 
 
 def rules(pattern: str, numbers: Sequence[int], action: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from deeds import World
 from machine import Machine
-from walking import LEGS, rules, walk
+from walking import LEGS, half, rules, walk
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(3_000)]
 Record = Callable[[str, object], None]
@@ -29,7 +29,8 @@ def _walk(world: World, pattern: str, action: str, leg: int, record_property: Re
         return world.strike(rules(pattern, numbers, action))
 
     apart = APART.get(action, 0) if pattern == SERVER else 0
-    walked = walk(strike, apart=apart, leg=leg, legs=LEGS)
+    leg, legs = half(leg)
+    walked = walk(strike, apart=apart, leg=leg, legs=legs)
     record_property("actions walked", walked)
     record_property("runs", runs)
     assert walked > (50 if pattern == SERVER else 3)
