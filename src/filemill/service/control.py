@@ -92,6 +92,10 @@ class ControlSocket:
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
             pass  # whoever asked has gone; what was begun for them is done
+        except asyncio.CancelledError:
+            if self._server is not None:
+                raise
+            # `stop` waits no longer. Of a task that ends as cancelled asyncio would print a traceback.
         finally:
             self._talks.discard(task)
             writer.close()

@@ -83,12 +83,17 @@ class Reloader:
             UsageError: the server is ending.
         """
         if self._ended:
-            raise UsageError("the server is ending", help="start it again: it reads what is there")
+            raise _ending()
         task = asyncio.create_task(self._reload(when), name="reload")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        # Whoever asked may go away meanwhile; only `stop` ends it.
-        return await asyncio.shield(task)
+        # Whoever asked may go away meanwhile; only `stop` ends it, and whoever still waits is told.
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise _ending() from None
+            raise
 
     async def _reload(self, when: Callable[[], Awaitable[bool]] | None) -> acts.Reloaded:
         async with self._one:
@@ -248,3 +253,7 @@ def _changes(old: Revision, new: Revision) -> tuple[str, ...]:
         return tuple(changes(read_stored(old.text), read_stored(new.text)))
     except PermanentError:  # the old one was written by another version of filemill
         return ()
+
+
+def _ending() -> UsageError:
+    return UsageError("the server is ending", help="start it again: it reads what is there")
