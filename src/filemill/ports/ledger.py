@@ -126,8 +126,6 @@ class Recovered(msgspec.Struct, frozen=True):
     """The order of every publishing run, those with nothing left to publish included."""
     interrupted: int
     """Runs that were running and are queued again, with their interruption counted."""
-    undisposed: tuple[str, ...]
-    """Files all of whose runs are done and whose `after:` is not yet applied."""
     revisions: tuple[int, ...] = ()
     """At which revisions the interrupted runs were running: what they had staged lies with those revisions' sinks."""
     kept_staged: tuple[bytes, ...] = ()
@@ -294,6 +292,13 @@ class Ledger(Admitting, Protocol):
 
     async def disposable(self, files: Sequence[str]) -> list[Disposal]:
         """Those of `files` all of whose runs are done and whose `after:` is not yet applied."""
+        ...
+
+    async def undisposed(self, place: int, most: int) -> tuple[int, list[str]]:
+        """Such files among the next `most` of the ledger behind `place`, and the place to go on at.
+
+        Places begin and end with 0. A pass from one to the other gives every file that was so when it began.
+        """
         ...
 
     async def disposed(self, files: Sequence[str], at_ns: int) -> list[bool]:

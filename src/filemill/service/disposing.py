@@ -1,9 +1,14 @@
-"""Applying `after:` to files whose last run ended: in the background, in groups, ledger first."""
+"""Applying `after:` to files whose last run ended: in the background, in groups, ledger first.
+
+It may fall behind: a busy server removes some hundred files a second, and finishes thousands. So no more than `MOST`
+wait here, and of the others the ledger knows: they come when there is time, or at the next start.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from filemill.engine.trouble import Trouble
@@ -16,6 +21,10 @@ from filemill.ports.ledger import Ledger
 
 LAST_DISPOSALS = 5.0
 """Seconds that it gets at the end; what is left is found in the ledger at the next start."""
+GROUP = 500
+"""Files of one commit: a stop waits for the one under way."""
+MOST = 20_000
+"""Files that wait in memory, and that are looked through at once in the ledger."""
 
 
 class Disposer:
@@ -37,14 +46,24 @@ class Disposer:
         self._emit = emit
         self._trouble = trouble
         self._on_fatal = on_fatal
-        self._ended: list[str] = []
+        self._ended: deque[str] = deque()
+        self._place = 0
+        """Where in the ledger it is, of a pass over files that nobody told it of, or too many; 0: in none."""
+        self._behind = False
+        """Whether there may be some that a pass has to look for."""
         self._task: asyncio.Task[None] | None = None
 
     def put(self, files: Sequence[str]) -> None:
         """Take over files whose last run ended."""
-        self._ended.extend(files)
-        if self._ended and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._dispose(), name="dispose")
+        room = MOST - len(self._ended)
+        self._ended.extend(files[:room])
+        self._behind |= len(files) > room
+        self._begin()
+
+    def look(self) -> None:
+        """Take over what the server before left, too."""
+        self._behind = True
+        self._begin()
 
     async def idle(self) -> None:
         """Return when all of them are disposed of."""
@@ -58,10 +77,17 @@ class Disposer:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def _begin(self) -> None:
+        if (self._ended or self._behind) and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._dispose(), name="dispose")
+
     async def _dispose(self) -> None:
-        while self._ended:
-            files, self._ended = self._ended, []
+        while self._ended or self._place or self._behind:
             try:
+                if not self._ended:
+                    await self._trouble.insist("ledger", self._look_on)
+                    continue
+                files = [self._ended.popleft() for _ in range(min(GROUP, len(self._ended)))]
                 await self._trouble.insist("ledger", functools.partial(self._dispose_of, files))
             except OSError as error:
                 # The commit was made, so the bytes that stayed go with the sweep of the next start.
@@ -70,6 +96,12 @@ class Disposer:
             except LedgerSyncError as error:
                 self._on_fatal(error)
                 return
+
+    async def _look_on(self) -> None:
+        if not self._place:
+            self._behind = False
+        self._place, files = await self._ledger.undisposed(self._place, MOST)
+        self._ended.extend(files)
 
     async def _dispose_of(self, files: list[str]) -> None:
         await dispose(

@@ -42,5 +42,5 @@ async def take_over(parts: Parts, plan: Plan, left: Recovered, durable: Durable)
     going_on = await parts.ledger.open_uploads()
     await asyncio.to_thread(parts.uploads.open, frozenset(going_on))
     parts.acknowledged(refs)
-    parts.disposer.put(list(left.undisposed))
+    parts.disposer.look()
     return len(left.claiming) + len(left.uninspected) + len(staged) + left.interrupted

@@ -64,6 +64,7 @@ _FILES = msgspec.json.Decoder(list[FileRow])
 _LEFT = msgspec.json.Decoder(list[_LeftRow])
 _NUMBERS = msgspec.json.Decoder(list[int])
 _TEXTS = msgspec.json.Decoder(list[str])
+_WAITING = msgspec.json.Decoder(list[tuple[int, str, int]])
 _NEEDS = msgspec.json.Decoder(list[tuple[str, int]])
 _PAIRS = msgspec.json.Decoder(list[tuple[str, str | None]])
 _DISPOSALS = msgspec.json.Decoder(list[tuple[int, str, str, str, str, str]])
@@ -233,9 +234,10 @@ def left_uninspected(tx: Transaction) -> tuple[FileRef, ...]:
     return tuple(map(_uninspected, tx.read(SQL["left_files"], _LEFT, str(FileState.INGESTED))))
 
 
-def left_undisposed(tx: Transaction) -> tuple[str, ...]:
-    """Files whose runs are done and whose `after:` is not applied."""
-    return tuple(tx.read(SQL["undisposed"], _TEXTS))
+def undisposed(tx: Transaction, place: int, most: int) -> tuple[int, list[str]]:
+    """Files behind this place whose runs are done and whose `after:` is not applied, and the place to go on at."""
+    rows = tx.read(SQL["undisposed"], _WAITING, place, most)
+    return rows[-1][0] if len(rows) == most else 0, [id_ for _, id_, is_over in rows if is_over]
 
 
 def _left(tx: Transaction, files: Sequence[str], state: FileState) -> dict[str, _LeftRow]:

@@ -145,14 +145,13 @@ VALUES (?, 'claiming', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'rename', ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: undisposed
--- Files all of whose runs are done and that wait for what their source does afterwards.
-SELECT json_group_array(id) FROM (
-  SELECT file.id FROM file
-  WHERE disposed_ns IS NULL AND state = 'inspected'
-    AND EXISTS (SELECT 1 FROM run WHERE run.file = file.no)
-    AND NOT EXISTS (SELECT 1 FROM run WHERE run.file = file.no AND run.state <> 'done')
-  ORDER BY file.no
-);
+-- The next files that wait for what their source does afterwards, and whether all their runs are done.
+SELECT json_group_array(json_array(waiting.no, waiting.id,
+  EXISTS (SELECT 1 FROM run WHERE run.file = waiting.no)
+  AND NOT EXISTS (SELECT 1 FROM run WHERE run.file = waiting.no AND run.state <> 'done')))
+FROM (
+  SELECT no, id FROM file WHERE disposed_ns IS NULL AND state = 'inspected' AND no > ?1 ORDER BY no LIMIT ?2
+) AS waiting;
 
 -- name: live
 -- How many files and runs are on their way to an end; what a person paused waits for a person.

@@ -188,6 +188,10 @@ class SqliteLedger(SqliteRetaining, SqliteAdmitting, SqliteUploads):
         """Files all of whose runs are done and whose `after:` is not yet applied."""
         return await self._writer.ask(lambda tx: claims.disposable(tx, files))
 
+    async def undisposed(self, place: int, most: int) -> tuple[int, list[str]]:
+        """Of the next so many that wait for `after:`, those whose runs are done, and the place to go on at."""
+        return await self._writer.ask(lambda tx: claims.undisposed(tx, place, most))
+
     async def disposed(self, files: Sequence[str], at_ns: int) -> list[bool]:
         """Note that `after:` was applied."""
         return await self._writer.ask(lambda tx: claims.disposed(tx, files, at_ns))

@@ -53,7 +53,6 @@ def recover(
         publishing_runs=publishing,
         interrupted=interrupted,
         revisions=tuple(sorted({run.revision for run in running})),
-        undisposed=claims.left_undisposed(tx),
         kept_staged=(
             *(each.staged for each in _staged(tx, RunState.DEAD)),
             *chunks.kept_paths(tx),

@@ -89,7 +89,7 @@ class EndingContract(LedgerFixtures):
             assert [ref.file for ref in left.uninspected] == [ingested]
             assert [p.run for p in left.publishing] == [publishing.run]
             assert left.interrupted == 1
-            assert left.undisposed == (done.file.file,)
+            assert await again.undisposed(0, 100) == (0, [done.file.file])
             assert await again.next_due() == journey.clock.wall_ns() + 5 * 10**9
             orders = await again.lease(10, journey.clock.wall_ns() + 6 * 10**9, 1)
             assert {order.run for order in orders} > {running.run, retrying.run}
