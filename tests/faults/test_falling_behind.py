@@ -23,7 +23,7 @@ from filemill.service import disposing
 class Watched(deque):
     def extend(self, files):
         super().extend(files)
-        assert len(self) <= disposing.MOST, len(self)
+        assert len(self) <= 2 * disposing.MOST, len(self)
 
 disposing.GROUP, disposing.MOST, disposing.deque = 3, 5, Watched
 """

@@ -1,6 +1,6 @@
 """Applying `after:` to files whose last run ended: in the background, in groups, ledger first.
 
-It may fall behind: a busy server removes some hundred files a second, and finishes thousands. So no more than `MOST`
+It may fall behind: a busy server removes some hundred files a second, and finishes thousands. So of those it is told no more than `MOST`
 wait here, and of the others the ledger knows: they come when there is time, or at the next start.
 """
 
@@ -24,7 +24,7 @@ LAST_DISPOSALS = 5.0
 GROUP = 500
 """Files of one commit: a stop waits for the one under way."""
 MOST = 20_000
-"""Files that wait in memory, and that are looked through at once in the ledger."""
+"""Files that are told of and wait in memory, and that are looked through at once in the ledger."""
 
 
 class Disposer:
