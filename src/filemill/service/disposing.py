@@ -1,7 +1,7 @@
 """Applying `after:` to files whose last run ended: in the background, in groups, ledger first.
 
-It may fall behind: a busy server removes some hundred files a second, and finishes thousands. So of those it is told no more than `MOST`
-wait here, and of the others the ledger knows: they come when there is time, or at the next start.
+It may fall behind: a busy server removes some hundred files a second, and finishes thousands. So of those it is told
+no more than `MOST` wait here, and of the others the ledger knows: they come when there is time, or at the next start.
 """
 
 from __future__ import annotations
