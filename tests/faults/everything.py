@@ -240,7 +240,7 @@ def finish(
         AssertionError: it does not stop as it should.
     """
     swap(root, last)
-    program = start(root)
+    program = start_over(root, start)
     log = root / "server.log"
     assert wait_for(lambda: not list(root.glob("inbox/*.*")), 120), log.read_text()[-3_000:]
     someone.act("resume", "resume", "agains", "asks", kill=0)
