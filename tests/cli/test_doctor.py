@@ -59,7 +59,7 @@ def test_a_fresh_project_is_well_and_stays_as_it_was(filemill, project):
     items = found(filemill)
     assert tree(project) == before
     assert {item["about"] for item in items} == {
-        "machine", "data", "source inbox", "sink orders", "sink review",
+        "machine", "data", "access", "source inbox", "sink orders", "sink review",
     }  # fmt: skip
     what = " ".join(item["what"] for item in items)
     for said in ("SQLite 3.", "Python 3.", "open files", "inotify", "made at the start"):

@@ -115,6 +115,14 @@ def test_durations(text, value):
     assert parse_duration(text) == value
 
 
+@pytest.mark.parametrize("text", ["99999999999d", "9" * 400 + "s", "36500d36500d"])
+def test_what_nobody_waits_for_is_no_duration(text):
+    """Moments so far away have no number in the ledger."""
+    assert parse_duration("36500d") > 0
+    with pytest.raises(ValueError, match="hundred years"):
+        parse_duration(text)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -56,6 +56,7 @@ def test_it_is_narrowed(site, client):
 
 
 def test_what_is_no_id_or_state_is_refused(client, stranger):
-    assert client.get("/events", headers={"last-event-id": "x"}).status_code == 400
+    for no_id in ("x", "\xb2".encode("latin-1"), "9" * 5_000):
+        assert client.get("/events", headers={"last-event-id": no_id}).status_code == 400
     assert client.get("/events?state=nonsense").status_code == 400
     assert stranger.get("/events").status_code == 401

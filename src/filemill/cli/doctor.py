@@ -48,6 +48,7 @@ def _examine(session: Session) -> list[Finding]:
     from filemill.service.examining import (
         Finding,
         Level,
+        examine_access,
         examine_certificate,
         examine_data,
         examine_machine,
@@ -58,7 +59,7 @@ def _examine(session: Session) -> list[Finding]:
     clock, registry = SystemClock(), Registry()
     found = examine_machine(clock)
     try:
-        plan = load_config(session, registry=registry, deep=False).plan
+        loaded = load_config(session, registry=registry, deep=False)
     except FilemillError as error:
         if session.named:
             raise
@@ -66,8 +67,10 @@ def _examine(session: Session) -> list[Finding]:
             Finding(Level.PROBLEM, "configuration", what, remedy or "filemill check shows where")
             for what, remedy in _wrong(error)
         ]
+    plan = loaded.plan
     durable = Durable(Failpoints("doctor"), sync=plan.durability == "power")
     found += examine_data(plan, durable) + examine_syncing(plan, registry, durable, clock)
+    found += examine_access(plan, loaded.path, session.environ, clock)
     found += examine_certificate(plan.web, clock)
     return found + examine_places(plan, registry, durable, clock) + _met(plan.data)
 

@@ -38,9 +38,9 @@ def tell(session: Session, done: Reloaded, *, document: bool = True) -> int:
         for line in done.problems.splitlines():
             output.say(printable(line))
     elif not session.quiet:
+        words = ", ".join(map(printable, done.changes))
         if done.revision == done.former:
-            output.print(f"rev {done.revision}, unchanged")
+            output.print(f"rev {done.revision}, {words or 'unchanged'}")
         else:
-            words = ", ".join(map(printable, done.changes))
             output.print(f"rev {done.revision} runs now, before it rev {done.former}: {words}")
     return USAGE if done.problems else OK

@@ -23,14 +23,14 @@ from filemill.engine import frames
 from filemill.engine.supervisor import WorkerDied, WorkerPool
 from filemill.engine.trouble import Trouble
 from filemill.model.errors import SystemFault
-from filemill.model.files import Facts, FileRef
+from filemill.model.files import INFECTED, SCANNED, Facts, FileRef
 from filemill.model.plan import Plan
 from filemill.model.turns import Turns
 from filemill.ports.scanner import Outcome, Scanned
 
 GROUP = 32
 TRIES = 3
-PASSED = "scan"
+PASSED = SCANNED
 """The attribute that says which scanners found nothing."""
 RELEASED = "released"
 """The attribute that says who let it go on unscanned, or in spite of what was found."""
@@ -228,7 +228,7 @@ def _with(file: FileRef, name: str, value: str) -> FileRef:
 
 
 def _quarantined(file: FileRef, said: Scanned) -> Facts:
-    attributes = {**file.attributes, PASSED: f"infected: {said.why}"}
+    attributes = {**file.attributes, PASSED: f"{INFECTED}{said.why}"}
     return Facts(
         file.file, digest=said.digest, attributes=attributes, refused=said.why, unsafe=True
     )

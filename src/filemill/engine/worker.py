@@ -243,7 +243,8 @@ def main(descriptor: int, page: bytes, keeper: int) -> int:
         flush_by_line(stream)
     # Scratch files of steps are made in a folder of this worker's own, where they are counted and removed.
     work = work_folder(page)
-    os.makedirs(work, 0o700, exist_ok=True)
+    for folder in (os.path.dirname(work), work):  # the mode is for the last one only
+        os.makedirs(folder, 0o700, exist_ok=True)
     # Said twice: what starts from here reads the variable, and `tempfile` would leave a full folder for `/tmp`.
     os.environ["TMPDIR"] = tempfile.tempdir = os.fsdecode(work)
     connection = socket.socket(fileno=out_of_reach(descriptor))

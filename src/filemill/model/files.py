@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
+
+SCANNED = "scan"
+"""The attribute that says what scanners said of a file."""
+INFECTED = "infected: "
+"""How that begins where one of them found something."""
+
+
+def was_infected(attributes: Mapping[str, str]) -> bool:
+    """Say whether a scanner found something in a file of these attributes, and no person let it go on since."""
+    return attributes.get(SCANNED, "").startswith(INFECTED)
 
 
 class Identity(msgspec.Struct, frozen=True):

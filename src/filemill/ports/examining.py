@@ -23,7 +23,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     level: Level
     about: str
-    """`machine`, `data`, `syncing`, `source inbox`, `sink orders`."""
+    """`machine`, `data`, `syncing`, `access`, `source inbox`, `sink orders`."""
     what: str
     help: str = ""
     values: dict[str, str | int | None] | msgspec.UnsetType = msgspec.UNSET

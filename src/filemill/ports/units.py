@@ -37,6 +37,8 @@ _BYTES = {"b": 1} | {
 }
 _PART = r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)"
 _PARTS = re.compile(rf"\s*{_PART}")
+LONGEST = 36_600 * 86_400.0
+"""Seconds. With it, moments before and after now still have a number that the ledger can hold."""
 _DURATION_HELP = "write a number and a unit, such as 500ms, 10s, 5m, 2h, 30d or 1h30m"
 _SIZE_HELP = "write a number and a unit, such as 512B, 64kB, 200MB, 16MiB or 2GiB"
 
@@ -45,7 +47,7 @@ def parse_duration(text: str) -> float:
     """Seconds of a text such as `500ms`, `5m` or `1h30m`; `0` needs no unit.
 
     Raises:
-        ValueError: it is not a number with a unit; the message says how to write it.
+        ValueError: it is not a number with a unit, or no time that anybody waits for; the message says what to write.
     """
     stripped = text.strip()
     if stripped == "0":
@@ -58,6 +60,8 @@ def parse_duration(text: str) -> float:
         end = match.end()
     if not end or stripped[end:].strip():
         raise ValueError(f"`{text}` is not a duration: {_DURATION_HELP}")
+    if total > LONGEST:
+        raise ValueError(f"`{text[:40]}` is longer than a hundred years")
     return total
 
 

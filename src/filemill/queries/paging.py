@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from filemill.model.errors import UsageError
 from filemill.ports.reading import RunRow
+
+_PLACE = re.compile(r"[0-9]{1,18}")
+"""No number that the ledger cannot hold."""
 
 
 def whole_files(rows: Sequence[RunRow], limit: int) -> tuple[list[RunRow], str | None]:
@@ -27,6 +31,6 @@ def place_of(cursor: str | None) -> int | None:
     """
     if cursor is None:
         return None
-    if not cursor.isdigit():
+    if not _PLACE.fullmatch(cursor):
         raise UsageError(f"`{cursor}` is not a cursor", help="use `next` of the page before")
     return int(cursor)

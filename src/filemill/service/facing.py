@@ -15,11 +15,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import msgspec
 
-from filemill.engine.spawning import describe_exit
+from filemill.engine.spawning import describe_exit, environment_for
 from filemill.model.errors import (
     Busy,
     FilemillError,
@@ -105,10 +105,13 @@ class Face:
         perform: Perform,
         look: Callable[[], acts.Seen],
         *,
+        secrets: Callable[[], Collection[str]],
         clock: Clock,
         emit: Emit,
     ) -> None:
+        """`secrets` are names of the environment that the configuration reads as secrets; the child sees none."""
         self._door = door
+        self._secrets = secrets
         self._opening = opening
         self._perform = perform
         self._look = look
@@ -233,7 +236,7 @@ class Face:
 
     def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
         descriptors = (theirs.fileno(), self._door.socket.fileno())
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("FILEMILL__")}
+        environment = environment_for(os.environ, None, self._secrets())
         return subprocess.Popen(
             [sys.executable, "-m", "filemill.web", *map(str, (*descriptors, os.getpid()))],
             stdin=subprocess.DEVNULL,

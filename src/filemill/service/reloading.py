@@ -105,11 +105,14 @@ class Reloader:
             refused, self.refused = await asyncio.to_thread(self._beside), None
             try:
                 candidate = await self._settled()
-                if candidate.revision.digest == server.revision.digest:
+                same = candidate.revision.digest == server.revision.digest
+                if same and not has_new_secrets(server.plan, candidate.plan):
                     await server.ledger.refuse_revision("", clock.wall_ns())
                     server.emit(ConfigUnchanged(at_ns=clock.wall_ns(), revision=former))
                     return acts.Reloaded(revision=former, former=former)
-                words = _changes(server.revision, candidate.revision)
+                words = (
+                    ("secrets changed",) if same else _changes(server.revision, candidate.revision)
+                )
                 await adopt(server, candidate)
             except LedgerSyncError:
                 raise
@@ -229,6 +232,12 @@ async def adopt(server: Server, candidate: Candidate) -> None:
     await server.ledger.activate(number, "reload", server.clock.wall_ns())
     await parts.sources.stop_old()
     await server.keep_failed()
+
+
+def has_new_secrets(old: Plan, new: Plan) -> bool:
+    """Say whether plans of one and the same text differ, which only values of secrets make them do."""
+    there = msgspec.structs.replace(new, revision=old.revision, modules=old.modules)
+    return bool(new.secrets) and there != old
 
 
 def unsettled(what: str) -> UsageError:

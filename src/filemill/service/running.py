@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -63,6 +64,12 @@ class _Stop:
         self.drain.set()
 
 
+def _leave_no_core() -> None:
+    """A dump of this process would hold what its configuration reads as secrets."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+
+
 def _terminal() -> int | None:
     """The foreground process group of our terminal; None without one."""
     try:
@@ -102,6 +109,7 @@ async def watch(
     Raises:
         FilemillError: it could not start, or a part of it ended (a failed ledger sync).
     """
+    _leave_no_core()
     stop = _Stop()
     server = Server(plan, revision, registry, emit)
     reloader = Reloader(server, load)
@@ -147,6 +155,7 @@ async def once(
     pace. A signal drains; what is left is kept for the next start. So is what waits when `patience` (seconds) is over,
     or when nothing is left but what waits for a sink that could not be used several times.
     """
+    _leave_no_core()
     stop = _Stop()
     server = Server(plan, revision, registry, emit)
     taken: asyncio.Task[Outcome] | None = None

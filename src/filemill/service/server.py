@@ -302,6 +302,7 @@ class Server:
             lambda: opening_of(self.plan, self.parts.sources.settings),
             answering.perform,
             answering.seen,
+            secrets=lambda: self.plan.secrets,
             clock=self.clock,
             emit=self.emit,
         )

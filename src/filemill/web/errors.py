@@ -111,6 +111,8 @@ def install(app: FastAPI) -> None:
 
     async def api(request: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)  # noqa: S101
+        if error.status == 403:
+            _note_denial(request)
         return answer(error, request_id(request))
 
     async def product(request: Request, error: Exception) -> Response:
@@ -143,6 +145,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, defect)
+
+
+def _note_denial(request: Request) -> None:
+    """Whoever refuses, for want of a right or because of a scope, the audit knows of it from here."""
+    principal = request.scope.get("filemill.principal")
+    if principal is not None:
+        what = f"{request.method} {request.url.path[:200]}"
+        client = request.scope.get("client")
+        address = str(client[0]) if client else ""
+        request.app.state.filemill.notes.note(principal.name, "denied", what, address=address)
 
 
 def _said(error: Any) -> str:

@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from filemill.model.plan import LOOPBACK
 from filemill.service.face_frames import Opening
 from filemill.web.errors import ApiError, body
@@ -76,10 +78,7 @@ class Guard:
             await _answer(why, number, sending)
             return
         counted = receive if self._takes_files(scope["path"]) else _counted(receive)
-        try:
-            await self._app(scope, counted, sending)
-        except _TooLarge:
-            await _answer(ApiError(413, f"more than {MOST_BODY:,} bytes"), number, sending)
+        await self._app(scope, counted, sending)
 
     def _refused(self, scope: Scope) -> ApiError | None:
         try:
@@ -118,8 +117,11 @@ def address_of(scope: Scope) -> str:
     return str(client[0]) if client else ""
 
 
-class _TooLarge(Exception):
-    pass
+class _TooLarge(HTTPException):
+    """Raised where a body is read: of all errors there, the framework lets only this kind through to be answered."""
+
+    def __init__(self) -> None:
+        super().__init__(413, f"more than {MOST_BODY:,} bytes", {"connection": "close"})
 
 
 def _counted(receive: Receive) -> Receive:

@@ -61,10 +61,6 @@ class Needs:
         principal = await principal_of(request)
         if not any(principal.may(right) for right in self.rights):
             names = " or ".join(f"`{right}`" for right in self.rights)
-            what = f"{request.method} {request.url.path[:200]}"
-            state_of(request).notes.note(
-                principal.name, "denied", what, address=address_of(request.scope)
-            )
             raise ApiError(403, f"this needs the right {names}", help="ask for a key with it")
         return principal
 

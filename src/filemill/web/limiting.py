@@ -26,6 +26,10 @@ FORGOTTEN = 900.0
 """Seconds without a failed key after which those before do not count."""
 MOST_ADDRESSES = 10_000
 """Addresses of which failed keys are known; the one that failed longest ago makes room."""
+LISTENERS = 32
+"""Streams of events at once: each holds a reading of the ledger."""
+LISTENERS_EACH = 8
+"""Of one principal, so that none takes them all."""
 
 
 class _Failures(msgspec.Struct):
@@ -46,6 +50,7 @@ class Limits:
         self._windows = SlidingWindowCounterRateLimiter(self._storage)
         self._failures: dict[str, _Failures] = {}
         self._uploads: Counter[str] = Counter()
+        self._listeners: Counter[str] = Counter()
 
     def request(self, kind: str, who: str) -> None:
         """Count a request of an `address` or a `principal`.
@@ -105,6 +110,26 @@ class Limits:
         self._uploads[principal] -= 1
         if not self._uploads[principal]:
             del self._uploads[principal]
+
+    def begin_listening(self, principal: str) -> None:
+        """Count a stream of events; `end_listening` must follow.
+
+        Raises:
+            ApiError: 429, it has too many, or all together have. It is not counted.
+        """
+        if self._listeners[principal] >= LISTENERS_EACH:
+            raise ApiError(
+                429, f"{LISTENERS_EACH} listen already with this key", headers=_again(15)
+            )
+        if self._listeners.total() >= LISTENERS:
+            raise ApiError(429, f"{LISTENERS} listen already", headers=_again(15))
+        self._listeners[principal] += 1
+
+    def end_listening(self, principal: str) -> None:
+        """It is over."""
+        self._listeners[principal] -= 1
+        if not self._listeners[principal]:
+            del self._listeners[principal]
 
     def received(self, principal: str, size: int) -> None:
         """Count bytes of an upload.

@@ -7,6 +7,7 @@ It is gathered for a moment, so that a flood of strangers costs the ledger littl
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -18,6 +19,8 @@ AFTER = 1.0
 """Seconds for which they are gathered."""
 MOST = 100
 """Rows of one moment."""
+_SECRET = re.compile(r"(fm_[a-z0-9]{5,8}_)[\w-]+")
+"""A key that somebody put into a path; what comes before its secret names it."""
 STRANGER = "stranger"
 """Who is called so named nobody that is known here."""
 
@@ -35,10 +38,11 @@ class AccessNotes:
         self._task: asyncio.Task[None] | None = None
 
     def note(self, principal: str, action: str, what: str, **detail: str) -> None:
-        """One access: `denied`, `download`."""
+        """One access: `denied`, `download`. A key in `what` is not written down."""
         if len(self._kept) >= MOST:
             self._more += 1
             return
+        what = _SECRET.sub(r"\1***", what)
         self._kept.append(Access(principal, self._clock.wall_ns(), action, what, dict(detail)))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._hand_on(), name="accesses")

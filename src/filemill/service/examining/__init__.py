@@ -1,8 +1,9 @@
-"""What `filemill doctor` looks at: the machine, the data directory, and each source and sink, by trying."""
+"""What `filemill doctor` looks at: the machine, the data directory, who can get in, and each source and sink."""
 
 from __future__ import annotations
 
 from filemill.ports.examining import Finding, Level
+from filemill.service.examining.access import examine_access
 from filemill.service.examining.certificate import examine_certificate
 from filemill.service.examining.data import examine_data
 from filemill.service.examining.machine import examine_machine
@@ -12,6 +13,7 @@ from filemill.service.examining.syncing import examine_syncing
 __all__ = [
     "Finding",
     "Level",
+    "examine_access",
     "examine_certificate",
     "examine_data",
     "examine_machine",

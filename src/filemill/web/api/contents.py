@@ -9,9 +9,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from filemill.model.access import Principal, Right
+from filemill.model.files import was_infected
 from filemill.queries import FileHistory
 from filemill.web.downloading import Download, open_below
 from filemill.web.errors import ApiError
+from filemill.web.guarding import address_of
 from filemill.web.identifying import ContentViewer
 from filemill.web.state import state_of
 
@@ -27,7 +29,7 @@ async def content(request: Request, principal: ContentViewer, file: str) -> Resp
     if not found.content:
         raise ApiError(404, "its bytes are not kept any more", code="gone")
     root = os.path.join(os.fsencode(state.opening.data), b"content")
-    state.notes.note(principal.name, "download", found.summary.file)
+    _note(request, principal, found)
     return await _download(root, found.content.encode(), found.summary.name)
 
 
@@ -45,13 +47,25 @@ async def output(
     root = wanted.path.removesuffix(wanted.relative)
     if root == wanted.path:
         raise ApiError(404, "it lies nowhere below its sink's folder", code="gone")
-    state_of(request).notes.note(principal.name, "download", found.summary.file, output=publication)
+    _note(request, principal, found, output=publication)
     return await _download(root, wanted.relative, wanted.name)
 
 
 def _harmless(principal: Principal, found: FileHistory) -> None:
-    if found.summary.state == "quarantined" and not principal.may(Right.RELEASE_UNSAFE):
-        raise ApiError(403, f"it is quarantined: this needs the right `{Right.RELEASE_UNSAFE}`")
+    """Refuse bytes that a scanner found something in, also those that were given up since.
+
+    Raises:
+        ApiError: 403.
+    """
+    unsafe = found.summary.state == "quarantined" or was_infected(found.attributes)
+    if unsafe and not principal.may(Right.RELEASE_UNSAFE):
+        raise ApiError(403, f"it is unsafe: this needs the right `{Right.RELEASE_UNSAFE}`")
+
+
+def _note(request: Request, principal: Principal, found: FileHistory, **more: str) -> None:
+    address = address_of(request.scope)
+    notes = state_of(request).notes
+    notes.note(principal.name, "download", found.summary.file, address=address, **more)
 
 
 async def _download(root: bytes, relative: bytes, name: str) -> Response:

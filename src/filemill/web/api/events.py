@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
@@ -23,14 +24,14 @@ from filemill.web.identifying import MetaViewer, Needs
 from filemill.web.state import state_of
 
 router = APIRouter(tags=["events"])
-LISTENERS = 32
-"""At once: each holds a reading of the ledger."""
+_ID = re.compile(r"[0-9]{1,19}")
 LOOK_EVERY = 0.4
 HEARTBEAT = 15.0
-"""Seconds after which a silent stream says that it lives, and after which the key is looked at again."""
+"""Seconds after which a silent stream says that it lives."""
+RECHECK = 5.0
+"""Seconds after which the key is looked at again: so long may one that was revoked read on."""
 STUCK = 30.0
 """Seconds after which a client that takes nothing is given up."""
-_listening = 0
 
 
 @router.get("/events", summary="What happens, as server-sent events")
@@ -48,24 +49,23 @@ async def events(
     Where more than 5,000 ends lie between, an event `gap` comes first. Arrivals are told only while they happen.
     """
     known = state_of(request)
-    if last_event_id and not last_event_id.isdigit():
+    if last_event_id and not _ID.fullmatch(last_event_id):
         raise ApiError(400, "Last-Event-ID is the `id` of an event")
-    if _listening >= LISTENERS:
-        raise ApiError(429, f"{LISTENERS} listen already", headers={"retry-after": "15"})
-    queries = await anyio.to_thread.run_sync(known.open, principal)
-    try:
+    with contextlib.ExitStack() as held:
+        known.limits.begin_listening(principal.name)
+        held.callback(known.limits.end_listening, principal.name)
+        queries = await anyio.to_thread.run_sync(known.open, principal)
+        held.callback(queries.close)
         following = await anyio.to_thread.run_sync(
             lambda: queries.follow(tag=tag, pipeline=pipeline, state=state)
         )
-    except BaseException:
-        queries.close()
-        raise
+        close = held.pop_all().close
 
     async def recheck() -> None:
         await Needs(Right.VIEW_META)(request)
 
     stream = _told(following, int(last_event_id or 0), recheck, lambda: known.channel.gone)
-    return EventStream(stream, queries.close)
+    return EventStream(stream, close)
 
 
 async def _told(
@@ -83,16 +83,18 @@ async def _told(
         again = [each for each in past if each.at_ns >= seen_ns - OVERLAP_NS]
         if again:
             yield b"".join(map(_framed, again))
-    said = time.monotonic()
+    said = checked = time.monotonic()
     while not is_over():
-        if found := await anyio.to_thread.run_sync(following.news):
-            yield b"".join(map(_framed, found))
-        if time.monotonic() - said >= HEARTBEAT:
-            said = time.monotonic()
+        if time.monotonic() - checked >= RECHECK:
+            checked = time.monotonic()
             try:
                 await recheck()
             except ApiError:
                 return  # whoever asks again is told why
+        if found := await anyio.to_thread.run_sync(following.news):
+            yield b"".join(map(_framed, found))
+        if time.monotonic() - said >= HEARTBEAT:
+            said = time.monotonic()
             yield b": alive\n\n"
         await asyncio.sleep(LOOK_EVERY)
 
@@ -120,14 +122,11 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until one of both sides ends."""
         del scope
-        global _listening  # noqa: PLW0603 -- one process, one count
-        _listening += 1
         sending = asyncio.create_task(self._send(send), name="event stream")
         leaving = asyncio.create_task(_left(receive), name="event stream's client")
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            _listening -= 1
             leaving.cancel()
             sending.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)
