@@ -26,6 +26,7 @@ test: check  ## check, and every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 25
 
 torture: setup  ## kill it at every step, for longer than `test` does (under an hour)
+	@scripts/services torture
 	FILEMILL_SEEDS=$${FILEMILL_SEEDS:-2000} FILEMILL_STRIDE=$${FILEMILL_STRIDE:-3} $(BIN)/python -m pytest $(TORTURE) \
 		-n $(WORKERS) --dist worksteal --timeout 3600
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+from conformance import Described
 
 import serving
 
@@ -70,6 +71,7 @@ class Site:
         self.url = f"http://127.0.0.1:{self.port}"
         (root / "inbox").mkdir(exist_ok=True)
         (root / "filemill.yaml").write_text(config)
+        self._described: Described | None = None
 
     @property
     def environ(self) -> dict[str, str]:
@@ -87,10 +89,26 @@ class Site:
 
     def client(self, key: str | None = None) -> httpx2.Client:
         headers = {"authorization": f"Bearer {key or self.key}"}
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=30)
+        hooks = {"response": [self._check]}
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=30, event_hooks=hooks)
 
     def stranger(self) -> httpx2.Client:
-        return httpx2.Client(base_url=self.url, timeout=30)
+        return httpx2.Client(base_url=self.url, timeout=30, event_hooks={"response": [self._check]})
+
+    def described(self) -> Described | None:
+        """What the server says of its routes; None where it does not say, which is no matter of this test."""
+        if self._described is None:
+            headers = {"authorization": f"Bearer {self.key}"}
+            with contextlib.suppress(httpx2.HTTPError, OSError):
+                answer = httpx2.get(f"{self.url}/openapi.json", headers=headers, timeout=30)
+                if answer.status_code == 200:
+                    self._described = Described(answer.json())
+        return self._described
+
+    def _check(self, response: httpx2.Response) -> None:
+        """Hold every answer against the description."""
+        if (described := self.described()) is not None:
+            described.check(response)
 
     def answers(self) -> bool:
         """Whether somebody answers there now."""

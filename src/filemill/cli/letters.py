@@ -14,6 +14,7 @@ from filemill.cli.reading import mark_of, said_of, short
 from filemill.model.errors import FilemillError
 from filemill.model.runs import BadRecord
 from filemill.queries import Attempt, DeadCause, FileHistory, RunHistory, group_name
+from filemill.service import shape_types as t
 from filemill.service.exporting import form_of
 from filemill.service.originals import Originals, why_not_alone
 from filemill.service.reasons import failure_of
@@ -387,6 +388,6 @@ def _parts(cause: DeadCause) -> Iterator[tuple[str, str]]:
     yield "message", printable(why.message)
 
 
-def cause_items(cause: DeadCause) -> list[dict[str, Any]]:
+def cause_items(cause: DeadCause) -> list[t.DeadItem]:
     """The members that were looked at, as JSON."""
     return [dead_item(item) for item in cause.items]

@@ -149,7 +149,7 @@ def _noted(head: str) -> tuple[int, str] | None:
     if not head:
         return None
     number, sign, chain = head.strip().partition(":")
-    if not sign or not number.isdigit() or len(chain) != len(GENESIS.hex()):
+    if not sign or not (number.isascii() and number.isdigit()) or len(chain) != len(GENESIS.hex()):
         raise UsageError(
             f"`{head}` is no head of an audit", help="NUMBER:CHAIN, as `filemill audit verify` says"
         )

@@ -192,7 +192,7 @@ def revision_of(wanted: str, target: Target) -> int:
         return 0
     if wanted == "old":
         return target.revision
-    if wanted.isdigit() and int(wanted) > 0:
+    if wanted.isascii() and wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
     raise UsageError(
         f"no revision `{wanted}`", help="current, old, or a number of `filemill config log`"

@@ -28,14 +28,19 @@ from filemill.queries import (
     balance_of,
     group_name,
 )
+from filemill.service import shape_types as t
 from filemill.telemetry.wording import utc
 
 if TYPE_CHECKING:
     from filemill.service.acts import Seen
 
 
-def file_row(file: FileSummary) -> dict[str, Any]:
+def file_row(file: FileSummary) -> t.File:
     """A file in a list, as in `filemill.files/1`."""
+    return {**_facts(file), "runs": [run_row(run) for run in file.runs]}
+
+
+def _facts(file: FileSummary) -> t.FileFacts:
     return {
         "id": file.file,
         **_name(file.relative, file.name),
@@ -46,11 +51,10 @@ def file_row(file: FileSummary) -> dict[str, Any]:
         "arrived_at": utc(file.arrived_ns),
         "tags": list(file.tags),
         "reason": file.reason,
-        "runs": [run_row(run) for run in file.runs],
     }
 
 
-def run_row(run: RunSummary) -> dict[str, Any]:
+def run_row(run: RunSummary) -> t.Run:
     """A run in a list; `error` is null unless its latest attempt failed."""
     failed = run.state in {"dead", "retrying"} and run.error
     return {
@@ -77,10 +81,10 @@ def run_row(run: RunSummary) -> dict[str, Any]:
     }
 
 
-def file_history(file: FileHistory) -> dict[str, Any]:
+def file_history(file: FileHistory) -> t.FileHistory:
     """One file with everything known of it, as in `filemill.file/1`."""
     return {
-        **file_row(file.summary),
+        **_facts(file.summary),
         "path": path_text(file.path),
         "media": file.media,
         "digest": file.digest,
@@ -111,12 +115,12 @@ def file_history(file: FileHistory) -> dict[str, Any]:
     }
 
 
-def dead_item(item: DeadItem) -> dict[str, Any]:
+def dead_item(item: DeadItem) -> t.DeadItem:
     """A dead run and its file, as in `filemill.dead/1`."""
-    return _item(item) | {"run": run_row(item.run)}
+    return {**_item(item), "run": run_row(item.run)}
 
 
-def dead_group(group: DeadGroup) -> dict[str, Any]:
+def dead_group(group: DeadGroup) -> t.DeadGroup:
     """Runs that failed alike."""
     return {
         "group": group_name(group.fingerprint),
@@ -140,9 +144,10 @@ def dead_group(group: DeadGroup) -> dict[str, Any]:
     }
 
 
-def dead_cause(cause: DeadCause) -> dict[str, Any]:
+def dead_cause(cause: DeadCause) -> t.DeadCause:
     """One group in full, as in `filemill.dead-group/1`."""
-    return dead_group(cause.group) | {
+    return {
+        **dead_group(cause.group),
         "why": msgspec.to_builtins(cause.why) if cause.why else None,
         "tags": dict(cause.tags),
         "revisions": {str(number): count for number, count in cause.revisions},
@@ -150,14 +155,14 @@ def dead_cause(cause: DeadCause) -> dict[str, Any]:
     }
 
 
-def held_item(item: HeldItem) -> dict[str, Any]:
+def held_item(item: HeldItem) -> t.HeldItem:
     """What waits for a person, as in `filemill.held/1`."""
     run = run_row(item.run) if item.run else None
     step = item.run.step if item.run else ""
-    return _item(item) | {"reason": item.reason, "step": step, "run": run}
+    return {**_item(item), "reason": item.reason, "step": step, "run": run}
 
 
-def status(now: Status) -> dict[str, Any]:
+def status(now: Status) -> t.Status:
     """Everything at a glance, as in `filemill.status/1`."""
     return {
         "at": utc(now.at_ns),
@@ -193,36 +198,38 @@ def status(now: Status) -> dict[str, Any]:
     }
 
 
-def server(seen: Seen | None) -> dict[str, Any] | None:
+def server(seen: Seen | None) -> t.ServerNow | None:
     """What a running server says of itself; null where none answers."""
     if seen is None:
         return None
-    troubles = [
+    troubles: list[t.Trouble] = [
         {
-            "what": t.what,
-            "since": utc(t.since_ns),
-            "message": t.message,
-            "help": t.help,
-            "pipelines": t.pipelines,
-            "next_look": utc(t.next_ns) or None,
+            "what": each.what,
+            "since": utc(each.since_ns),
+            "message": each.message,
+            "help": each.help,
+            "pipelines": each.pipelines,
+            "next_look": utc(each.next_ns) or None,
         }
-        for t in seen.troubles
+        for each in seen.troubles
     ]
     return {"pid": seen.pid, "running": seen.running, "troubles": troubles}
 
 
-def run_history(run: RunHistory) -> dict[str, Any]:
+def run_history(run: RunHistory) -> t.RunHistory:
     """A run with all that happened to it, as in `filemill.file/1`."""
     failure = next((each.failure for each in reversed(run.attempts) if each.failure), None)
     row = run_row(run.summary)
     if row["error"] and failure:
-        row["error"] |= {
+        row["error"] = {
+            **row["error"],
             "help": failure.help,
             "traceback": failure.traceback,
             "output": failure.output,
             "gave_up": failure.gave_up or None,
         }
-    return row | {
+    return {
+        **row,
         "queued_at": utc(run.queued_ns),
         "interruptions": run.interruptions,
         "kept": _kept(run.kept),
@@ -243,7 +250,7 @@ def run_history(run: RunHistory) -> dict[str, Any]:
     }
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def _attempt(attempt: Attempt) -> t.Attempt:
     failure = attempt.failure
     return {
         "number": attempt.number,
@@ -290,16 +297,26 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _kept(kept: KeptInput | None) -> dict[str, Any] | None:
-    return None if kept is None else msgspec.to_builtins(kept)
+def _kept(kept: KeptInput | None) -> t.Kept | None:
+    if kept is None:
+        return None
+    return {"step": kept.step, "size": kept.size, "records": kept.records}
 
 
-def _balance(attempt: Attempt) -> dict[str, int] | None:
+def _balance(attempt: Attempt) -> t.Balance | None:
     balance = balance_of(attempt)
-    return None if balance is None else msgspec.to_builtins(balance)
+    if balance is None:
+        return None
+    return {
+        "read": balance.read,
+        "added": balance.added,
+        "out": balance.out,
+        "filtered": balance.filtered,
+        "bad": balance.bad,
+    }
 
 
-def _output(output: Output) -> dict[str, Any]:
+def _output(output: Output) -> t.Output:
     return {
         "publication": output.publication,
         "sink": output.sink,
@@ -313,7 +330,7 @@ def _output(output: Output) -> dict[str, Any]:
     }
 
 
-def _item(item: DeadItem | HeldItem) -> dict[str, Any]:
+def _item(item: DeadItem | HeldItem) -> t.Waiting:
     return {
         "id": item.file,
         **_name(item.relative, item.name),
@@ -323,12 +340,12 @@ def _item(item: DeadItem | HeldItem) -> dict[str, Any]:
     }
 
 
-def name_of(raw: bytes) -> dict[str, str]:
+def name_of(raw: bytes) -> t.Named:
     """A name that no listing has as text yet."""
     return _name(raw, path_text(raw))
 
 
-def _name(raw: bytes, text: str) -> dict[str, str]:
+def _name(raw: bytes, text: str) -> t.Named:
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -346,7 +363,7 @@ def milliseconds(nanoseconds: int) -> float:
     return round(nanoseconds / 1e6, 3)
 
 
-def audit_row(row: Sealed) -> dict[str, object]:
+def audit_row(row: Sealed) -> t.AuditEntry:
     """A row of the audit as in `filemill.audit/1`; `chain` seals it with all before it."""
     return {
         "number": row.number,
@@ -360,7 +377,7 @@ def audit_row(row: Sealed) -> dict[str, object]:
     }
 
 
-def detail_of(row: Sealed) -> dict[str, object]:
+def detail_of(row: Sealed) -> dict[str, Any]:
     """What a row of the audit says beside who, what and when."""
     try:
         found = json.loads(row.detail)

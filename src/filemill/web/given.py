@@ -127,8 +127,10 @@ def since_ns(span: str) -> int:
     """
     if not span:
         return 0
+    now = SystemClock().wall_ns()
     try:
-        return SystemClock().wall_ns() - int(parse_duration(span) * 1e9)
+        # What lies before all times is no limit.
+        return now - int(min(parse_duration(span) * 1e9, now))
     except ValueError as error:
         raise UsageError(f"since: {error}", help="such as 90s, 15m, 24h or 7d") from error
 

@@ -1,31 +1,24 @@
 """What every request passes before any route: its host, its size, its principal; and the headers of every answer.
 
 A host name that is not ours is refused (421), so that a page elsewhere cannot have a browser ask us under its own name
-(DNS rebinding). Bodies are counted while they are read, whatever their headers say; routes that take files count by
-themselves.
+(DNS rebinding). Bodies are counted while they are read, whatever their headers say (`bodies`); routes that take files
+count by themselves.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
-from starlette.exceptions import HTTPException
+from collections.abc import Awaitable, Callable
 
 from filemill.model.plan import LOOPBACK
 from filemill.service.face_frames import Opening
+from filemill.web.bodies import MOST_BODY, Body, Message, Receive, Scope
 from filemill.web.errors import ApiError, body
 from filemill.web.limiting import Limits
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MOST_BODY = 1 << 20
-"""Bytes of a request that sends no file."""
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -62,6 +55,7 @@ class Guard:
         if scope["type"] != "http":
             return
         scope["filemill.request"] = number = secrets.token_hex(6)
+        given = Body(scope, receive, is_bounded=not self._takes_files(scope["path"]))
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -71,14 +65,16 @@ class Guard:
                 headers.append((b"x-request-id", number.encode()))
                 if self._opening().tls is not None:
                     headers.append(HSTS)
+                if not given.is_whole and b"connection" not in there:
+                    # Nobody reads what is left of the body, so no request can follow it.
+                    headers.append((b"connection", b"close"))
                 message["headers"] = headers
             await send(message)
 
         if (why := self._refused(scope)) is not None:
             await _answer(why, number, sending)
             return
-        counted = receive if self._takes_files(scope["path"]) else _counted(receive)
-        await self._app(scope, counted, sending)
+        await self._app(scope, given.receive, sending)
 
     def _refused(self, scope: Scope) -> ApiError | None:
         try:
@@ -117,34 +113,11 @@ def address_of(scope: Scope) -> str:
     return str(client[0]) if client else ""
 
 
-class _TooLarge(HTTPException):
-    """Raised where a body is read: of all errors there, the framework lets only this kind through to be answered."""
-
-    def __init__(self) -> None:
-        super().__init__(413, f"more than {MOST_BODY:,} bytes", {"connection": "close"})
-
-
-def _counted(receive: Receive) -> Receive:
-    seen = 0
-
-    async def counting() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > MOST_BODY:
-            raise _TooLarge
-        return message
-
-    return counting
-
-
 async def _answer(error: ApiError, number: str, send: Send) -> None:
     content = body(error, number)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
-        # What is left of the body nobody reads.
-        (b"connection", b"close"),
         *((name.encode(), value.encode()) for name, value in error.headers.items()),
     ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})

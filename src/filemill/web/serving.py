@@ -14,6 +14,7 @@ from filemill.web.application import application
 from filemill.web.certificates import Certificates
 from filemill.web.channel import Channel
 from filemill.web.connection import Connection
+from filemill.web.door import Door
 from filemill.web.local_key import local_key
 from filemill.web.state import State
 
@@ -43,13 +44,14 @@ async def _serve(connection: socket.socket, listening: socket.socket) -> int:
         ws="none",
         lifespan="off",
         log_config=None,
+        # What strangers do wrong is told them, and is no line of ours.
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=opening.behind_proxy,
         forwarded_allow_ips=list(opening.proxies),
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACE,
-        backlog=1024,
     )
     certificates: Certificates | None = None
     watching: asyncio.Task[None] | None = None
@@ -70,7 +72,7 @@ async def _serve(connection: socket.socket, listening: socket.socket) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Says when requests are answered."""
+    """Lets connections in by our own door, and says when requests are answered."""
 
     def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
         super().__init__(config)
@@ -78,5 +80,19 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
-        await super().startup(sockets)
+        await self.lifespan.startup()
+        door = Door(self._connection, self.config.ssl)
+        for each in sockets or ():
+            door.open(each)
+        self.servers = [door]  # type: ignore[list-item]
+        self.started = True
         self._listening()
+
+    def _connection(self, gone: Callable[[], None], is_welcome: bool) -> Connection:
+        return Connection(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            gone=gone,
+            is_welcome=is_welcome,
+        )

@@ -13,7 +13,7 @@ _PLACES = ("path", "content")
 
 def history_for(principal: Principal, found: FileHistory) -> dict[str, Any]:
     """All that is known of a file, as `filemill.file/1` has it; places of the server are null for a mere sender."""
-    told = file_history(found)
+    told: dict[str, Any] = {**file_history(found)}
     if principal.sees_own_only:
         told |= dict.fromkeys(_PLACES)
         told["runs"] = [

@@ -10,30 +10,11 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
 from filemill.web.answering import json
+from filemill.web.describing import Describing
 from filemill.web.identifying import MetaViewer
+from filemill.web.state import State
 
 router = APIRouter(tags=["description"])
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message", "help", "request_id"],
-            "properties": {
-                name: {"type": "string"} for name in ("code", "message", "help", "request_id")
-            },
-        }
-    },
-    "example": {
-        "error": {
-            "code": "not-found",
-            "message": "no file or run has an id that begins with `3fk2`",
-            "help": "`filemill files ls` shows ids",
-            "request_id": "5f0c1d2e3a4b",
-        }
-    },
-}
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 
 
@@ -52,27 +33,17 @@ async def docs(request: Request, principal: MetaViewer) -> Response:
 
 
 def described(app: FastAPI) -> dict[str, Any]:
-    """OpenAPI of the application: every route may answer with the one shape of errors, and all but a few need a key."""
-    from filemill.web.api.health import OPEN  # noqa: PLC0415 -- only for this
-
-    found = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
-    )
-    parts = found.setdefault("components", {})
-    parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    parts.setdefault("schemas", {})["Error"] = _ERROR
-    error = {
-        "description": "Every error",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-    }
-    for path, operations in found["paths"].items():
-        for method in _METHODS:
-            if (operation := operations.get(method)) is not None:
-                operation["responses"].pop("422", None)
-                operation["responses"]["default"] = error
-                is_open = path in OPEN or method == "options"
-                operation["security"] = [] if is_open else [{"key": []}]
-    return found
+    """OpenAPI of the application, with the paths that its configuration names. It is made once for each of these."""
+    state: State = app.state.filemill
+    entrances = [each.path for each in state.opening.entrances]
+    kept = getattr(app.state, "described", None)
+    if kept is None or kept[0] != entrances:
+        found = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        app.state.described = kept = (entrances, Describing(found, entrances).whole())
+    whole: dict[str, Any] = kept[1]
+    return whole
 
 
 def _page(found: dict[str, Any]) -> str:

@@ -19,9 +19,10 @@ from filemill.web.doing import AT_MOST, find, perform
 from filemill.web.errors import ApiError
 from filemill.web.given import Releasing, WhichHeld, one_of_both
 from filemill.web.identifying import MetaViewer, Operator, Releaser
+from filemill.web.keyed import KeyedRoute
 from filemill.web.state import State, state_of
 
-router = APIRouter(tags=["held"])
+router = APIRouter(tags=["held"], route_class=KeyedRoute)
 
 
 @router.get("/held", summary="What waits for a person")

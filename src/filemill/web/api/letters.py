@@ -19,10 +19,11 @@ from filemill.web.doing import AT_MOST, find, perform
 from filemill.web.errors import ApiError
 from filemill.web.given import Groups, Redriving, WhichDead, one_of_both, since_ns
 from filemill.web.identifying import MetaViewer, Operator
+from filemill.web.keyed import KeyedRoute
 from filemill.web.scopes import must_be_whole
 from filemill.web.state import State, state_of
 
-router = APIRouter(tags=["dead letters"])
+router = APIRouter(tags=["dead letters"], route_class=KeyedRoute)
 _SHOWN = 500
 
 

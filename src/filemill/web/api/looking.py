@@ -122,8 +122,8 @@ async def sinks(request: Request, principal: MetaViewer) -> Response:
     """Their kinds, and what is wrong with one that is not written to now."""
     must_be_whole(principal)
     state = state_of(request)
-    seen = shapes.server(await state.look()) or {}
-    troubles = {each["what"]: each for each in seen.get("troubles", ())}
+    seen = shapes.server(await state.look())
+    troubles = {each["what"]: each for each in (seen["troubles"] if seen else ())}
     items = [
         {"sink": each.name, "kind": each.kind, "trouble": troubles.get(f"sink {each.name}")}
         for each in state.opening.sinks

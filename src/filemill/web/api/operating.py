@@ -19,10 +19,11 @@ from filemill.web.doing import AT_MOST, find, perform, refuse_more
 from filemill.web.errors import ApiError
 from filemill.web.given import Cancelling, Reason, Replaying, one_of_both, since_ns
 from filemill.web.identifying import Admin, Operator
+from filemill.web.keyed import KeyedRoute
 from filemill.web.scopes import must_be_for_pipeline, must_be_whole
 from filemill.web.state import State, state_of
 
-router = APIRouter(tags=["operating"])
+router = APIRouter(tags=["operating"], route_class=KeyedRoute)
 _ENDED = {"done", "cancelled", "discarded"}
 _WAITING = {"queued", "retrying", "running"}
 Why = Annotated[Reason, Body(default_factory=Reason)]

@@ -73,7 +73,7 @@ Method = Annotated[str, Header(alias="x-http-method-override")]
 
 
 @router.options("/uploads", status_code=204, summary="What of tus is spoken")
-@router.options("/uploads/{file}", status_code=204, include_in_schema=False)
+@router.options("/uploads/{file}", status_code=204, summary="What of tus is spoken")
 async def abilities(request: Request) -> Response:
     """Version, extensions, checksums and the largest size; needs no key."""
     return Response(status_code=204, headers=tus.abilities(state_of(request).opening.entrances))
@@ -168,7 +168,9 @@ async def give_up(request: Request, principal: Uploader, file: str) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/uploads/{file}", include_in_schema=False)
+@router.post(
+    "/uploads/{file}", status_code=204, summary="Go on, or give up, without PATCH or DELETE"
+)
 async def overridden(
     request: Request, principal: Uploader, file: str, method: Method = ""
 ) -> Response:
