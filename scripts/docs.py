@@ -17,6 +17,7 @@ from filemill.cli.main import COMMANDS, help_text
 from filemill.config.reference import reference
 from filemill.model.access import ROLES, Right
 from filemill.model.states import FILE_MOVES, RUN_MOVES
+from filemill.telemetry.metrics import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -97,10 +98,11 @@ def pages() -> dict[Path, str]:
     text = states.read_text(encoding="utf-8")
     for name, moves in (("runs", RUN_MOVES), ("files", FILE_MOVES)):
         text = between(text, name, mermaid(moves))  # type: ignore[arg-type]
-    security = DOCS / "security.md"
+    security, metered = DOCS / "security.md", DOCS / "metrics.md"
     return {
         states: text,
         security: between(security.read_text(encoding="utf-8"), "roles", roles()),
+        metered: between(metered.read_text(encoding="utf-8"), "metrics", metrics()),
         DOCS / "configuration.md": configuration(),
         DOCS / "cli.md": command_line(),
     }
@@ -113,6 +115,16 @@ def roles() -> str:
     for role, allowed in ROLES.items():
         marks = ("yes" if right in allowed else "" for right in Right)
         lines.append(f"| `{role}` | " + " | ".join(marks) + " |")
+    return "\n".join(lines)
+
+
+def metrics() -> str:
+    """Every metric, as a table."""
+    lines = ["| Metric | Kind | Labels | Since | Says |", "| --- | --- | --- | --- | --- |"]
+    for family in FAMILIES.values():
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        row = (f"`{family.name}`", family.kind, labels, family.since, family.help)
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
 

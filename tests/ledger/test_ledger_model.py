@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import Phase, settings
-from hypothesis.stateful import initialize, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, run_state_machine_as_test
+from recounting import kept, recounted
 
 from filemill.durable import Durable, Failpoints
 from filemill.ledgers.sqlite import SqliteLedger, deeds, runs
@@ -29,7 +30,17 @@ class BegunMachine(SqliteMachine):
         assert self.loop.run(self.ledger.fail([self.journey.fail(order, "dead")])) == [True]
 
 
-TestSqliteMachine = SqliteMachine.TestCase
+class KeptMachine(SqliteMachine):
+    """After every step, too, what it keeps of how many are where is what counting them finds."""
+
+    @invariant()
+    def what_is_kept_is_what_is_counted(self):
+        asked = self.ledger._writer.ask(lambda tx: (kept(tx.db), recounted(tx.db)))
+        ours, anew = self.loop.run(asked)
+        assert ours == anew
+
+
+TestSqliteMachine = KeptMachine.TestCase
 TestSqliteMachine.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import itertools
 import json
+from collections import Counter
 
 import apsw
 import msgspec
@@ -157,6 +158,9 @@ def _asked(queries, known):
         ],
         "cause": [lambda f=f: q.cause(f) for f in _groups(q)],
         "status": [q.status],
+        "quick_status": [q.quick_status],
+        "file_counts": [q.file_counts],
+        "standing": [q.standing],
         "paused": [q.paused],
         "tags": [q.tags, lambda: q.tags("tag:")],
         "pipelines": [q.pipelines],
@@ -246,6 +250,20 @@ scopes = st.builds(
 def test_nothing_outside_of_a_scope_is_answered_and_all_inside_is(world, scope):
     path, known = world
     assert _look(path, known, scope) == {each.file for each in known if each.seen(scope)}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scopes)
+def test_what_a_scope_is_told_in_numbers_is_what_it_is_told_in_lists(world, scope):
+    path, _ = world
+    with Queries(SqliteReading.open(path, scope), FakeClock()) as queries:
+        listed = queries.files(limit=1_000).items
+        status = queries.status()
+    assert status.files == Counter(each.state for each in listed)
+    assert status.total == len(listed)
+    runs = Counter((run.pipeline, run.state) for each in listed for run in each.runs)
+    told = {(p.pipeline, state): many for p in status.pipelines for state, many in p.runs.items()}
+    assert told == runs
 
 
 def test_without_a_scope_all_is_seen(world):

@@ -115,6 +115,7 @@ class People:
             clock=server.clock,
             durable=server._durable,
             calm=server._calm,
+            meter=server._meter,
             reload=None,
             drain=None,
         )

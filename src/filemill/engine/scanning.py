@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
@@ -75,6 +75,8 @@ class ScanDesk:
         self._pool: WorkerPool | None = None
         self._stopped = False
         self._changed = asyncio.Event()
+        self.outcomes: Counter[Outcome] = Counter()
+        """How often scanners said what, since the start."""
         self.crashed: BaseException | None = None
 
     @property
@@ -163,6 +165,7 @@ class ScanDesk:
         again: list[_Waiting] = []
         why = ""
         for waiting, said in answers:
+            self.outcomes[said.outcome] += 1
             match said.outcome:
                 case Outcome.CLEAN:
                     clean.append(_with(waiting.file, PASSED, said.by))

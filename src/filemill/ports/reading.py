@@ -17,6 +17,7 @@ import msgspec
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, Failure, KeptInput, Publication, RecordForm, StepCount
 from filemill.ports.access import ReadingAccess
+from filemill.ports.standing import ReadingStanding
 from filemill.ports.uploads import ReadingUploads
 
 
@@ -212,7 +213,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
-class Reading(ReadingAccess, ReadingUploads, Protocol):
+class Reading(ReadingAccess, ReadingStanding, ReadingUploads, Protocol):
     """The methods; see the module for what all of them promise."""
 
     def select(self, selection: Selection) -> list[FileRow]:
@@ -336,24 +337,8 @@ class Reading(ReadingAccess, ReadingUploads, Protocol):
         """How many files were made from each of these (by id) that have any."""
         ...
 
-    def file_counts(self) -> dict[str, int]:
-        """How many files count under each word of `model.states.file_state_of`."""
-        ...
-
-    def queue(self, *, size: bool) -> tuple[int, int]:
-        """How many files are taken and not at an end, and the sum of their sizes; 0 for that without `size`."""
-        ...
-
-    def run_counts(self) -> list[tuple[str, str, int]]:
-        """(pipeline, state, how many) of all runs."""
-        ...
-
-    def oldest_waiting(self) -> list[tuple[str, int]]:
-        """(pipeline, arrival) of the oldest file with a queued run, and of each pipeline's."""
-        ...
-
-    def tally(self, since_ns: int) -> list[TallyRow]:
-        """Sums since a time (whole minutes), by pipeline, step, sink and outcome."""
+    def tally(self, since_ns: int, outcomes: Sequence[str] = ()) -> list[TallyRow]:
+        """Sums since a time (whole minutes) by pipeline, step, sink and outcome; of these outcomes, if any are said."""
         ...
 
     def revisions(self) -> list[RevisionRow]:

@@ -12,6 +12,7 @@ from filemill.queries.results import (
     DeadGroup,
     DeadItem,
     DeadPage,
+    FileCounts,
     FileHistory,
     FilePage,
     FileSummary,
@@ -25,6 +26,7 @@ from filemill.queries.results import (
     Revision,
     RunHistory,
     RunSummary,
+    Standing,
     Status,
 )
 from filemill.queries.scoping import scope_of
@@ -41,6 +43,7 @@ __all__ = [
     "DeadGroup",
     "DeadItem",
     "DeadPage",
+    "FileCounts",
     "FileHistory",
     "FilePage",
     "FileSummary",
@@ -55,6 +58,7 @@ __all__ = [
     "Revision",
     "RunHistory",
     "RunSummary",
+    "Standing",
     "Status",
     "balance_of",
     "group_name",

@@ -12,6 +12,7 @@ from filemill.model.files import TagHit
 from filemill.model.fingerprint import Parts
 from filemill.model.runs import BadRecord, Failure, KeptInput, RecordForm, StepCount
 from filemill.ports.reading import AuditRow
+from filemill.ports.standing import MoveRow
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -295,11 +296,20 @@ class Retry(msgspec.Struct, frozen=True):
     run: RunSummary
 
 
+class FileCounts(msgspec.Struct, frozen=True):
+    """How many files counted under each word at a moment."""
+
+    at_ns: int
+    files: dict[str, int]
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything at a glance. `files` counts each file once, under its one word."""
 
     at_ns: int
     files: dict[str, int]
+    files_at_ns: int
+    """When they were counted: `at_ns`, except for a scope whose counts nobody keeps."""
     total: int
     waiting_since_ns: int | None
     arrived_recently: int
@@ -309,6 +319,19 @@ class Status(msgspec.Struct, frozen=True):
     pipelines: tuple[PipelineStatus, ...]
     retries: tuple[Retry, ...] = ()
     """The runs whose next attempt is due first, at most RETRIES_SHOWN."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What is where by source and pipeline, and all that ever moved."""
+
+    at_ns: int
+    moves: tuple[MoveRow, ...]
+    runs: tuple[tuple[str, str, str, int], ...]
+    """(source, pipeline, state, how many)."""
+    oldest: tuple[tuple[str, str, int], ...]
+    """(source, pipeline, arrival of its oldest file with a queued run)."""
+    paused: tuple[str, ...]
+    """Pipelines."""
 
 
 class Revision(msgspec.Struct, frozen=True):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from filemill.model.states import RunState
 from filemill.ports.reading import PauseRow
 from filemill.queries.questions import Questions
-from filemill.queries.results import Retry, Status
+from filemill.queries.results import FileCounts, Retry, Standing, Status
 from filemill.queries.shaping import pipeline_status, run_summary, text
 
 STATES = ("live", "done", "dead", "held", "cancelled", "discarded", "rejected", "quarantined")
 """The words under which a file can count."""
 RECENT_NS = 3600 * 10**9
 RETRIES_SHOWN = 5
+_ARRIVED = "ingested"
+_OUTCOMES = (_ARRIVED, RunState.DONE, RunState.DEAD)
 
 
 class StatusQueries(Questions):
@@ -23,30 +25,62 @@ class StatusQueries(Questions):
 
     def status(self) -> Status:
         """How many files and runs are where, what waits longest, and the last hour."""
+        with self._reading.snapshot():
+            return self.quick_status() or self._status(self.file_counts())
+
+    def quick_status(self, counted: FileCounts | None = None) -> Status | None:
+        """The same at a cost that does not grow with the files; with files as they were `counted` before, if need be.
+
+        None where these are needed and were not given: nobody keeps the counts for this scope.
+        """
+        with self._reading.snapshot():
+            kept = self._reading.kept_file_counts()
+            if kept is not None:
+                counted = FileCounts(self._clock.wall_ns(), kept)
+            return None if counted is None else self._status(counted)
+
+    def file_counts(self) -> FileCounts:
+        """How many files count under each word; counted, where nobody keeps that."""
+        return FileCounts(self._clock.wall_ns(), self._reading.file_counts())
+
+    def standing(self) -> Standing:
+        """What is where by source and pipeline, and all that ever moved: what metrics are made of."""
+        with self._reading.snapshot():
+            return Standing(
+                at_ns=self._clock.wall_ns(),
+                moves=tuple(self._reading.moves()),
+                runs=tuple(self._reading.run_counts()),
+                oldest=tuple(self._reading.oldest_waiting()),
+                paused=tuple(self.paused()),
+            )
+
+    def _status(self, counted: FileCounts) -> Status:
         now = self._clock.wall_ns()
         reading = self._reading
-        files = reading.file_counts()
         runs: dict[str, dict[str, int]] = {}
-        for pipeline, state, count in reading.run_counts():
-            if count:
-                runs.setdefault(pipeline, {})[state] = count
+        for _, pipeline, state, count in reading.run_counts():
+            mine = runs.setdefault(pipeline, {})
+            mine[state] = mine.get(state, 0) + count
         paused = self.paused()
         for pipeline in paused:
             runs.setdefault(pipeline, {})
-        waiting = dict(reading.oldest_waiting())
+        waiting: dict[str, int] = {}
+        for _, pipeline, arrived_ns in reading.oldest_waiting():
+            waiting[pipeline] = min(arrived_ns, waiting.get(pipeline, arrived_ns))
         arrived = size = 0
         recent: dict[str, dict[str, tuple[int, dict[int, int]]]] = {}
-        for row in reading.tally(now - RECENT_NS):
-            if row.outcome == "ingested":
+        for row in reading.tally(now - RECENT_NS, _OUTCOMES):
+            if row.outcome == _ARRIVED:
                 arrived, size = arrived + row.count, size + row.bytes
-            elif row.outcome in (RunState.DONE, RunState.DEAD) and not row.sink:
-                mine = recent.setdefault(row.pipeline, {})
-                before, latency = mine.get(row.outcome, (0, {}))
-                mine[row.outcome] = (before + row.count, row.latency or latency)
+            elif not row.sink:
+                ends = recent.setdefault(row.pipeline, {})
+                before, latency = ends.get(row.outcome, (0, {}))
+                ends[row.outcome] = (before + row.count, row.latency or latency)
         return Status(
             at_ns=now,
-            files={state: files[state] for state in STATES if files.get(state)},
-            total=sum(files.values()),
+            files={state: counted.files[state] for state in STATES if counted.files.get(state)},
+            files_at_ns=counted.at_ns,
+            total=sum(counted.files.values()),
             waiting_since_ns=min(waiting.values(), default=None),
             arrived_recently=arrived,
             bytes_recently=size,

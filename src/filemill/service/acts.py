@@ -10,6 +10,7 @@ import msgspec
 
 from filemill.model.deeds import Chosen, Redrive, Release, Replay
 from filemill.model.keys import Access
+from filemill.telemetry.metrics import Sample, Spread
 
 MOST = 500
 """Items of one act: bounds a request, and how long one transaction may hold up the server."""
@@ -192,6 +193,10 @@ class Look(msgspec.Struct, frozen=True, tag_field="act", tag=True):
     """Say what is going on; nothing is done. Only a running server can be asked."""
 
 
+class Measure(msgspec.Struct, frozen=True, tag_field="act", tag=True):
+    """Say what was counted and how all parts stand; nothing is done. Only what answers HTTP asks."""
+
+
 Request = (
     RedriveRuns
     | ReleaseRuns
@@ -299,4 +304,12 @@ class Seen(msgspec.Struct, frozen=True, tag="seen"):
     workers: tuple[WorkerNow, ...] = ()
 
 
-Answer = Done | Reloaded | KeyMade | Seen | Collected | Refused
+class Measured(msgspec.Struct, frozen=True, tag="measured"):
+    """What a running server measures of itself; names and labels are those of `telemetry.metrics`."""
+
+    samples: tuple[Sample, ...]
+    spreads: tuple[Spread, ...]
+    seen: Seen
+
+
+Answer = Done | Reloaded | KeyMade | Seen | Measured | Collected | Refused

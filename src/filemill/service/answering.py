@@ -17,8 +17,10 @@ from filemill.service.acting import Actions, Handler, LiveParts
 from filemill.service.calming import Calm
 from filemill.service.control import ControlSocket
 from filemill.service.keeping_keys import Keys
+from filemill.service.measured import measured
 from filemill.service.mending import Mender
 from filemill.service.parts import Parts
+from filemill.telemetry.metering import Meter
 
 
 class Answering:
@@ -32,11 +34,14 @@ class Answering:
         clock: Clock,
         durable: Durable,
         calm: Calm,
+        meter: Meter,
         reload: Callable[[], Awaitable[acts.Reloaded]] | None,
         drain: Callable[[], None] | None,
     ) -> None:
         self._parts = parts
         self._calm = calm
+        self._meter = meter
+        self._durable = durable
         live = LiveParts(
             parts.dispatcher, parts.publisher, parts.desk, parts.revisions, parts.placed
         )
@@ -96,6 +101,10 @@ class Answering:
             raise QueueFull(parts.gate.why or "too many files wait to be looked at")
         upload = Upload(act.file, act.source, act.relative, act.size, act.tags, deed.principal)
         return [await parts.uploads.take(upload)]
+
+    def measured(self) -> acts.Measured:
+        """What was counted, and how all parts stand."""
+        return measured(self._parts, self._meter, self._durable, self.seen())
 
     def seen(self) -> acts.Seen:
         """What goes on."""

@@ -111,14 +111,14 @@ def read_answer(line: bytes) -> acts.Done | acts.Collected | acts.Reloaded | act
         FilemillError: as the server says.
     """
     answer = raised(_answer.decode(line))
-    if isinstance(answer, acts.Seen):
+    if isinstance(answer, acts.Seen | acts.Measured):
         raise SystemFault("the server answered something else than it was asked")
     return answer
 
 
 def raised(
     answer: acts.Answer,
-) -> acts.Done | acts.Collected | acts.Reloaded | acts.KeyMade | acts.Seen:
+) -> acts.Done | acts.Collected | acts.Reloaded | acts.KeyMade | acts.Seen | acts.Measured:
     """The answer, unless it is a refusal.
 
     Raises:

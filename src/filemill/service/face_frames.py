@@ -82,7 +82,7 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
 
     number: int
     principal: str
-    act: acts.Request | acts.Look
+    act: acts.Request | acts.Look | acts.Measure
 
 
 ToChild = Opening | Answered

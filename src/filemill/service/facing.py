@@ -104,6 +104,7 @@ class Face:
         opening: Callable[[], Opening],
         perform: Perform,
         look: Callable[[], acts.Seen],
+        measure: Callable[[], acts.Measured],
         *,
         secrets: Callable[[], Collection[str]],
         clock: Clock,
@@ -115,6 +116,7 @@ class Face:
         self._opening = opening
         self._perform = perform
         self._look = look
+        self._measure = measure
         self._clock = clock
         self._emit = emit
         self._task: asyncio.Task[None] | None = None
@@ -223,6 +225,8 @@ class Face:
         try:
             if isinstance(asked.act, acts.Look):
                 answer = self._look()
+            elif isinstance(asked.act, acts.Measure):
+                answer = self._measure()
             else:
                 answer = await self._perform(asked.act, asked.principal)
         except LedgerSyncError as error:

@@ -34,6 +34,7 @@ from filemill.service.machine import Machine
 from filemill.service.parts import Parts
 from filemill.service.serving import with_modules
 from filemill.service.taking_over import take_over
+from filemill.telemetry.metering import Meter
 
 _LOOK_EVERY = 0.25
 
@@ -60,6 +61,7 @@ class Server:
         self.revision = revision
         self._registry = registry
         self._calm = Calm(emit)
+        self._meter = Meter()
         self.emit: Emit = self._told
         self._machine = machine or Machine()
         self.clock = self._machine.clock
@@ -217,8 +219,9 @@ class Server:
             await self._failed.keep(self.plan)
 
     def _told(self, event: Event) -> None:
-        """Every event goes out; the folder of what failed hears of it too."""
+        """Every event goes out and is counted; the folder of what failed hears of it too."""
         self._calm(event)
+        self._meter.hear(event)
         self.arrivals.hear_end(event)
         if self._failed is not None:
             self._failed.hint(event)
@@ -280,6 +283,7 @@ class Server:
             clock=self.clock,
             durable=self._durable,
             calm=self._calm,
+            meter=self._meter,
             reload=self._reload,
             drain=self._drain,
         )
@@ -302,6 +306,7 @@ class Server:
             lambda: opening_of(self.plan, self.parts.sources.settings),
             answering.perform,
             answering.seen,
+            answering.measured,
             secrets=lambda: self.plan.secrets,
             clock=self.clock,
             emit=self.emit,

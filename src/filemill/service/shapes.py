@@ -167,6 +167,7 @@ def status(now: Status) -> t.Status:
     return {
         "at": utc(now.at_ns),
         "files": now.files,
+        "files_at": utc(now.files_at_ns),
         "total": now.total,
         "waiting_since": utc(now.waiting_since_ns or 0) or None,
         "last_seconds": now.recent_ns // 1_000_000_000,

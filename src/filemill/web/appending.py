@@ -16,6 +16,7 @@ from filemill.service import acts
 from filemill.service.face_frames import Entrance
 from filemill.web import tus
 from filemill.web.errors import ApiError
+from filemill.web.metering import count_upload
 from filemill.web.parts import Lost, Part
 from filemill.web.pieces import pieces_of
 from filemill.web.receiving import judge_content, judge_size
@@ -136,6 +137,7 @@ class Appending:
         done = await self._state.channel.ask(act, self._principal.name, acts.Done)
         if not all(done.moved):
             raise ApiError(409, "this upload is on its way", headers={"retry-after": "1"})
+        count_upload(self._state.meter, act.source, act.size)
         await self._end(taken=length)
         self._upload = msgspec.structs.replace(upload, offset=length, length=length, taken=True)
 

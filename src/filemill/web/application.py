@@ -17,12 +17,14 @@ from filemill.web.api import (
     held,
     letters,
     looking,
+    metrics,
     operating,
     resuming,
     uploading,
 )
 from filemill.web.api.resuming import UPLOADS
 from filemill.web.guarding import App, Guard
+from filemill.web.metering import Metering
 from filemill.web.state import State
 
 ABOUT = """\
@@ -33,6 +35,7 @@ one shape: `{"error": {"code", "message", "help", "request_id"}}`.
 
 ROUTERS = (
     health.router,
+    metrics.router,
     looking.router,
     files.router,
     contents.router,
@@ -50,7 +53,9 @@ ROUTERS = (
 
 def application(state: State) -> App:
     """All that is served."""
-    return Guard(api(state), lambda: state.opening, takes_files(state), state.limits)
+    takes = takes_files(state)
+    guard = Guard(api(state), lambda: state.opening, takes, state.limits)
+    return Metering(guard, state.meter, takes)
 
 
 def api(state: State) -> FastAPI:

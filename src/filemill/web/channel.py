@@ -71,7 +71,9 @@ class Channel:
         if self._writer is not None and not self._gone:
             self._writer.write(pack(Noted(message, help)))
 
-    async def ask(self, act: acts.Request | acts.Look, principal: str, answer: type[A]) -> A:
+    async def ask(
+        self, act: acts.Request | acts.Look | acts.Measure, principal: str, answer: type[A]
+    ) -> A:
         """Have the server do this.
 
         Raises:

@@ -47,6 +47,8 @@ _CODES = {
     431: "too-large",
     460: "bad-checksum",
 }
+ERROR = "filemill.error"
+"""Under this name the scope of a request has the code of the error that answers it."""
 RETRY_AFTER = {429: "1", 503: "2", 507: "30"}
 """Seconds, where whoever refuses says nothing better."""
 
@@ -79,12 +81,13 @@ def of_error(error: errors.FilemillError) -> ApiError:
     return ApiError(500, error.message, help=error.help, code="error")
 
 
-def answer(error: ApiError, request_id: str) -> Response:
-    """The error as it is sent."""
+def answer(error: ApiError, request: Request) -> Response:
+    """The error as it is sent in answer to a request."""
+    request.scope[ERROR] = error.code
     headers = dict(error.headers)
     if error.status in RETRY_AFTER:
         headers.setdefault("retry-after", RETRY_AFTER[error.status])
-    return Response(body(error, request_id), error.status, headers, "application/json")
+    return Response(body(error, request_id(request)), error.status, headers, "application/json")
 
 
 def body(error: ApiError, request_id: str) -> bytes:
@@ -113,11 +116,11 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, ApiError)  # noqa: S101
         if error.status == 403:
             _note_denial(request)
-        return answer(error, request_id(request))
+        return answer(error, request)
 
     async def product(request: Request, error: Exception) -> Response:
         assert isinstance(error, errors.FilemillError)  # noqa: S101
-        return answer(of_error(error), request_id(request))
+        return answer(of_error(error), request)
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
@@ -126,19 +129,17 @@ def install(app: FastAPI) -> None:
         else:
             found = ApiError(error.status_code, str(error.detail))
         found.headers = dict(error.headers or {})
-        return answer(found, request_id(request))
+        return answer(found, request)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         said = "; ".join(_said(each) for each in error.errors()[:5])
-        return answer(ApiError(422, said, code="invalid"), request_id(request))
+        return answer(ApiError(422, said, code="invalid"), request)
 
     async def defect(request: Request, error: Exception) -> Response:
         # A defect of ours: the person at the server sees where, whoever asked does not.
         traceback.print_exception(error, file=sys.stderr)
-        return answer(
-            ApiError(500, "this is a defect of the server", code="defect"), request_id(request)
-        )
+        return answer(ApiError(500, "this is a defect of the server", code="defect"), request)
 
     app.add_exception_handler(ApiError, api)
     app.add_exception_handler(errors.FilemillError, product)

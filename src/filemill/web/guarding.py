@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from filemill.model.plan import LOOPBACK
 from filemill.service.face_frames import Opening
 from filemill.web.bodies import MOST_BODY, Body, Message, Receive, Scope
-from filemill.web.errors import ApiError, body
+from filemill.web.errors import ERROR, ApiError, body
 from filemill.web.limiting import Limits
 
 Send = Callable[[Message], Awaitable[None]]
@@ -72,7 +72,7 @@ class Guard:
             await send(message)
 
         if (why := self._refused(scope)) is not None:
-            await _answer(why, number, sending)
+            await _answer(why, scope, sending)
             return
         await self._app(scope, given.receive, sending)
 
@@ -113,8 +113,9 @@ def address_of(scope: Scope) -> str:
     return str(client[0]) if client else ""
 
 
-async def _answer(error: ApiError, number: str, send: Send) -> None:
-    content = body(error, number)
+async def _answer(error: ApiError, scope: Scope, send: Send) -> None:
+    scope[ERROR] = error.code
+    content = body(error, scope["filemill.request"])
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),

@@ -24,9 +24,11 @@ from filemill.service import acts
 from filemill.service.face_frames import Opening
 from filemill.service.reading import open_queries
 from filemill.service.recognising import Recognition
+from filemill.telemetry.metering import Meter
 from filemill.web.channel import Channel
 from filemill.web.limiting import Limits
 from filemill.web.noting import AccessNotes
+from filemill.web.standing import StandingCounts
 
 T = TypeVar("T")
 RECENT = 0.25
@@ -46,6 +48,7 @@ class State:
         self.channel = channel
         self.opening = opening
         self.local_key = local_key
+        self.meter = Meter()
         self.limits = Limits(lambda: self.opening.limits)
         self._seen: acts.Seen | None = None
         self._seen_at = 0.0
@@ -59,6 +62,7 @@ class State:
         self._spare: dict[Scope, Queries] = {}
         self._clock = SystemClock()
         self._recognition = Recognition(opening.data, self._clock)
+        self.standing = StandingCounts(self.read)
         self.notes = AccessNotes(self._clock, self._note_accesses)
         self._uses: dict[str, int] = {}
         self._noting: asyncio.Task[None] | None = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Self
 
 import msgspec
@@ -17,6 +16,7 @@ from filemill.ledgers.sqlite.packing import (
 )
 from filemill.ledgers.sqlite.reading_access import SqliteReadingAccess
 from filemill.ledgers.sqlite.reading_connection import said
+from filemill.ledgers.sqlite.reading_standing import SqliteReadingStanding
 from filemill.ledgers.sqlite.selecting import MANY_TAGS, build
 from filemill.ledgers.sqlite.tally import decode_latency
 from filemill.ledgers.sqlite.transaction import numbers, texts
@@ -41,12 +41,11 @@ _MINUTE_NS = 60_000_000_000
 _TOP = (1 << 63) - 1
 _NO_GROUP = "-"
 """A fingerprint that no failure has."""
-_RANKS = ("dead", "held", "cancelled", "discarded")
 _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
 _DETAIL = msgspec.json.Decoder(dict[str, str | int | bool | None])
 
 
-class SqliteReading(SqliteReadingAccess, SqliteReadingUploads):
+class SqliteReading(SqliteReadingAccess, SqliteReadingStanding, SqliteReadingUploads):
     """Opens its own read-only connection; works while a server runs and when none does."""
 
     @classmethod
@@ -69,16 +68,6 @@ class SqliteReading(SqliteReadingAccess, SqliteReadingUploads):
     def close(self) -> None:
         """Close; the log stays as it is."""
         self._db.close()
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Within it, every method sees the same moment."""
-        with said():
-            self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.execute("ROLLBACK")
 
     def select(self, selection: Selection) -> list[FileRow]:
         """Files that fit, the latest arrival first."""
@@ -230,7 +219,7 @@ class SqliteReading(SqliteReadingAccess, SqliteReadingUploads):
     def runs_retrying(self, since_ns: int | None, limit: int) -> list[RunRow]:
         """Runs that wait for a retry."""
         if since_ns is None:
-            return [RunRow(*row) for row in self._rows("runs_due_first", limit)]
+            return self._due_first(limit)
         return [RunRow(*row) for row in self._rows("runs_retrying_since", since_ns, limit)]
 
     def files_ended(self, since_ns: int | None, limit: int) -> list[FileRow]:
@@ -269,43 +258,12 @@ class SqliteReading(SqliteReadingAccess, SqliteReadingUploads):
             for at_ns, principal, action, named, detail in self._rows("audit", texts(objects))
         ]
 
-    def file_counts(self) -> dict[str, int]:
-        """How many files count under each word."""
-        own = dict(self._rows("files_open"))
-        inspected = self._value("file_total") - sum(own.values()) + own.pop("inspected", 0)
-        counts = {state: many for state, many in own.items() if state in _OWN}
-        live = self._value("files_live")
-        counts["live"] = live + own.get("claiming", 0) + own.get("ingested", 0)
-        rest = inspected - live
-        for rank, many in self._rows("files_ended"):
-            counts[_RANKS[rank]] = counts.get(_RANKS[rank], 0) + many
-            rest -= many
-        counts["done"] = rest
-        return counts
-
-    def queue(self, *, size: bool) -> tuple[int, int]:
-        """How many files are not at an end, and their bytes if asked."""
-        return self._value("queue_files"), self._value("queue_bytes") if size else 0
-
-    def run_counts(self) -> list[tuple[str, str, int]]:
-        """How many runs of each pipeline are in each state."""
-        counts: list[tuple[str, str, int]] = [
-            *self._rows("runs_live"),
-            *self._rows("runs_ended"),
-        ]
-        done = dict(self._rows("runs_total"))
-        for pipeline, _, many in counts:
-            done[pipeline] -= many
-        return counts + [(pipeline, "done", many) for pipeline, many in done.items()]
-
-    def oldest_waiting(self) -> list[tuple[str, int]]:
-        """When each pipeline's oldest queued file arrived."""
-        return self._rows("oldest_waiting")
-
-    def tally(self, since_ns: int) -> list[TallyRow]:
-        """Sums since a time."""
+    def tally(self, since_ns: int, outcomes: Sequence[str] = ()) -> list[TallyRow]:
+        """Sums since a time; of these outcomes, if any are named."""
         sums: dict[tuple[str, str, str, str], list[Any]] = {}
-        for *key, count, records, size, latency in self._rows("tally", since_ns // _MINUTE_NS):
+        for *key, count, records, size, latency in self._rows(
+            "tally", since_ns // _MINUTE_NS, texts(outcomes), not outcomes
+        ):
             mine = sums.setdefault((key[0], key[1], key[2], key[3]), [0, 0, 0, {}])
             mine[0] += count
             mine[1] += records
@@ -334,9 +292,6 @@ class SqliteReading(SqliteReadingAccess, SqliteReadingUploads):
     def has_revision(self, digest: str) -> bool:
         """Say whether the configuration of this digest is stored."""
         return bool(self._value("has_revision", digest))
-
-
-_OWN = ("held", "rejected", "quarantined", "cancelled", "discarded")
 
 
 def _file(row: Sequence[Any]) -> FileRow:

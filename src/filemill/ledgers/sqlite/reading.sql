@@ -131,13 +131,19 @@ WHERE NOT EXISTS (
 )
 GROUP BY rank;
 
+-- name: queue
+-- How many acknowledged files are not at an end, and their bytes.
+SELECT coalesce(sum(iif(after = 'live', count, 0) - iif(before = 'live', count, 0)), 0),
+       coalesce(sum(iif(after = 'live', bytes, 0) - iif(before = 'live', bytes, 0)), 0)
+FROM standing WHERE kind = 'file';
+
 -- name: queue_files
--- How many files are not at an end.
+-- How many files are not at an end; counted.
 SELECT (SELECT count(*) FROM file WHERE disposed_ns IS NULL AND state IN ('claiming', 'ingested'))
      + (SELECT count(DISTINCT file) FROM run WHERE state IN ('queued', 'running', 'publishing', 'retrying'));
 
 -- name: queue_bytes
--- The sizes together of the files that are not at an end.
+-- The sizes together of the files that are not at an end; added up.
 SELECT coalesce(sum(size), 0) FROM file WHERE no IN (
   SELECT no FROM file WHERE disposed_ns IS NULL AND state IN ('claiming', 'ingested')
   UNION SELECT file FROM run WHERE state IN ('queued', 'running', 'publishing', 'retrying')
@@ -157,16 +163,95 @@ WHERE state IN ('queued', 'running', 'publishing', 'retrying') GROUP BY pipeline
 SELECT pipeline, state, count(*) FROM run
 WHERE state IN ('dead', 'held', 'cancelled', 'discarded') GROUP BY pipeline, state;
 
--- name: oldest_waiting
--- When the oldest file with a queued run arrived, by pipeline.
+-- name: oldest_of_sender
+-- When the oldest file with a queued run arrived, by pipeline; looks at every queued run, and is for a scope with few.
 SELECT waiting.pipeline, file.claimed_ns FROM (
   SELECT pipeline, min(file) AS file FROM run
   WHERE state = 'queued' AND state IN ('queued', 'running', 'publishing', 'retrying') GROUP BY pipeline
 ) AS waiting JOIN file ON file.no = waiting.file;
 
+-- name: oldest_waiting
+-- When the oldest file with a queued run arrived, by source and pipeline: one step in the index each, however many wait.
+WITH RECURSIVE level (priority) AS (
+  SELECT max(priority) FROM main.run
+  WHERE state = 'queued' AND state IN ('queued', 'running', 'publishing', 'retrying')
+  UNION ALL
+  SELECT (
+    SELECT max(priority) FROM main.run
+    WHERE state = 'queued' AND state IN ('queued', 'running', 'publishing', 'retrying')
+      AND priority < level.priority
+  ) FROM level WHERE level.priority IS NOT NULL
+), lane (source, pipeline) AS (
+  SELECT source, pipeline FROM standing WHERE kind = 'run' GROUP BY source, pipeline
+  HAVING sum(iif(after = 'live', count, 0)) > sum(iif(before = 'live', count, 0))
+), waiting (source, pipeline, file) AS (
+  SELECT lane.source, lane.pipeline, (
+    SELECT min(file) FROM main.run
+    WHERE state = 'queued' AND state IN ('queued', 'running', 'publishing', 'retrying')
+      AND priority = level.priority AND source = lane.source AND pipeline = lane.pipeline
+  ) FROM lane CROSS JOIN level WHERE level.priority IS NOT NULL
+)
+SELECT waiting.source, waiting.pipeline, min(arrived.claimed_ns)
+FROM waiting CROSS JOIN main.file AS arrived ON arrived.no = waiting.file GROUP BY 1, 2;
+
+-- name: lanes_retrying
+-- Each priority, source and pipeline of which runs may wait for a retry.
+WITH RECURSIVE level (priority) AS (
+  SELECT max(priority) FROM main.run WHERE state = 'retrying'
+  UNION ALL
+  SELECT (SELECT max(priority) FROM main.run WHERE state = 'retrying' AND priority < level.priority)
+  FROM level WHERE level.priority IS NOT NULL
+), lane (source, pipeline) AS (
+  SELECT source, pipeline FROM standing WHERE kind = 'run' GROUP BY source, pipeline
+  HAVING sum(iif(after = 'retrying', count, 0)) > sum(iif(before = 'retrying', count, 0))
+)
+SELECT level.priority, lane.source, lane.pipeline FROM lane CROSS JOIN level WHERE level.priority IS NOT NULL;
+
+-- name: due_of_lane
+-- The runs of one of these that are to be tried again first.
+SELECT due_ns, no FROM main.run
+WHERE state = 'retrying' AND priority = ?1 AND source = ?2 AND pipeline = ?3 ORDER BY due_ns LIMIT ?4;
+
+-- name: runs_by_number
+-- The runs with these numbers.
+SELECT {run} FROM carray(?1) AS wanted CROSS JOIN run ON run.no = wanted.value;
+
+-- name: moves
+-- How often what went from where to where.
+SELECT kind, source, pipeline, before, after, count, bytes FROM standing;
+
+-- name: files_standing
+-- How many acknowledged files count under each word.
+SELECT word, sum(many) FROM (
+  SELECT after AS word, count AS many FROM standing WHERE kind = 'file' AND after <> ''
+  UNION ALL SELECT before, -count FROM standing WHERE kind = 'file' AND before <> ''
+) GROUP BY word HAVING sum(many) <> 0;
+
+-- name: files_claiming
+-- How many files are being taken and not acknowledged yet, and their bytes.
+SELECT count(*), coalesce(sum(size), 0) FROM file WHERE disposed_ns IS NULL AND state = 'claiming';
+
+-- name: runs_standing
+-- How many runs of each source and pipeline are in each state; queued, with a worker and being published are one: live.
+SELECT source, pipeline, word, sum(many) FROM (
+  SELECT source, pipeline, after AS word, count AS many FROM standing WHERE kind = 'run' AND after <> ''
+  UNION ALL SELECT source, pipeline, before, -count FROM standing WHERE kind = 'run' AND before <> ''
+) GROUP BY source, pipeline, word HAVING sum(many) <> 0;
+
+-- name: runs_in_hand
+-- How many runs of each source and pipeline are with a worker or being published: never many.
+SELECT source, pipeline, state, count(*) FROM run
+WHERE state IN ('running', 'publishing') AND state IN ('queued', 'running', 'publishing', 'retrying')
+GROUP BY source, pipeline, state;
+
+-- name: replays
+-- How many runs there are that do another one again.
+SELECT coalesce(sum(iif(after = 'replay', count, -count)), 0) FROM standing WHERE kind = 'replay';
+
 -- name: tally
--- What was counted since a minute.
-SELECT pipeline, step, sink, outcome, count, records, bytes, latency FROM tally WHERE minute >= ?1;
+-- What was counted since a minute, of all outcomes or of some.
+SELECT pipeline, step, sink, outcome, count, records, bytes, latency FROM tally
+WHERE minute >= ?1 AND (?3 OR outcome IN (SELECT value FROM carray(?2)));
 
 -- name: revisions
 -- Stored configurations; the runs of each are counted apart.
@@ -214,8 +299,8 @@ WHERE state IN ('done', 'dead', 'held', 'cancelled', 'discarded') ORDER BY state
 -- Runs that wait for a retry since a time or later.
 SELECT {run} FROM run WHERE state = 'retrying' AND state_ns >= ?1 LIMIT ?2;
 
--- name: runs_due_first
--- Runs that wait for a retry, the first to be due first.
+-- name: due_of_sender
+-- Runs that wait for a retry, the first to be due first; looks at all of them, and is for a scope with few.
 SELECT {run} FROM run WHERE state = 'retrying' ORDER BY due_ns LIMIT ?1;
 
 -- name: files_ended_since

@@ -33,11 +33,25 @@ class ReadingConnection:
 
     def __init__(self, db: apsw.Connection, scope: Scope | None = None) -> None:
         self._db = db
-        self._narrow = scope is not None and scope.narrow
+        self._scope = scope or Scope()
+        self._narrow = self._scope.narrow
         self._columns = {"{file}": _FILE, "{run}": _RUN}
-        if scope is not None and scope.narrow:
-            narrow(db, scope)
+        if self._narrow:
+            narrow(db, self._scope)
             self._columns = {name: hiding(each) for name, each in self._columns.items()}
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within it, every method sees the same moment; within another one, that one's."""
+        if self._db.in_transaction:
+            yield
+            return
+        with said():
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
 
     def _rows(self, query: str, *bindings: Any) -> list[Any]:
         text = _SQL[query].text

@@ -83,7 +83,7 @@ def _conditions(scope: Scope) -> dict[str, str]:
 
 
 def _of_staff(scope: Scope) -> dict[str, str]:
-    """What people did to the files and runs that are seen, and to their pipelines."""
+    """What people did to the files and runs that are seen, and to their pipelines; how many of them are where."""
     seen = "EXISTS (SELECT 1 FROM temp.run AS seen WHERE seen.{0})"
     conditions = {
         "audit": (
@@ -93,6 +93,12 @@ def _of_staff(scope: Scope) -> dict[str, str]:
         "cause": seen.format("state = 'dead' AND seen.fingerprint = cause.fingerprint"),
         "pause": seen.format("pipeline = pause.pipeline"),
     }
+    standing = [
+        f"standing.{kind} IN {_NAMED.format(kind)}"
+        for kind, names in (("source", scope.sources), ("pipeline", scope.pipelines))
+        if names
+    ]
+    conditions["standing"] = " AND ".join(standing)
     if scope.pipelines and not scope.sources:
         # With sources, too, only what their files are in: a pipeline may be theirs and have none of them.
         conditions["pause"] = f"pause.pipeline IN {_NAMED.format('pipeline')}"

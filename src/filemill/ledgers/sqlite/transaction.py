@@ -29,10 +29,9 @@ class Transaction:
         return self.db.execute(query.text, bindings).get
 
     def run(self, query: Query, *bindings: Any) -> int:
-        """Execute a statement; answers how many rows it changed."""
-        before = self.db.total_changes()
+        """Execute a statement that changes rows; answers how many, without those that triggers change."""
         self.db.execute(query.text, bindings)
-        return self.db.total_changes() - before
+        return self.db.changes()
 
     def read(
         self, query: Query, decoder: msgspec.json.Decoder[list[_T]], *bindings: Any
@@ -50,11 +49,12 @@ class Transaction:
         return answers
 
     def many(self, query: Query, rows: Sequence[Sequence[Any]]) -> int:
-        """Execute a statement for these VALUES rows; answers how many rows it changed."""
-        before = self.db.total_changes()
+        """Execute a statement for these VALUES rows; answers how many rows it changed, as `run` does."""
+        changed = 0
         for text, values in _cut(query, rows):
             self.db.execute(text, values)
-        return self.db.total_changes() - before
+            changed += self.db.changes()
+        return changed
 
 
 def numbers(values: Iterable[int]) -> Any:

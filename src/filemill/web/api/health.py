@@ -54,6 +54,9 @@ async def health(request: Request) -> Response:
 
 @router.get("/stats", summary="How all stands")
 async def stats(request: Request, principal: MetaViewer) -> Response:
-    """Counts of files and runs, what waits longest, the last hour."""
-    now = await state_of(request).read(lambda queries: queries.status(), principal)
+    """Counts of files and runs, what waits longest, the last hour.
+
+    `files_at` is when files were counted: now; for a key that is for several pipelines, some seconds ago.
+    """
+    now = await state_of(request).standing.of(principal)
     return json({"schema": "filemill.status/1", **status(now)})

@@ -69,7 +69,7 @@ async def run_(request: Request, principal: MetaViewer, run: str) -> Response:
 async def pipelines(request: Request, principal: MetaViewer) -> Response:
     """Those of the configuration that runs, and those that only have runs of a former one (`configured` is false)."""
     state = state_of(request)
-    now = await state.read(lambda queries: queries.status(), principal)
+    now = await state.standing.of(principal)
     counted = {each["pipeline"]: each for each in shapes.status(now)["pipelines"]}
     mine = [each for each in state.opening.pipelines if each in (principal.pipelines or (each,))]
     items = [

@@ -28,6 +28,7 @@ from filemill.service.face_frames import Entrance
 from filemill.web.answering import json
 from filemill.web.errors import ApiError
 from filemill.web.identifying import Uploader
+from filemill.web.metering import count_upload
 from filemill.web.multipart import Begun, Data, Ended, Field, Multipart
 from filemill.web.pieces import pieces_of
 from filemill.web.receiving import Receiving, proper_name, wanted_digest
@@ -160,7 +161,9 @@ class _Reception:
         done = await self._state.channel.ask(act, self._principal.name, acts.Done)
         if not all(done.moved):
             await self._compare(each)
-        return all(done.moved)
+            return False
+        count_upload(self._state.meter, act.source, act.size)
+        return True
 
     async def _compare(self, each: Receiving) -> None:
         """The id is known: it must be the same file.
