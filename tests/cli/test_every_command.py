@@ -55,7 +55,7 @@ READS = {
     "try": ["orders.csv"],
 }
 """Every command that reads, with words that it answers to here."""
-WORKS = {"completion", "demo", "init", "pause", "resume", "run", "reload", "drain"}
+WORKS = {"completion", "demo", "init", "pause", "resume", "run", "reload", "drain", "upload"}
 WORKS |= {"backfill", "backup", "gc", "restore", "verify", "config rollback", "config diff"}
 WORKS |= {
     "dead discard",

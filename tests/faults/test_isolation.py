@@ -160,14 +160,15 @@ def test_workers_do_not_see_secrets(tmp_path: Path) -> None:
     seen = (
         "import os\n\n\n"
         "def act(row: dict) -> dict:\n"
-        "    return row | {'line': ' '.join(sorted(n for n in os.environ if n.startswith('SEEN_')))}\n"
+        "    seen = [n for n in os.environ if n.startswith(('SEEN_', 'FILEMILL_KEY'))]\n"
+        "    return row | {'line': ' '.join(sorted(seen))}\n"
     )
     config = CONFIG.replace(
         "sinks: {out: {folder: out}}", "sinks: {out: {folder: {secret: SEEN_PLACE}}}"
     )
     make_project(tmp_path, {"a.log": "fine"}, config)
     (tmp_path / "misstep.py").write_text(seen)
-    once(tmp_path, code=0, SEEN_PLACE="out", SEEN_OTHER="1")
+    once(tmp_path, code=0, SEEN_PLACE="out", SEEN_OTHER="1", FILEMILL_KEY="fm_another_servers")
     assert (tmp_path / "out/a.log").read_text() == "SEEN_OTHER\n"
 
     (tmp_path / "filemill.yaml").write_text(config + "worker_environment: [SEEN_T*]\n")

@@ -10,6 +10,7 @@ import subprocess
 import httpx2
 import pytest
 from authority import Authority
+from senders import command
 from sites import CONFIG, Site
 
 import serving
@@ -124,6 +125,16 @@ def test_with_client_ca_only_clients_with_a_certificate_of_it_get_in(mutual):
     assert got(mutual, stranger) == 200
     assert got(mutual) is None
     assert got(mutual, mutual.authority.sign("other")) is None
+    both = mutual.root / "both.pem"
+    both.write_bytes(b"".join(each.read_bytes() for each in stranger))
+    asked = {
+        "FILEMILL_URL": mutual.url,
+        "FILEMILL_KEY": mutual.key,
+        "FILEMILL_CA": str(mutual.authority.path),
+    }
+    command(mutual.root, "status", code=75, **asked)
+    out, _ = command(mutual.root, "status", "--cert", "both.pem", **asked)
+    assert out.startswith("server  runs")
     Authority(mutual.root, "clients")
     serving.until(lambda: got(mutual, stranger) is None)
 
@@ -189,3 +200,16 @@ def test_doctor_says_how_long_the_certificate_lasts_and_who_can_read_its_key(tmp
     _, shown = filemill(site, "doctor")
     assert said in shown
     assert "others may read its key" in shown
+
+
+def test_the_command_line_trusts_whom_it_is_told_to(secured, tmp_path):
+    asked = {"FILEMILL_URL": secured.url, "FILEMILL_KEY": secured.key}
+    _, err = command(tmp_path, "status", code=2, **asked)
+    assert "is not trusted" in err
+    assert "--ca" in err
+    (tmp_path / "sent.csv").write_text("a,b\n1,2\n")
+    for words in (["status"], ["upload", "sent.csv", "--source", "upload", "--wait"]):
+        out, _ = command(tmp_path, *words, "--ca", str(secured.authority.path), **asked)
+        assert "done" in out
+    _, err = command(tmp_path, "status", "--ca", "sent.csv", code=2, **asked)
+    assert "sent.csv has no certificates" in err

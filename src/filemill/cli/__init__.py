@@ -7,6 +7,8 @@ beside it, `held` has `releasing`, `files` `replaying`, `config` `revising`; `pa
 anybody did; `once` is `run --once`, `completing` is behind `completion`,
 `version` behind `--version`.
 
+Over HTTP: `upload` sends files; `reaching` says which commands a server can be asked for so, and asks.
+
 What commands share: `configuring` and `paths` find what they are given, `reading` opens the ledger,
 `doing` asks, goes piece by piece and waits; `output` prints tables, `trial_shapes` the JSON of
 trials, `progress` how far it is. Drawings: `letters` (one dead letter), `timeline` and `results` (one file), `trials`,

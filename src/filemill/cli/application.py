@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -25,7 +26,8 @@ from filemill.cli.failing import (
 )
 from filemill.cli.main import COMMANDS, GLOBALS, load
 from filemill.cli.output import Output, OutputLost
-from filemill.cli.session import Session
+from filemill.cli.reaching import REACH, Reach, reaches
+from filemill.cli.session import ServerWords, Session
 from filemill.cli.version import version
 from filemill.cli.wrong_words import worded
 from filemill.model.errors import Busy, FilemillError, NotFound, UsageError
@@ -61,7 +63,44 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say less.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 ColorOption = Annotated[Color | None, typer.Option("--color", help="When to colour.")]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="Ask this server over HTTP; also FILEMILL_URL."),
+]
+KeyFileOption = Annotated[
+    str | None,
+    typer.Option("--key-file", metavar="FILE", help="The key to ask with; also FILEMILL_KEY."),
+]
+CaOption = Annotated[
+    str | None,
+    typer.Option("--ca", metavar="FILE", help="Certificates to trust, and no others; FILEMILL_CA."),
+]
+CertOption = Annotated[
+    str | None,
+    typer.Option("--cert", metavar="FILE", help="Our certificate and key to show; FILEMILL_CERT."),
+]
+PlainHttpOption = Annotated[
+    bool,
+    typer.Option("--plain-http", help="Send the key to another machine without TLS all the same."),
+]
+HiddenUrl = Annotated[str | None, typer.Option("--url", hidden=True)]
+HiddenKeyFile = Annotated[str | None, typer.Option("--key-file", hidden=True)]
+HiddenCa = Annotated[str | None, typer.Option("--ca", hidden=True)]
+HiddenCert = Annotated[str | None, typer.Option("--cert", hidden=True)]
+HiddenPlainHttp = Annotated[bool, typer.Option("--plain-http", hidden=True)]
+_HIDDEN = {
+    "url": HiddenUrl,
+    "key_file": HiddenKeyFile,
+    "ca": HiddenCa,
+    "cert": HiddenCert,
+    "plain_http": HiddenPlainHttp,
+}
 _GLOBALS = {
+    "url": (UrlOption, None),
+    "key_file": (KeyFileOption, None),
+    "ca": (CaOption, None),
+    "cert": (CertOption, None),
+    "plain_http": (PlainHttpOption, False),
     "config": (ConfigOption, None),
     "json": (JsonOption, False),
     "quiet": (QuietOption, False),
@@ -85,6 +124,11 @@ def root(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     color: ColorOption = None,
+    url: HiddenUrl = None,
+    key_file: HiddenKeyFile = None,
+    ca: HiddenCa = None,
+    cert: HiddenCert = None,
+    plain_http: HiddenPlainHttp = False,
     show_version: Annotated[
         bool,
         typer.Option(
@@ -95,6 +139,7 @@ def root(
     """Files in, results out, nothing lost, everything seen."""
     del show_version
     _remember(context, config=config, json=json, quiet=quiet, verbose=verbose, color=color)
+    _remember(context, url=url, key_file=key_file, ca=ca, cert=cert, plain_http=plain_http)
 
 
 def _between(
@@ -105,8 +150,14 @@ def _between(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     color: ColorOption = None,
+    url: HiddenUrl = None,
+    key_file: HiddenKeyFile = None,
+    ca: HiddenCa = None,
+    cert: HiddenCert = None,
+    plain_http: HiddenPlainHttp = False,
 ) -> None:
     _remember(context, config=config, json=json, quiet=quiet, verbose=verbose, color=color)
+    _remember(context, url=url, key_file=key_file, ca=ca, cert=cert, plain_http=plain_http)
 
 
 def _remember(context: typer.Context, **values: Any) -> None:
@@ -139,11 +190,15 @@ def command(
 
     def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        words = f"{below.info.name} {name}" if below is not None else name
 
         def call(context: typer.Context, **values: Any) -> None:
             _remember(context, **{key: values.pop(key) for key in _GLOBALS})
             chosen = dict.fromkeys(_GLOBALS) | context.find_root().ensure_object(dict)
+            said = {key: str(chosen[key] or "") for key in ("url", "key_file", "ca", "cert")}
+            server = ServerWords(**said, plain_http=bool(chosen["plain_http"]))
             session = Session(
+                server=server if reaches(words, server.url, os.environ) else None,
                 config=chosen["config"],
                 quiet=bool(chosen["quiet"]),
                 verbose=bool(chosen["verbose"]),
@@ -156,7 +211,7 @@ def command(
         parameters = [inspect.Parameter("context", kind, annotation=typer.Context)]
         parameters += [each.replace(kind=kind) for each in own]
         parameters += [
-            inspect.Parameter(key, kind, default=default, annotation=annotation)
+            inspect.Parameter(key, kind, default=default, annotation=_shown(words, key, annotation))
             for key, (annotation, default) in _GLOBALS.items()
         ]
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -166,6 +221,15 @@ def command(
         return function
 
     return register
+
+
+def _shown(words: str, option: str, annotation: Any) -> Any:
+    """The option as this command's help has it: what it takes but few need there is not listed."""
+    if option not in _HIDDEN or words == "upload":
+        return annotation
+    if option == "url" and REACH.get(words) is Reach.HTTP:
+        return annotation
+    return _HIDDEN[option]
 
 
 _CODES: tuple[tuple[type[FilemillError], int], ...] = (

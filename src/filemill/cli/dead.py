@@ -9,7 +9,7 @@ import typer
 from filemill.cli.application import command, group
 from filemill.cli.files import AfterOption, LimitOption, SinceOption, find
 from filemill.cli.letters import status_of
-from filemill.cli.reading import open_ledger, short, since
+from filemill.cli.reading import open_ledger, originals_of, short, since
 from filemill.cli.session import Session
 from filemill.ports.clock import SystemClock
 from filemill.queries import group_name
@@ -133,7 +133,6 @@ def show(
         draw_letter,
         letter_shape,
     )
-    from filemill.service.originals import Originals
 
     output = session.output
     with open_ledger(session) as queries:
@@ -148,7 +147,7 @@ def show(
             return
         history = find(queries, file)
     must_be("dead", history)
-    runs, originals = dead_runs(history, file), Originals(session.data())
+    runs, originals = dead_runs(history, file), originals_of(session, history)
     root = session.root()
     if output.json:
         output.document(

@@ -19,6 +19,7 @@ import typer
 
 from filemill.cli.failing import FAILED, INTERRUPTED, OK
 from filemill.cli.progress import progress
+from filemill.cli.reaching import ask
 from filemill.cli.reading import open_ledger, short
 from filemill.cli.session import Session
 from filemill.model.errors import UsageError
@@ -134,16 +135,14 @@ def perform(
         FilemillError: as the server says; what was done before stays done.
     """
     from filemill.service.acts import MOST
-    from filemill.service.asking import ask
 
-    data = session.data()
     result = Result()
     piece = MOST if rate is None else max(1, min(MOST, int(rate)))
     with progress(session, doing, total=len(targets), unit="run") as step, _between() as stopped:
         for first in range(0, len(targets), piece):
             began = time.monotonic()
             group = targets[first : first + piece]
-            done = ask(data, act(group))
+            done = ask(session, act(group))
             result.live = done.live
             for target, moved in zip(group, done.moved, strict=True):
                 (result.moved if moved else result.skipped).append(target)
@@ -176,12 +175,12 @@ def _between() -> Iterator[threading.Event]:
 def ended(session: Session, runs: Sequence[str]) -> dict[str, str]:
     """Wait until these runs are at an end; answers with the state of each. Ctrl-C ends the waiting."""
     live = {"queued", "running", "publishing", "retrying"}
-    while True:
-        with open_ledger(session) as queries:
+    with open_ledger(session) as queries:
+        while True:
             states = {run: state for run, (state, _) in queries.run_states(runs).items()}
-        if not live & set(states.values()):
-            return states
-        time.sleep(_LOOK_EVERY)
+            if not live & set(states.values()):
+                return states
+            time.sleep(_LOOK_EVERY)
 
 
 def close(

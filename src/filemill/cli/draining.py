@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -24,14 +25,9 @@ def drain(
     reason: ReasonOption = "",
 ) -> int:
     """Have the running server finish what runs and end; what is queued is kept for the next start."""
-    from filemill.service.asking import ask_drain
-    from filemill.service.reading import server_of
-
-    data = session.data()
-    pid = server_of(data)
-    ask_drain(data, reason)
+    pid, drains = _begun(session, reason)
     began = said = time.monotonic()
-    while wait and server_of(data) == pid:
+    while wait and drains():
         time.sleep(_LOOK_EVERY)
         if time.monotonic() - said >= _SAY_EVERY and not session.quiet:
             said = time.monotonic()
@@ -41,3 +37,29 @@ def drain(
     elif not session.quiet:
         session.output.print(f"process {pid} has ended" if wait else f"process {pid} drains")
     return OK
+
+
+def _begun(session: Session, reason: str) -> tuple[int | None, Callable[[], bool]]:
+    """Ask for it: the server's pid, and what says whether it still drains."""
+    if (address := session.address()) is None:
+        from filemill.service.asking import ask_drain
+        from filemill.service.reading import server_of
+
+        data = session.data()
+        here = server_of(data)
+        ask_drain(data, reason)
+        return here, lambda: server_of(data) == here
+    from filemill.client.acting import ask_drain as ask_over_http
+    from filemill.client.connection import Connection
+    from filemill.client.reading import RemoteQueries
+
+    queries = RemoteQueries(Connection(address))
+    seen = queries.seen()
+    there = seen.pid if seen else None
+    ask_over_http(queries.connection, reason)
+
+    def drains() -> bool:
+        now = queries.seen()
+        return now.pid == there if now else queries.connection.answers()
+
+    return there, drains

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filemill.cli.application import command, group
+from filemill.cli.reaching import look
 from filemill.cli.reading import STYLES, likely, open_ledger, short, since
 from filemill.cli.session import Session
 from filemill.cli.wrong_words import meant
@@ -112,9 +113,7 @@ def stopped_by(
     waiting = {r.pipeline for f in files for r in f.runs if r.state in {"queued", "publishing"}}
     told: dict[str, str] = {}
     if waiting:
-        from filemill.service.asking import look
-
-        seen = look(session.data())
+        seen = look(session)
         for each in seen.troubles if seen else ():
             # What names no pipeline (the ledger's disk) stops them all; a full queue stops only what is not taken yet.
             for pipeline in each.pipelines or (() if each.what == "intake" else waiting):
@@ -136,7 +135,8 @@ def what(file: FileSummary, stopped: Mapping[str, str]) -> str:
         text = f"{run.step}: {group_name(run.fingerprint)} {run.error}: {run.message}"
         return printable(text.replace("\n", " "))
     if file.state == "live":
-        live = next((r for r in file.runs if r.state in {"retrying", "running"}), run)
+        rows = (("retrying", "running"), ("publishing", "queued"))
+        live = next((r for states in rows for r in file.runs if r.state in states), run)
         if live.state == "retrying" and live.due_ns:
             tried = f"try {of_how_many(live.attempt, live.tries)} failed"
             return f"{tried}, again at {clock(live.due_ns)}: {printable(live.message)}"

@@ -15,6 +15,7 @@ COMMANDS = {
     "explain": "how a file would be tagged and routed, and why; nothing written",
     "graph": "what is wired to what: ascii, mermaid, dot or json",
     "doctor": "what is guaranteed on this machine and these folders, what is missing",
+    "upload": "send files to a server; none is lost, none comes twice",
     "status": "counts and trouble at a glance",
     "tail": "read along with what becomes of files",
     "files": "list files, show the whole history of one, replay or cancel it",

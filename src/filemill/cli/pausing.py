@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filemill.cli.application import command
-from filemill.cli.configuring import load_config
 from filemill.cli.doing import ReasonOption
 from filemill.cli.failing import OK
+from filemill.cli.reaching import ask, known_pipelines
 from filemill.cli.session import Session
 from filemill.cli.wrong_words import meant
 from filemill.model.errors import UsageError
@@ -25,7 +25,7 @@ def pause(session: Session, which: WhichArgument, *, reason: ReasonOption = "") 
     """Begin no runs of these pipelines any more. Files are taken and queued; what runs now is finished."""
     from filemill.service.acts import PausePipelines
 
-    known = [pipeline.name for pipeline in load_config(session, trusting=True).plan.pipelines]
+    known = known_pipelines(session)
     for name in which:
         if name not in known:
             near = meant(name, known)
@@ -45,9 +45,7 @@ def resume(session: Session, which: WhichArgument, *, reason: ReasonOption = "")
 
 
 def _do(session: Session, act: Request, verb: str, names: list[str]) -> int:
-    from filemill.service.asking import ask
-
-    done = ask(session.data(), act)
+    done = ask(session, act)
     output = session.output
     if output.json:
         output.document(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from filemill.cli.output import wants_color
 from filemill.ports.clock import Clock, SystemClock
-from filemill.telemetry.wording import duration, number, plural
+from filemill.telemetry.wording import duration, number, plural, size
 
 if TYPE_CHECKING:
     from filemill.cli.session import Session
@@ -38,8 +38,8 @@ def progress(
 ) -> Iterator[Callable[..., None]]:
     """Show how far `what` (a verb: `redriving`) has come; yields what to call with each unit done.
 
-    `total` is the number of units (None: not known, then rate and count are all there is to show). Raises nothing of
-    its own: a terminal that is gone shows nothing.
+    `total` is the number of units (None: not known, then rate and count are all there is to show); of bytes
+    (`unit="byte"`) sizes are said. Raises nothing of its own: a terminal that is gone shows nothing.
     """
     meter = Meter(session.output.stderr, what, total=total, unit=unit, quiet=session.quiet)
     meter.color = wants_color(session.color, session.output.stderr)
@@ -137,14 +137,19 @@ class Meter:
         """Such as `redriving: 1,204 of 2,800 runs (43%), 120/s, 13s left`."""
         elapsed = max(self._clock.monotonic() - self._began, 1e-9)
         rate = self.done / elapsed
+        pace = f"{size(int(rate))}/s" if self._unit == "byte" else f"{rate:,.0f}/s"
         if not self._total:
-            return f"{self._what}: {plural(self.done, self._unit)}, {rate:,.0f}/s"
+            return f"{self._what}: {self._much(self.done)}, {pace}"
         share = f"{100 * self.done // self._total}%"
-        told = f"{self._what}: {number(self.done)} of {plural(self._total, self._unit)} ({share})"
+        done = size(self.done) if self._unit == "byte" else number(self.done)
+        told = f"{self._what}: {done} of {self._much(self._total)} ({share})"
         if not rate:
             return told
         left = duration(int((self._total - self.done) / rate * 1e9))
-        return f"{told}, {rate:,.0f}/s, {left} left"
+        return f"{told}, {pace}, {left} left"
+
+    def _much(self, count: int) -> str:
+        return size(count) if self._unit == "byte" else plural(count, self._unit)
 
 
 class _Bar:

@@ -16,7 +16,8 @@ from filemill.telemetry.wording import printable
 
 if TYPE_CHECKING:
     from filemill.model.runs import BadRecord
-    from filemill.queries import FileSummary, Queries
+    from filemill.queries import FileHistory, FileSummary, Queries
+    from filemill.service.originals import Originals
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\Z")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -33,12 +34,17 @@ STYLES = {
 
 
 def open_ledger(session: Session) -> Queries:
-    """The ledger of this session's data directory, opened for reading only.
+    """The ledger of this session's data directory, opened for reading only; or what a server answers over HTTP.
 
     Raises:
         UsageError: nothing has run there yet, or the ledger is of another version.
         SystemFault: it cannot be read.
     """
+    if (address := session.address()) is not None:
+        from filemill.client.connection import Connection
+        from filemill.client.reading import RemoteQueries
+
+        return RemoteQueries(Connection(address))
     from filemill.service.reading import open_queries
 
     data = session.data()
@@ -49,6 +55,18 @@ def open_ledger(session: Session) -> Queries:
             f"nothing has run here yet: no ledger in {data}",
             help="filemill run, or filemill run --once FILE; FILEMILL_DATA_DIR names another place",
         ) from error
+
+
+def originals_of(session: Session, history: FileHistory) -> Originals:
+    """The bytes that are kept of this file: in the data directory, or what a server gives of them over HTTP."""
+    if (address := session.address()) is not None:
+        from filemill.client.connection import Connection
+        from filemill.client.reading import RemoteOriginals, RemoteQueries
+
+        return RemoteOriginals(RemoteQueries(Connection(address)), history)
+    from filemill.service.originals import Originals
+
+    return Originals(session.data())
 
 
 def said_of(bad: BadRecord) -> str:
@@ -66,6 +84,11 @@ def since(text: str | None) -> int:
     if text is None:
         return 0
     return SystemClock().wall_ns() - int(span(text) * 1e9)
+
+
+def is_span(text: str) -> bool:
+    """Say whether this is a length of time, as `span` reads it."""
+    return _SPAN.match(text.strip()) is not None
 
 
 def span(text: str) -> float:

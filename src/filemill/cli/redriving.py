@@ -26,6 +26,7 @@ from filemill.cli.doing import (
 )
 from filemill.cli.failing import FAILED, OK
 from filemill.cli.files import SinceOption, find
+from filemill.cli.reaching import ask
 from filemill.cli.reading import open_ledger, short, since
 from filemill.cli.session import Session
 from filemill.model.deeds import Chosen, Redrive
@@ -178,7 +179,6 @@ def resolve(
     The runs themselves stay dead until they are redriven or discarded.
     """
     from filemill.service.acts import ResolveCauses
-    from filemill.service.asking import ask
 
     fingerprints: list[str] = []
     for word in which:
@@ -186,7 +186,7 @@ def resolve(
             raise UsageError(f"`{word}` is not a group", help="filemill dead ls shows the groups")
         with open_ledger(session) as queries:
             fingerprints.append(dead_targets(queries, [word], find)[0].fingerprint)
-    ask(session.data(), ResolveCauses(fingerprints=tuple(fingerprints), reason=reason))
+    ask(session, ResolveCauses(fingerprints=tuple(fingerprints), reason=reason))
     if session.output.json:
         session.output.document("filemill.resolve/1", groups=which)
     elif not session.quiet:

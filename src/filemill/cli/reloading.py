@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from filemill.cli.application import command
 from filemill.cli.doing import ReasonOption
 from filemill.cli.failing import OK, USAGE
+from filemill.cli.reaching import ask_reload
 from filemill.cli.session import Session
 from filemill.telemetry.wording import printable
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 @command("reload", epilog="Example: filemill check && filemill reload")
 def reload(session: Session, *, reason: ReasonOption = "") -> int:
     """Have the running server take the configuration on the disk; a bad one changes nothing."""
-    from filemill.service.asking import ask_reload
-
-    return tell(session, ask_reload(session.data(), reason))
+    return tell(session, ask_reload(session, reason))
 
 
 def tell(session: Session, done: Reloaded, *, document: bool = True) -> int:

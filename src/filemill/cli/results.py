@@ -98,7 +98,7 @@ def _waiting(run: RunHistory) -> str:
 def _output_row(each: Published, became: str) -> tuple[str, ...]:
     records = plural(each.records, "record") if each.records else "whole file"
     state = became if each.state == "published" else f"({each.state})"
-    return each.sink, records, size(each.size), state, printable(each.path)
+    return each.sink, records, size(each.size), state, printable(each.path or each.relative)
 
 
 def _bad_row(bad: BadRecord) -> tuple[str, ...]:

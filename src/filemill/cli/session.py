@@ -5,16 +5,30 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from filemill.cli.output import Output
 from filemill.config.locating import DATA, data_directory, locate
 from filemill.model.errors import UsageError
 
+if TYPE_CHECKING:
+    from filemill.client.address import Address
+
 _OWN_DATA = re.compile(rb"^(data|[\"']data[\"'])\s*:", re.MULTILINE)
 
 
+class ServerWords(NamedTuple):
+    """What the options say of the server that a command may ask over HTTP."""
+
+    url: str = ""
+    key_file: str = ""
+    ca: str = ""
+    cert: str = ""
+    plain_http: bool = False
+
+
 class Session:
-    """One command's settings."""
+    """One command's settings. `server` is None where the command asks no server over HTTP."""
 
     def __init__(
         self,
@@ -25,7 +39,10 @@ class Session:
         output: Output,
         color: str = "auto",
         environ: Mapping[str, str] = os.environ,
+        server: ServerWords | None = None,
     ) -> None:
+        self._server = server
+        self._address: Address | None = None
         self.quiet = quiet
         self.verbose = verbose
         self.output = output
@@ -33,6 +50,31 @@ class Session:
         self.color = color
         self.named = config
         """What `-c` named."""
+
+    def address(self) -> Address | None:
+        """The server that is to be asked over HTTP; None where this machine's own data directory is meant.
+
+        Raises:
+            UsageError: it cannot be asked so.
+        """
+        if self._address is None and self._server is not None:
+            if not self._server.url and not self.environ.get("FILEMILL_URL"):
+                return None
+            from filemill.client.address import Wanted, named
+
+            self._address = named(Wanted(*self._server), self.environ)
+        return self._address
+
+    def upload_address(self) -> Address:
+        """The server that files are sent to: the one that is named, else the one of this machine.
+
+        Raises:
+            UsageError: none is named, and none runs here that takes files.
+        """
+        from filemill.client.address import Wanted, local
+
+        wanted = Wanted(*(self._server or ServerWords()))
+        return self.address() or local(self.data(), wanted, self.environ)
 
     def config(self) -> str:
         """Absolute path of the configuration.

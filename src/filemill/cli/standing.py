@@ -54,6 +54,8 @@ def standing_of(session: Session, queries: Queries) -> Standing:
     from filemill.service.reading import server_of
 
     current = next((each for each in queries.revisions() if each.current), None)
+    if session.address() is not None:  # what lies on its disk a server does not tell
+        return Standing(current.number if current else 0, None, {})
     pid = server_of(session.data())
     if current is None:
         return Standing(0, pid, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filemill.cli.application import command
+from filemill.cli.reaching import look
 from filemill.cli.reading import STYLES, open_ledger, short
 from filemill.cli.session import Session
 from filemill.cli.standing import standing_of
@@ -28,12 +29,10 @@ if TYPE_CHECKING:
 @command("status", epilog="Example: filemill status --json")
 def status(session: Session) -> None:
     """Counts of files and runs, what waits longest, and the last hour."""
-    from filemill.service.asking import look
-
     with open_ledger(session) as queries:
         now = queries.status()
         standing = standing_of(session, queries)
-    seen = look(session.data())
+    seen = look(session)
     if session.output.json:
         from filemill.service.shapes import server
         from filemill.service.shapes import status as shape

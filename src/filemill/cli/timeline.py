@@ -75,7 +75,8 @@ def _head(output: Output, file: FileHistory) -> None:
         f"{name}  {mark_of(output, summary.state)} {state}  {output.paint('dim', summary.file)}"
     )
     found = f"from {summary.source}"
-    if file.parent is None:  # a child was only ever staged where its path says
+    # A child was only ever staged where its path says; a mere sender is told none.
+    if file.parent is None and file.path:
         found += f": {printable(file.path)}"
     if summary.principal:
         found += f", sent by {printable(summary.principal)}"

@@ -27,6 +27,8 @@ BASICS = (
     *("VIRTUAL_ENV", "CONDA_*", "PYTHON*", "LD_LIBRARY_PATH", "XDG_*", "SSL_CERT_*", "FILEMILL_*"),
 )
 """What every worker sees, whatever `worker_environment:` says."""
+_OURS = ("FILEMILL__", "FILEMILL_KEY")
+"""What no worker sees: our own settings, and keys to other servers."""
 
 
 class Spawned(msgspec.Struct):
@@ -90,7 +92,7 @@ def environment_for(
         return {
             name: value
             for name, value in environ.items()
-            if name not in secrets and not name.startswith("FILEMILL__")
+            if name not in secrets and not name.startswith(_OURS)
         }
     return {
         name: value
@@ -99,7 +101,7 @@ def environment_for(
         or (
             any(fnmatch.fnmatchcase(name, each) for each in BASICS)
             and name not in secrets
-            and not name.startswith("FILEMILL__")
+            and not name.startswith(_OURS)
         )
     }
 

@@ -176,6 +176,17 @@ class WebPlan(msgspec.Struct, frozen=True):
         """Only processes of this machine reach it."""
         return self.host in LOOPBACK
 
+    @property
+    def url(self) -> str:
+        """Where whoever is on this machine asks; empty when nothing is served."""
+        if not self.port:
+            return ""
+        if self.tls is not None and self.hosts:  # a certificate is for names
+            return f"https://{self.hosts[0]}:{self.port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 -- compared, not bound
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

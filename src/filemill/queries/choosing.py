@@ -200,12 +200,24 @@ def revision_of(wanted: str, target: Target) -> int:
 
 
 def _of_history(history: FileHistory, states: set[str], word: str) -> list[Target]:
-    """Its runs in these states; if the word is a run's id, only that one."""
+    """Its runs in these states; if the word is a run's id, only that one.
+
+    Raises:
+        MovedOn: the run that the word names is in none of them. Another one of the file was not meant.
+    """
     file, name = history.summary.file, history.summary.name
-    runs = [run.summary for run in history.runs if run.summary.state in states]
-    if not file.startswith(word):
-        runs = [run for run in runs if run.run.startswith(word)] or runs
-    return [_target(file, name, run) for run in runs]
+    runs = [run.summary for run in history.runs]
+    identity = word.strip().lower()
+    if not file.startswith(identity):
+        named = [run for run in runs if run.run.startswith(identity)]
+        if named and named[0].state not in states:
+            run, wanted = named[0], " or ".join(sorted(states))
+            raise MovedOn(
+                f"run {run.run[:_SHORT]} is not {wanted}, it is {run.state}",
+                help=f"filemill files show {file[:_SHORT]}",
+            )
+        runs = named or runs
+    return [_target(file, name, run) for run in runs if run.state in states]
 
 
 def _target(file: str, name: str, run: RunSummary) -> Target:

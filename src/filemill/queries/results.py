@@ -349,6 +349,12 @@ class Revision(msgspec.Struct, frozen=True):
     """It is the one that came into force last."""
 
 
+class Revisions(msgspec.Struct, frozen=True):
+    """Every stored configuration, the latest first."""
+
+    items: tuple[Revision, ...]
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """A configuration that the server did not take, and why, as it was shown."""
 

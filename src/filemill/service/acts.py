@@ -302,6 +302,8 @@ class Seen(msgspec.Struct, frozen=True, tag="seen"):
     """Runs that workers hold."""
     troubles: tuple[TroubleNow, ...] = ()
     workers: tuple[WorkerNow, ...] = ()
+    web: str = ""
+    """Where it answers HTTP, for whoever is on this machine; empty: nowhere."""
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured"):

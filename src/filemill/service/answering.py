@@ -42,6 +42,7 @@ class Answering:
         self._calm = calm
         self._meter = meter
         self._durable = durable
+        self._web = plan.web.url
         live = LiveParts(
             parts.dispatcher, parts.publisher, parts.desk, parts.revisions, parts.placed
         )
@@ -133,4 +134,5 @@ class Answering:
             for served in parts.revisions.alive
             for slot, busy, runs in served.pool.at_work()
         )
-        return acts.Seen(os.getpid(), parts.dispatcher.running, troubles, workers)
+        running = parts.dispatcher.running
+        return acts.Seen(os.getpid(), running, troubles, workers, self._web)

@@ -66,6 +66,13 @@ class Run(TypedDict):
     pipeline: Pipeline
     revision: Annotated[int, Meta(examples=[3])]
     state: StateOfRun
+    fence: Annotated[
+        int,
+        Meta(
+            description="rises with each attempt; acts name it, so that nobody acts on a run that moved on",
+            examples=[2],
+        ),
+    ]
     since: Time
     attempt: Annotated[int, Meta(examples=[1])]
     attempts_allowed: Annotated[int, Meta(examples=[3])] | None
@@ -345,6 +352,7 @@ class Status(TypedDict):
 
     at: Time
     files: Annotated[dict[str, int], Meta(examples=[{"done": 128, "dead": 1}])]
+    files_at: Time
     total: Count
     waiting_since: Time | None
     last_seconds: Annotated[int, Meta(examples=[3600])]

@@ -62,6 +62,7 @@ def run_row(run: RunSummary) -> t.Run:
         "pipeline": run.pipeline,
         "revision": run.revision,
         "state": run.state,
+        "fence": run.fence,
         "since": utc(run.state_ns),
         "attempt": run.attempt,
         "attempts_allowed": run.tries or None,

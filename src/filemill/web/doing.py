@@ -8,12 +8,13 @@ from typing import Any
 from starlette.responses import Response
 
 from filemill.model.access import Principal
-from filemill.model.errors import UsageError
+from filemill.model.errors import NotFound, UsageError
 from filemill.queries import FileHistory, Queries
 from filemill.queries.choosing import Target
 from filemill.service import acts
 from filemill.web.answering import json
 from filemill.web.errors import ApiError
+from filemill.web.given import Listed
 from filemill.web.state import State
 
 AT_MOST = acts.MOST + 1
@@ -29,6 +30,38 @@ def find(queries: Queries, word: str) -> FileHistory:
         UsageError: several begin so.
     """
     return queries.file(word)
+
+
+def as_listed(queries: Queries, listed: Sequence[Listed]) -> list[Target]:
+    """These very runs and files, with the fences that were seen: what moved since is left alone by whoever acts.
+
+    Raises:
+        NotFound: there is no such run or file, or it is out of the reading's scope.
+    """
+    found: list[Target] = []
+    for each in listed:
+        history = queries.file(each.run or each.file)
+        file = history.summary
+        run = next((r.summary for r in history.runs if r.summary.run == each.run), None)
+        if each.run and run is not None:
+            found.append(
+                Target(
+                    file.file,
+                    file.name,
+                    run.run,
+                    each.fence,
+                    run.state,
+                    run.pipeline,
+                    run.step,
+                    run.revision,
+                    run.fingerprint,
+                )
+            )
+        elif not each.run and file.file == each.file:
+            found.append(Target(file.file, file.name, state=file.state))
+        else:
+            raise NotFound(f"there is no run or file `{each.run or each.file}`", help="GET /runs")
+    return found
 
 
 async def perform(

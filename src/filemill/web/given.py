@@ -34,11 +34,24 @@ class Reason(_Deed):
     """Why it is done."""
 
 
+class Listed(Given):
+    """A run as a list showed it, or a file that has none."""
+
+    run: str = Field("", max_length=64, description="its whole id")
+    fence: int = Field(
+        0, ge=0, description="that it had: if it has another one now, it is left alone"
+    )
+    file: str = Field("", max_length=64, description="the whole id of a file without runs")
+
+
 class Which(_Deed):
-    """Runs by their ids, or by what they have in common: exactly one of both."""
+    """Runs by their ids, as a list showed them, or by what they have in common: exactly one of these."""
 
     dry_run: bool = Field(False, description="Say what would be done, and do nothing.")
     ids: list[Id] | None = Field(None, min_length=1, max_length=MOST)
+    listed: list[Listed] | None = Field(
+        None, min_length=1, max_length=MOST, description="Only those that have not moved since."
+    )
 
 
 class DeadQuery(Given):
@@ -112,11 +125,8 @@ class Replaying(Which):
     )
 
 
-class Cancelling(_Deed):
+class Cancelling(Which):
     """Which runs are called back."""
-
-    dry_run: bool = Field(False, description="Say what would be done, and do nothing.")
-    ids: list[Id] = Field(min_length=1, max_length=MOST)
 
 
 def since_ns(span: str) -> int:
@@ -141,7 +151,7 @@ def one_of_both(which: Which, query: BaseModel | None) -> None:
     Raises:
         UsageError: with what to send.
     """
-    if (which.ids is None) == (query is None):
+    if sum(each is not None for each in (which.ids, which.listed, query)) != 1:
         raise UsageError(
             "`ids` or `query`, one of both", help='{"ids": ["3fk2"]}, or {"query": {}} for all'
         )

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from filemill.telemetry.metering import Meter
+from filemill.web.bodies import Message, Receive, Scope
 from filemill.web.errors import ERROR
-from filemill.web.guarding import App, Message, Receive, Scope, Send
+from filemill.web.guarding import App, Send
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NOWHERE = "none"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from filemill.queries import AuditPage
 from filemill.service.shapes import audit_row
-from filemill.web.answering import json
+from filemill.web.answering import told
 from filemill.web.given import since_ns
 from filemill.web.identifying import Admin
 from filemill.web.state import state_of
@@ -40,5 +41,9 @@ async def audit(
         ),
         principal,
     )
+    return told(request, page, _document)
+
+
+def _document(page: AuditPage) -> dict[str, Any]:
     items = [audit_row(each) for each in page.items]
-    return json({"schema": "filemill.audit/1", "items": items, "next": page.next})
+    return {"schema": "filemill.audit/1", "items": items, "next": page.next}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from filemill.queries import FilePage
 from filemill.service.shapes import file_row
-from filemill.web.answering import json
+from filemill.web.answering import told
 from filemill.web.given import since_ns
 from filemill.web.identifying import OwnViewer
 from filemill.web.state import state_of
-from filemill.web.telling import history_for
+from filemill.web.telling import for_eyes_of, history_for
 
 router = APIRouter(tags=["files"])
 
@@ -43,12 +44,20 @@ async def files(
         ),
         principal,
     )
+    return told(request, page, _document)
+
+
+def _document(page: FilePage) -> dict[str, Any]:
     items = [file_row(each) for each in page.items]
-    return json({"schema": "filemill.files/1", "items": items, "next": page.next})
+    return {"schema": "filemill.files/1", "items": items, "next": page.next}
 
 
 @router.get("/files/{file}", summary="One file")
 async def one(request: Request, principal: OwnViewer, file: str) -> Response:
     """Its states, runs, tags and why, outputs, lineage; found by a unique prefix of its id or of a run's."""
     found = await state_of(request).read(lambda queries: queries.file(file), principal)
-    return json({"schema": "filemill.file/1", **history_for(principal, found)})
+    return told(
+        request,
+        for_eyes_of(principal, found),
+        lambda shown: {"schema": "filemill.file/1", **history_for(principal, shown)},
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -9,7 +10,7 @@ from filemill.model.access import Right
 from filemill.model.errors import FilemillError
 from filemill.service import acts
 from filemill.service.shapes import server, status
-from filemill.web.answering import json
+from filemill.web.answering import json, told
 from filemill.web.errors import ApiError
 from filemill.web.identifying import MetaViewer, Needs
 from filemill.web.state import state_of
@@ -38,8 +39,12 @@ async def readyz(request: Request, *, verbose: bool = False) -> Response:
     if intake is not None and not verbose:
         raise ApiError(503, "nothing is taken now", code="not-ready")
     how = "ready" if intake is None else "waits"
-    more = {"server": server(seen)} if verbose else {}
-    return json({"status": how, **more}, 200 if intake is None else 503)
+    code = 200 if intake is None else 503
+    if not verbose:
+        return json({"status": how}, code)
+    # What workers hold is told by /workers, not to everybody.
+    seen = msgspec.structs.replace(seen, workers=())
+    return told(request, seen, lambda seen: {"status": how, "server": server(seen)}, code)
 
 
 @router.get("/health", summary="The server works")
@@ -59,4 +64,4 @@ async def stats(request: Request, principal: MetaViewer) -> Response:
     `files_at` is when files were counted: now; for a key that is for several pipelines, some seconds ago.
     """
     now = await state_of(request).standing.of(principal)
-    return json({"schema": "filemill.status/1", **status(now)})
+    return told(request, now, lambda now: {"schema": "filemill.status/1", **status(now)})

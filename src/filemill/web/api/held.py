@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from filemill.model.access import Principal, Right
 from filemill.model.deeds import Chosen, Release
-from filemill.queries import Queries
+from filemill.queries import HeldPage, Queries
 from filemill.queries.choosing import Target, answers_to, held_targets
 from filemill.service import acts
 from filemill.service.shapes import held_item
-from filemill.web.answering import json
-from filemill.web.doing import AT_MOST, find, perform
+from filemill.web.answering import told
+from filemill.web.doing import AT_MOST, as_listed, find, perform
 from filemill.web.errors import ApiError
 from filemill.web.given import Releasing, WhichHeld, one_of_both
 from filemill.web.identifying import MetaViewer, Operator, Releaser
@@ -38,8 +38,12 @@ async def held(
     page = await state_of(request).read(
         lambda queries: queries.held(reason=reason, limit=limit, cursor=cursor), principal
     )
+    return told(request, page, _document)
+
+
+def _document(page: HeldPage) -> dict[str, Any]:
     items = [held_item(each) for each in page.items]
-    return json({"schema": "filemill.held/1", "items": items, "next": page.next})
+    return {"schema": "filemill.held/1", "items": items, "next": page.next}
 
 
 @router.post("/held/release", summary="Let held runs and files go on")
@@ -101,6 +105,8 @@ async def _targets(state: State, principal: Principal, given: WhichHeld) -> list
     one_of_both(given, given.query)
 
     def chosen(queries: Queries) -> list[Target]:
+        if given.listed is not None:
+            return as_listed(queries, given.listed)
         if given.query is None:
             return held_targets(queries, given.ids or [], find, limit=AT_MOST)
         return held_targets(

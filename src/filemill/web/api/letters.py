@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from filemill.model.access import Principal
 from filemill.model.deeds import Chosen, Redrive
-from filemill.queries import Queries
+from filemill.queries import DeadCause, DeadPage, Queries
 from filemill.queries.choosing import Target, dead_targets, is_group, revision_of
 from filemill.service import acts
 from filemill.service.shapes import dead_cause, dead_group, dead_item
-from filemill.web.answering import json
-from filemill.web.doing import AT_MOST, find, perform
+from filemill.web.answering import json, told
+from filemill.web.doing import AT_MOST, as_listed, find, perform
 from filemill.web.errors import ApiError
 from filemill.web.given import Groups, Redriving, WhichDead, one_of_both, since_ns
 from filemill.web.identifying import MetaViewer, Operator
@@ -51,24 +51,30 @@ async def dead(
         ),
         principal,
     )
-    return json(
-        {
-            "schema": "filemill.dead/1",
-            "total": page.total,
-            "hidden": page.hidden,
-            "groups": [dead_group(each) for each in page.groups],
-            "items": [dead_item(each) for each in page.items],
-            "next": page.next,
-        }
-    )
+    return told(request, page, _document)
+
+
+def _document(page: DeadPage) -> dict[str, Any]:
+    return {
+        "schema": "filemill.dead/1",
+        "total": page.total,
+        "hidden": page.hidden,
+        "groups": [dead_group(each) for each in page.groups],
+        "items": [dead_item(each) for each in page.items],
+        "next": page.next,
+    }
 
 
 @router.get("/dead/{group}", summary="One group of dead runs")
 async def cause(request: Request, principal: MetaViewer, group: str) -> Response:
     """Why its members are one, what they have in common, and the latest of them."""
     found = await state_of(request).read(lambda queries: queries.cause(group), principal)
+    return told(request, found, _cause)
+
+
+def _cause(found: DeadCause) -> dict[str, Any]:
     items = [dead_item(each) for each in found.items[:_SHOWN]]
-    return json({"schema": "filemill.dead-group/1", "group": dead_cause(found), "items": items})
+    return {"schema": "filemill.dead-group/1", "group": dead_cause(found), "items": items}
 
 
 @router.post("/dead/redrive", summary="Try dead runs again")
@@ -133,6 +139,8 @@ async def _targets(state: State, principal: Principal, given: WhichDead) -> list
     one_of_both(given, given.query)
 
     def chosen(queries: Queries) -> list[Target]:
+        if given.listed is not None:
+            return as_listed(queries, given.listed)
         if given.query is None:
             return dead_targets(queries, given.ids or [], find, limit=AT_MOST)
         query = given.query

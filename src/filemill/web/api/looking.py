@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from filemill.model.access import Right
+from filemill.queries import Revisions
 from filemill.service import shapes
 from filemill.telemetry.wording import utc
-from filemill.web.answering import json
+from filemill.web.answering import json, told
 from filemill.web.errors import ApiError
 from filemill.web.given import since_ns
-from filemill.web.identifying import MetaViewer
+from filemill.web.identifying import MetaViewer, OwnViewer
 from filemill.web.scopes import must_be_whole
 from filemill.web.state import state_of
 
@@ -84,6 +87,11 @@ async def revisions(request: Request, principal: MetaViewer) -> Response:
     """Their numbers and digests, and when they came into force. Their text is for whoever is on the machine."""
     must_be_whole(principal)
     found = await state_of(request).read(lambda queries: queries.revisions(), principal)
+    log = Revisions(tuple(msgspec.structs.replace(each, text="") for each in found))
+    return told(request, log, _revisions)
+
+
+def _revisions(log: Revisions) -> dict[str, Any]:
     items = [
         {
             "revision": each.number,
@@ -93,14 +101,14 @@ async def revisions(request: Request, principal: MetaViewer) -> Response:
             "current": each.current,
             "runs": each.runs,
         }
-        for each in found
+        for each in log.items
     ]
-    return json({"schema": "filemill.revisions/1", "items": items})
+    return {"schema": "filemill.revisions/1", "items": items}
 
 
 @router.get("/sources", summary="Where files come from")
-async def sources(request: Request, principal: MetaViewer) -> Response:
-    """Their kinds; for those that take what is sent also where and what."""
+async def sources(request: Request, principal: OwnViewer) -> Response:
+    """Their kinds; for those that take what is sent also where and what. A mere sender is told of no others."""
     opening = state_of(request).opening
     entrances = {each.source: each for each in opening.entrances}
     items = [
@@ -113,6 +121,7 @@ async def sources(request: Request, principal: MetaViewer) -> Response:
         }
         for each in opening.sources
         if each.name in (principal.sources or (each.name,))
+        and (each.name in entrances or principal.may(Right.VIEW_META))
     ]
     return json({"schema": "filemill.sources/1", "items": items})
 

@@ -15,7 +15,7 @@ from filemill.queries import Queries
 from filemill.queries.choosing import Target, ended_targets, revision_of, run_targets
 from filemill.service import acts
 from filemill.web.answering import json
-from filemill.web.doing import AT_MOST, find, perform, refuse_more
+from filemill.web.doing import AT_MOST, as_listed, find, perform, refuse_more
 from filemill.web.errors import ApiError
 from filemill.web.given import Cancelling, Reason, Replaying, one_of_both, since_ns
 from filemill.web.identifying import Admin, Operator
@@ -39,6 +39,8 @@ async def replay(request: Request, principal: Operator, given: Replaying) -> Res
     state = state_of(request)
 
     def chosen(queries: Queries) -> list[Target]:
+        if given.listed is not None:
+            return as_listed(queries, given.listed)
         if given.query is None:
             return run_targets(queries, given.ids or [], find, _ENDED, latest=True)
         query = given.query
@@ -84,18 +86,24 @@ async def replay(request: Request, principal: Operator, given: Replaying) -> Res
 @router.post("/runs/cancel", summary="Call runs back that wait or run")
 async def cancel(request: Request, principal: Operator, given: Cancelling) -> Response:
     """Nothing of them is published. `ids` are runs, or files: then all of its runs that wait or run."""
+    one_of_both(given, None)
     state = state_of(request)
-    targets = await state.read(
-        lambda queries: run_targets(queries, given.ids, find, _WAITING), principal
-    )
+
+    def chosen(queries: Queries) -> list[Target]:
+        if given.listed is not None:
+            return as_listed(queries, given.listed)
+        return run_targets(queries, given.ids or [], find, _WAITING)
+
+    targets = await state.read(chosen, principal)
 
     def act(group: Sequence[Target]) -> acts.Request:
         runs = tuple(Chosen(each.run, each.fence) for each in group)
         return acts.CancelRuns(runs=runs, reason=given.reason)
 
     return await perform(
-        state, principal, targets, "filemill.cancel/1", act, named=True, dry_run=given.dry_run
-    )
+        state, principal, targets, "filemill.cancel/1", act,
+        named=bool(given.ids), dry_run=given.dry_run,
+    )  # fmt: skip
 
 
 @router.post("/pipelines/{name}/pause", summary="Begin no runs of a pipeline any more")
