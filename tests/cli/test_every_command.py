@@ -1,5 +1,6 @@
 """What holds for every command there is: it is found by walking the command line, so a new one is held to it too."""
 
+import asyncio
 import json
 import os
 import pty
@@ -12,6 +13,9 @@ from shell import FILEMILL, Shell
 
 from filemill.cli import application
 from filemill.cli.main import COMMANDS, load
+from filemill.ledgers.sqlite import SqliteLedger
+from filemill.model.deeds import Deed
+from filemill.model.sessions import StoredSession
 
 
 def walk():
@@ -48,6 +52,7 @@ READS = {
     "held ls": [],
     "held show": ["cc"],
     "keys ls": [],
+    "sessions ls": [],
     "status": [],
     "steps ls": [],
     "steps show": ["route"],
@@ -71,6 +76,8 @@ WORKS |= {
     "held release",
     "audit export",
     "keys create",
+    "open",
+    "sessions end",
     "keys revoke",
 }
 """Every command that does something, that prints a program or a difference, or that needs a whole data directory."""
@@ -79,6 +86,15 @@ WORKS |= {
 def test_every_command_is_known_to_this_test():
     assert set(READS) | WORKS >= set(ALL), "say below READS or WORKS what the new one is"
     assert set(READS) <= set(ALL)
+
+
+async def _log_in(path):
+    ledger = await SqliteLedger.open(path)
+    session = StoredSession(
+        id="5e551011", hash=b"s", principal="ana", how="link", created_ns=1, used_ns=1, expires_ns=2**62
+    )  # fmt: skip
+    assert await ledger.open_session(session, Deed("ana", 1))
+    await ledger.close()
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +110,7 @@ def told(tmp_path_factory):
     Shell(root)(
         "keys", "create", "acme", "--role", "uploader"
     )  # so that each list has something in it
+    asyncio.run(_log_in(str(root / ".filemill" / "ledger.db")))
     return root
 
 

@@ -19,6 +19,7 @@ from filemill.model.deeds import Deed, Redrive
 from filemill.model.errors import FilemillError, NotFound
 from filemill.model.files import TagHit
 from filemill.model.keys import Access, StoredKey
+from filemill.model.sessions import StoredSession
 from filemill.ports.access import Scope
 from filemill.queries import Queries, scope_of
 from filemill.testing.clock import FakeClock
@@ -123,6 +124,10 @@ async def _deeds(ledger, known, clock):
         id="keyid-zq", name="acme", roles=("admin",), hash=b"h", created_ns=1, created_by="x"
     )
     await ledger.create_key(key, deed)
+    session = StoredSession(
+        id="sessionid-zq", hash=b"s", principal="person-zq", how="link", created_ns=1, used_ns=1, expires_ns=2**62
+    )  # fmt: skip
+    await ledger.open_session(session, deed)
     with SqliteReading.open(ledger._writer._db.filename) as reading:
         groups = reading.groups("", 0)
         dead = reading.ended("dead", "", "", None, 100)
@@ -178,6 +183,8 @@ def _asked(queries, known):
             *[lambda i=i: q.audit(object=i, limit=1_000) for i in everything[::7]],
         ],
         "audit_rows": [lambda: list(q.audit_rows())],
+        "session": [lambda: q.session(b"s")],
+        "sessions": [q.sessions],
         "upload": [lambda: q.upload("upload-zq")],
         "upload_of_key": [lambda: q.upload_of_key("who-zq", "key-zq")],
         "verify_audit": [],  # tells numbers and a hash; of a part of the rows it can say nothing
@@ -223,6 +230,7 @@ def _look(path, known, scope):
         told = {p for each in visible for p in each.runs.values()}
         unseen |= set(PIPELINES) - (told & set(scope.pipelines or told))
         unseen |= {"secret-zq", "refusal-zq", "keyid-zq", "/files-zq"}
+        unseen |= {"sessionid-zq", "person-zq"}
     if scope.principal:
         unseen |= {"staff-zq", "reason-zq", "note-zq", "pause-zq"} | set(SENDERS) - {
             "",

@@ -7,9 +7,8 @@ import pytest
 from conformance import REFUSED, Described
 
 from filemill.web.answers import ANSWERS
-from filemill.web.api.health import OPEN
 from filemill.web.application import ROUTERS
-from filemill.web.describing import ENTRANCE
+from filemill.web.describing import ENTRANCE, OPEN
 
 
 @pytest.fixture(scope="module")

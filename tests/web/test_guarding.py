@@ -6,7 +6,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from filemill.model.access import Right
-from filemill.web.api import resuming
+from filemill.web.api import logging_in, resuming
 from filemill.web.api.health import OPEN
 from filemill.web.application import ROUTERS
 from filemill.web.identifying import Needs
@@ -25,7 +25,13 @@ def test_every_route_asks_for_a_right():
         if not any(isinstance(each.call, Needs) for each in route.dependant.dependencies)
     }
     told = {("OPTIONS", path) for path in resuming.OPEN}
-    assert unguarded == {("GET", path) for path in OPEN} | told
+    login = {
+        (method, route.path)
+        for route in logging_in.router.routes
+        for method in route.methods
+        if route.path in logging_in.OPEN
+    }
+    assert unguarded == {("GET", path) for path in OPEN} | told | login
     asked = [
         each.call.rights
         for route in routes()

@@ -235,6 +235,13 @@ def _keys(session: Session, _names: Sequence[str], _word: str) -> Iterable[Offer
                 yield key.id, key.name
 
 
+def _sessions(session: Session, _names: Sequence[str], _word: str) -> Iterable[Offer]:
+    with _ledger(session) as queries:
+        for each in queries.sessions() if queries is not None else ():
+            yield each.principal, ""
+            yield each.id, each.principal
+
+
 def _roles(_session: Session, _names: Sequence[str], _word: str) -> Iterable[Offer]:
     from filemill.model.access import ROLES
 
@@ -290,6 +297,7 @@ _SOURCES: dict[str, Callable[[Session, Sequence[str], str], Iterable[Offer]]] = 
     "ID": _recent,
     "GROUP": _groups,
     "KEY": _keys,
+    "SESSION": _sessions,
     "ROLE": _roles,
     "SOURCE": _source_names,
     "WHO": _principals,

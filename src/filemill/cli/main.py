@@ -25,7 +25,9 @@ COMMANDS = {
     "resume": "begin runs of a paused pipeline again",
     "reload": "have the running server take the configuration on the disk",
     "drain": "have the running server finish what runs, and end",
+    "open": "log a browser in: a link that counts once",
     "keys": "who may come in over HTTP: make, list, revoke keys",
+    "sessions": "which browsers are logged in; log them out",
     "audit": "what people and keys did; whether anybody changed what is written of it",
     "backfill": "old files for the first time, behind whatever comes in",
     "gc": "remove now what `retention:` says may go",
@@ -46,6 +48,7 @@ _MODULES = {
     "resume": ("pausing",),
     "reload": ("reloading",),
     "drain": ("draining",),
+    "open": ("opening",),
     "config": ("config", "revising"),
 }
 """Commands that are not one module of their own name."""

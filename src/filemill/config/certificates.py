@@ -1,4 +1,4 @@
-"""TLS for HTTP: the context that a certificate, its key and the authorities of clients make, or why they make none."""
+"""TLS for HTTP: the contexts that certificates, keys and authorities make, or why they make none."""
 
 from __future__ import annotations
 
@@ -47,6 +47,25 @@ def server_context(tls: TlsPlan) -> ssl.SSLContext:
     return context
 
 
+def client_context(ca: str) -> ssl.SSLContext:
+    """A context that asks others, and takes only certificates that one of these authorities signed.
+
+    Raises:
+        UsageError: the file is missing, cannot be read, or holds none.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _check_readable(ca, "`web: {oidc: {ca: FILE}}`: a file that the server's user can read")
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError as error:
+        raise UsageError(
+            f"`{ca}` holds no certificates: {_said(error)}",
+            help="`ca` is PEM, with the authorities that sign the provider's certificate",
+        ) from error
+    return context
+
+
 def state_of_files(tls: TlsPlan) -> tuple[tuple[int, int, int], ...]:
     """What changes when a file does; a file that is not there counts as zeros."""
     found = []
@@ -60,14 +79,17 @@ def state_of_files(tls: TlsPlan) -> tuple[tuple[int, int, int], ...]:
     return tuple(found)
 
 
-def _check_readable(path: str) -> None:
+def _check_readable(
+    path: str,
+    advice: str = "`web: {tls: {cert: FILE, key: FILE}}`: files that the server's user can read",
+) -> None:
     try:
         with open(path, "rb"):
             pass
     except OSError as error:
         raise UsageError(
             f"`{path}` cannot be read: {error.strerror}",
-            help="`web: {tls: {cert: FILE, key: FILE}}`: files that the server's user can read",
+            help=advice,
         ) from error
 
 

@@ -15,7 +15,7 @@ from filemill.config.pipelines import ChainCheck, read_pipelines
 from filemill.config.positions import Map, Node, Place, Text, follow, plain
 from filemill.config.problems import Problems, did_you_mean
 from filemill.config.scanning import ScanReader, warn_of_strangers
-from filemill.config.secrets import Secrets
+from filemill.config.secrets import MASK, Secrets, secret_name
 from filemill.config.stepping import StepReader, place_of_text
 from filemill.config.tagging import TagCheck, read_rules
 from filemill.config.web import is_safe
@@ -60,6 +60,7 @@ class Checker:
             chains.run(pipeline)
         self._sinks(draft)
         self._rule_sources(draft)
+        self._claims(draft)
         if describe is None:
             self._quoted_names(draft)
         TagCheck(draft, self.problems).run()
@@ -82,6 +83,9 @@ class Checker:
                 self.problems.error("unknown-key", message, entry.key.place, advice)
         own = Map({k: e for k, e in tree.entries.items() if k in SETTINGS}, tree.place)
         value = {key: each for key, each in plain(own).items() if each is not None}
+        if isinstance(value.get("web"), dict):
+            value["web"] = self.secrets.resolved(own.entries["web"].value)
+            self._client_secret(own)
         judged = judge(
             Settings,
             value,
@@ -109,6 +113,8 @@ class Checker:
             self.problems.error("open-without-tls", message, place, advice)
         if web.port and web.tls is not None:
             self._tls(web.tls, own)
+        if web.port and web.oidc is not None and web.oidc.ca:
+            self._authorities(web.oidc.ca, own)
         return judged
 
     def _tls(self, tls: TlsPlan, own: Map) -> None:
@@ -120,6 +126,53 @@ class Checker:
         except UsageError as error:
             place = follow(own, ("web", "tls"))[0].place
             self.problems.error("bad-certificate", error.message, place, error.help)
+
+    def _authorities(self, ca: str, own: Map) -> None:
+        """The file makes a context, now."""
+        from filemill.config.certificates import client_context  # noqa: PLC0415 -- as above
+
+        try:
+            client_context(ca)
+        except UsageError as error:
+            place = follow(own, ("web", "oidc", "ca"))[0].place
+            self.problems.error("bad-certificate", error.message, place, error.help)
+
+    def _client_secret(self, own: Map) -> None:
+        """It stands nowhere in a file that many read."""
+        path = ("web", "oidc", "client_secret")
+        node, _, rest = follow(own, path)
+        if not rest and secret_name(node) is None:
+            message = "the client's secret is written out"
+            advice = "write `client_secret: {secret: NAME}`, and set NAME or NAME_FILE"
+            if isinstance(node, Text) and node.text:
+                self._blot_out(node)
+            self.problems.error("secret-written", message, node.place, advice)
+
+    def _blot_out(self, secret: Text) -> None:
+        """Neither in a message nor in the line that is shown with it."""
+        self.problems.hidden.append(secret.text)
+        lines = self.problems.lines.get(secret.place.file, [])
+        if 0 < secret.place.line <= len(lines):
+            number = secret.place.line - 1
+            lines[number] = lines[number].replace(secret.text, MASK)
+
+    def _claims(self, draft: Draft) -> None:
+        """What claims of an identity provider stand for is there."""
+        oidc = draft.settings.web.oidc
+        if oidc is None:
+            return
+        known = {
+            "sources": [each.name for each in draft.sources],
+            "pipelines": [each.name for each in draft.pipelines],
+        }
+        for kind, name in oidc.unknown(known["sources"], known["pipelines"]):
+            singular = kind.removesuffix("s")
+            place = follow(draft.tree, ("web", "oidc", kind, "map"))[0].place
+            otherwise = f"{kind}: {', '.join(known[kind]) or 'none'}"
+            advice = did_you_mean(name, known[kind]) or otherwise
+            self.problems.error(
+                f"unknown-{singular}", f"no {singular} `{name}` (web: oidc)", place, advice
+            )
 
     def _sinks(self, draft: Draft) -> None:
         """Every name of a sink is one; every sink is named."""

@@ -24,6 +24,7 @@ from filemill.config.models import (
     StepSiblings,
     TagRule,
 )
+from filemill.config.oidc import Claim, Oidc, Sessions
 from filemill.config.web import Limits, Tls, Web
 from filemill.ports.registry import Registry
 from filemill.ports.units import Duration, Size
@@ -71,9 +72,11 @@ def _page(registry: Registry) -> Iterator[str]:
     for model in (Queue, Retention, Failed, Quarantine, Web):
         yield f"`{model.__name__.lower()}`:\n"
         yield from _table(model)
-    for name, part in (("limits", Limits), ("tls", Tls)):
+    for name, part in (("limits", Limits), ("tls", Tls), ("sessions", Sessions), ("oidc", Oidc)):
         yield f"`{name}`, in `web:`:\n"
         yield from _table(part)
+    yield "`roles`, `sources` and `pipelines`, in `oidc:`:\n"
+    yield from _table(Claim)
     yield "## sources\n"
     yield "`NAME: {KIND: ..., key: ...}`: the one key that names the kind stands among the others.\n"
     yield from _components(registry, "sources", "source")

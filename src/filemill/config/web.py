@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from filemill.config.oidc import Oidc, Sessions
 from filemill.model.plan import LOOPBACK, LimitsPlan, TlsPlan, WebPlan
 from filemill.ports.units import Size
 
@@ -160,6 +161,10 @@ class Web(BaseModel):
         default_factory=lambda: Limits.model_validate({}), description=Limits.__doc__ or ""
     )
     tls: Tls | None = Field(None, description=Tls.__doc__ or "")
+    oidc: Oidc | None = Field(None, description=Oidc.__doc__ or "")
+    sessions: Sessions = Field(
+        default_factory=lambda: Sessions.model_validate({}), description=Sessions.__doc__ or ""
+    )
 
     def plan(self, root: str) -> WebPlan:
         """What the server goes by."""
@@ -174,6 +179,8 @@ class Web(BaseModel):
             self.tls.plan(root) if self.tls else None,
             self.limits.plan(),
             tuple(self.proxies),
+            self.oidc.plan(root) if self.oidc else None,
+            self.sessions.plan(),
         )
 
 

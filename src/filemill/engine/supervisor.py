@@ -252,7 +252,7 @@ class WorkerPool:
                 sock=slot.connection, limit=1 << 20
             )
             asyncio.get_running_loop().add_reader(slot.output_pipe, slot.drain_output)
-            slot.writer.write(frames.pack(frames.Setup(self.plan)))
+            slot.writer.write(frames.pack(frames.Setup(self.plan.for_workers())))
             async with asyncio.timeout(START_LIMIT):
                 reply = await receive(slot.reader)
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, frames.FrameError):

@@ -156,6 +156,39 @@ class LimitsPlan(msgspec.Struct, frozen=True):
     """Bytes a second that an upload has to come with."""
 
 
+class ClaimPlan(msgspec.Struct, frozen=True):
+    """What the values of one claim of an identity token stand for; values that are not named stand for nothing."""
+
+    claim: str
+    map: dict[str, tuple[str, ...]] = {}
+
+
+class OidcPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The identity provider whose word is taken for who somebody is."""
+
+    issuer: str
+    audience: str
+    """Whom its access tokens must be meant for."""
+    roles: ClaimPlan
+    sources: ClaimPlan | None = None
+    """Which sources somebody is for; None: that is not told, all."""
+    pipelines: ClaimPlan | None = None
+    client_id: str = ""
+    """Under which browsers log in; empty: they do not, only bearer tokens count."""
+    client_secret: str = ""
+    scopes: tuple[str, ...] = ("openid",)
+    """What is asked for when a browser logs in."""
+    ca: str = ""
+    """File with the authorities that sign its certificate; empty: those of the machine."""
+
+
+class SessionsPlan(msgspec.Struct, frozen=True):
+    """How long a browser stays logged in, in seconds."""
+
+    idle: float = 3600.0
+    longest: float = 43_200.0
+
+
 class WebPlan(msgspec.Struct, frozen=True):
     """Where and how HTTP is served."""
 
@@ -170,6 +203,13 @@ class WebPlan(msgspec.Struct, frozen=True):
     limits: LimitsPlan = LimitsPlan()
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     """Addresses and networks whose X-Forwarded-For is believed, with `behind_proxy`."""
+    oidc: OidcPlan | None = None
+    sessions: SessionsPlan = SessionsPlan()
+
+    @property
+    def is_private(self) -> bool:
+        """Browsers reach it under TLS only, its own or a proxy's."""
+        return self.tls is not None or self.behind_proxy
 
     @property
     def is_loopback(self) -> bool:
@@ -236,6 +276,10 @@ class Plan(msgspec.Struct, frozen=True):
     grace: float = 60.0
     """Seconds that running runs get to finish when the server is told to stop."""
     web: WebPlan = WebPlan()
+
+    def for_workers(self) -> Plan:
+        """The plan as processes see it that run users' code: without what only the server and its face may know."""
+        return msgspec.structs.replace(self, web=WebPlan())
 
     def pipeline(self, name: str) -> PipelinePlan:
         """The pipeline of that name; StopIteration if there is none."""

@@ -23,6 +23,7 @@ from filemill.model.deeds import Chosen, Deed, Mend, Redrive, Release, Replay
 from filemill.model.files import Claim, Facts, FileRef
 from filemill.model.runs import ChunkRange, Failure, Publication, RunOrder, RunResult
 from filemill.ports.access import Admitting
+from filemill.ports.sessions import KeepingSessions
 
 
 class Routing(msgspec.Struct, frozen=True):
@@ -144,7 +145,7 @@ class Disposal(msgspec.Struct, frozen=True):
     how: str
 
 
-class Ledger(Admitting, Protocol):
+class Ledger(Admitting, KeepingSessions, Protocol):
     """The methods; see the module for what all of them promise."""
 
     async def add_revision(self, digest: str, text: str, at_ns: int) -> int:

@@ -17,6 +17,7 @@ import msgspec
 from filemill.model.files import TagHit
 from filemill.model.runs import BadRecord, Failure, KeptInput, Publication, RecordForm, StepCount
 from filemill.ports.access import ReadingAccess
+from filemill.ports.sessions import ReadingSessions
 from filemill.ports.standing import ReadingStanding
 from filemill.ports.uploads import ReadingUploads
 
@@ -213,7 +214,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
-class Reading(ReadingAccess, ReadingStanding, ReadingUploads, Protocol):
+class Reading(ReadingAccess, ReadingStanding, ReadingUploads, ReadingSessions, Protocol):
     """The methods; see the module for what all of them promise."""
 
     def select(self, selection: Selection) -> list[FileRow]:

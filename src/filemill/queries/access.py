@@ -9,6 +9,7 @@ import msgspec
 from filemill.model.auditing import GENESIS, Sealed, chained
 from filemill.model.errors import UsageError
 from filemill.model.keys import StoredKey
+from filemill.model.sessions import StoredSession
 from filemill.ports.access import AuditSelection
 from filemill.queries.paging import place_of
 from filemill.queries.questions import Questions
@@ -52,6 +53,14 @@ class AccessQueries(Questions):
     def keys(self) -> tuple[StoredKey, ...]:
         """Every key there ever was, the oldest first."""
         return tuple(self._reading.keys())
+
+    def session(self, hash: bytes) -> StoredSession | None:  # noqa: A002 -- its name everywhere
+        """The login whose cookie has this hash, whether its time is over or not; None when there is none."""
+        return self._reading.session(hash)
+
+    def sessions(self) -> tuple[StoredSession, ...]:
+        """Every login that was not ended, the oldest first."""
+        return tuple(self._reading.sessions())
 
     def audit(
         self,

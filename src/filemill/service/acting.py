@@ -23,7 +23,7 @@ from filemill.ports.clock import Clock
 from filemill.ports.ledger import Ledger
 from filemill.service import acts
 
-Handler = Callable[[Any, Deed], Awaitable[Sequence[bool] | acts.KeyMade]]
+Handler = Callable[[Any, Deed], Awaitable[Sequence[bool] | acts.Made]]
 """Does one kind of act; says of each of its items whether it moved, or what was made."""
 
 _GIVES_UP = (acts.DiscardRuns, acts.CancelRuns, acts.MendFile)
@@ -106,7 +106,7 @@ class Actions:
 
     async def perform(
         self, act: acts.Request, principal: str
-    ) -> acts.Done | acts.Reloaded | acts.KeyMade:
+    ) -> acts.Done | acts.Reloaded | acts.Made:
         """Do it, in one commit; a reload or a drain is the server's own affair.
 
         Raises:
@@ -132,7 +132,7 @@ class Actions:
         if handler is None:
             raise UsageError("this needs a running server", help="filemill run")
         moved = await handler(act, deed)
-        if isinstance(moved, acts.KeyMade):
+        if isinstance(moved, acts.Made):
             return moved
         if any(moved) and isinstance(act, _GIVES_UP):
             try:

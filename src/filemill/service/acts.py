@@ -129,9 +129,36 @@ class RevokeKeys(Act, frozen=True):
 
 
 class NoteUse(Act, frozen=True):
-    """When keys (by id) were used last; asked now and then for many. No deed."""
+    """When keys and sessions (by id) were used last; asked now and then for many. No deed."""
 
     uses: dict[str, int]
+    sessions: dict[str, int] = {}
+
+
+class MakeLink(Act, frozen=True):
+    """Make a link with which whoever asks logs a browser in, once and soon; answered by `LinkMade`."""
+
+
+class OpenSession(Act, frozen=True):
+    """Log a browser in; answered by `SessionOpened`. With `link`, as whoever asked for that link."""
+
+    hash: bytes
+    """Of its cookie."""
+    how: str
+    link: str = ""
+    principal: str = ""
+    roles: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    pipelines: tuple[str, ...] = ()
+    key: str = ""
+    trust: str = ""
+    address: str = ""
+
+
+class EndSessions(Act, frozen=True):
+    """Log browsers out at once, each by the id of its session."""
+
+    sessions: tuple[str, ...]
 
 
 class NoteAccess(Act, frozen=True):
@@ -213,6 +240,9 @@ Request = (
     | CreateKey
     | RevokeKeys
     | NoteUse
+    | MakeLink
+    | OpenSession
+    | EndSessions
     | NoteAccess
     | TakeUpload
     | OpenUpload
@@ -247,6 +277,25 @@ class KeyMade(msgspec.Struct, frozen=True, tag="key-made"):
 
     id: str
     key: str
+
+
+class LinkMade(msgspec.Struct, frozen=True, tag="link-made"):
+    """A link that logs in whoever opens it first; it is said this once."""
+
+    url: str
+    expires_ns: int
+
+
+class SessionOpened(msgspec.Struct, frozen=True, tag="session-opened"):
+    """A browser is logged in."""
+
+    id: str
+    principal: str
+    roles: tuple[str, ...]
+
+
+Made = KeyMade | LinkMade | SessionOpened
+"""What an act made that whoever asked must be told."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -314,4 +363,4 @@ class Measured(msgspec.Struct, frozen=True, tag="measured"):
     seen: Seen
 
 
-Answer = Done | Reloaded | KeyMade | Seen | Measured | Collected | Refused
+Answer = Done | Reloaded | Made | Seen | Measured | Collected | Refused

@@ -17,6 +17,7 @@ from filemill.service.acting import Actions, Handler, LiveParts
 from filemill.service.calming import Calm
 from filemill.service.control import ControlSocket
 from filemill.service.keeping_keys import Keys
+from filemill.service.keeping_sessions import Sessions
 from filemill.service.measured import measured
 from filemill.service.mending import Mender
 from filemill.service.parts import Parts
@@ -52,6 +53,7 @@ class Answering:
             acts.MendFile: mender.mend,
             acts.TakePaths: self._take_paths,
             **Keys(parts.ledger, plan.data, durable).handlers,
+            **Sessions(parts.ledger, plan.web).handlers,
             acts.TakeUpload: self._take_upload,
             acts.OpenUpload: parts.part_uploads.open,
             acts.NoteOffset: parts.part_uploads.note,
@@ -77,7 +79,7 @@ class Answering:
 
     async def perform(
         self, act: acts.Request, principal: str
-    ) -> acts.Done | acts.Collected | acts.Reloaded | acts.KeyMade:
+    ) -> acts.Done | acts.Collected | acts.Reloaded | acts.Made:
         """Have it done for that principal.
 
         Raises:

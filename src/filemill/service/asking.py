@@ -17,11 +17,13 @@ from filemill.intake.retention import Retention
 from filemill.ledgers.sqlite import InstanceLock, Reserve, SqliteLedger
 from filemill.model import errors
 from filemill.model.errors import Busy, FilemillError, SystemFault, UsageError
+from filemill.model.plan import WebPlan
 from filemill.ports.clock import SystemClock
 from filemill.service import acts
 from filemill.service.acting import Actions, Handler, principal_of
 from filemill.service.control import MOST_BYTES, reachable
 from filemill.service.keeping_keys import Keys
+from filemill.service.keeping_sessions import Sessions
 from filemill.service.mending import Mender
 
 PATIENCE = 120.0
@@ -70,6 +72,18 @@ def ask_key(data: str, act: acts.CreateKey) -> acts.KeyMade:
     return answer
 
 
+def ask_link(data: str) -> acts.LinkMade:
+    """Have the running server make a link that logs a browser in.
+
+    Raises:
+        UsageError: no server runs, or it serves no HTTP.
+        FilemillError: as the server says.
+    """
+    answer = read_answer(_ask_running(data, acts.MakeLink()))
+    assert isinstance(answer, acts.LinkMade), "a MakeLink is answered by LinkMade"  # noqa: S101
+    return answer
+
+
 def ask_reload(data: str, reason: str = "") -> acts.Reloaded:
     """Have the running server take the configuration on the disk.
 
@@ -104,7 +118,7 @@ def _ask_running(data: str, act: acts.Request) -> bytes:
     return line
 
 
-def read_answer(line: bytes) -> acts.Done | acts.Collected | acts.Reloaded | acts.KeyMade:
+def read_answer(line: bytes) -> acts.Done | acts.Collected | acts.Reloaded | acts.Made:
     """The server's answer.
 
     Raises:
@@ -118,7 +132,7 @@ def read_answer(line: bytes) -> acts.Done | acts.Collected | acts.Reloaded | act
 
 def raised(
     answer: acts.Answer,
-) -> acts.Done | acts.Collected | acts.Reloaded | acts.KeyMade | acts.Seen | acts.Measured:
+) -> acts.Done | acts.Collected | acts.Reloaded | acts.Made | acts.Seen | acts.Measured:
     """The answer, unless it is a refusal.
 
     Raises:
@@ -199,7 +213,7 @@ def _connected(data: str, patience: float) -> Iterator[socket.socket | None]:
         yield connection if listening else None
 
 
-async def _alone(data: str, act: acts.Request) -> acts.Done | acts.Reloaded | acts.KeyMade:
+async def _alone(data: str, act: acts.Request) -> acts.Done | acts.Reloaded | acts.Made:
     """Under the instance lock, so that no server starts meanwhile."""
     with InstanceLock(data):
         clock, durable = SystemClock(), Durable(Failpoints.from_environment("command"))
@@ -212,6 +226,7 @@ async def _alone(data: str, act: acts.Request) -> acts.Done | acts.Reloaded | ac
             more: dict[Any, Handler] = {
                 acts.MendFile: Mender(ledger, content, data).mend,
                 **Keys(ledger, data, durable).handlers,
+                acts.EndSessions: Sessions(ledger, WebPlan()).end,
             }
             retention = Retention(ledger=ledger, content=content, durable=durable, clock=clock)
             actions = Actions(

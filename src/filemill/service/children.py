@@ -45,7 +45,10 @@ def explain(file: FileRef, plan: Plan) -> Explanation:
     """
     with tempfile.TemporaryDirectory(prefix="filemill-") as folder:
         environment = environment_for(os.environ, plan.worker_environment, plan.secrets)
-        messages: list[frames.ToWorker] = [frames.Setup(plan), frames.Explain(1, file)]
+        messages: list[frames.ToWorker] = [
+            frames.Setup(plan.for_workers()),
+            frames.Explain(1, file),
+        ]
         reply = _converse(folder, plan.root, environment, messages)
     assert isinstance(reply, frames.Explained), "an Explain is answered by Explained"  # noqa: S101
     return reply.explanation

@@ -29,7 +29,7 @@ FAREWELL = 2.0
 _PEER = struct.Struct("3i")
 
 Perform = Callable[
-    [acts.Request, str], Awaitable[acts.Done | acts.Collected | acts.Reloaded | acts.KeyMade]
+    [acts.Request, str], Awaitable[acts.Done | acts.Collected | acts.Reloaded | acts.Made]
 ]
 _request: msgspec.json.Decoder[acts.Request | acts.Look] = msgspec.json.Decoder(
     acts.Request | acts.Look

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from filemill.model.plan import LimitsPlan, TlsPlan
+from filemill.model.plan import LimitsPlan, OidcPlan, SessionsPlan, TlsPlan
 from filemill.service import acts
 
 LENGTH = struct.Struct(">I")
@@ -55,6 +55,13 @@ class Opening(msgspec.Struct, frozen=True, tag="opening"):
     tls: TlsPlan | None = None
     limits: LimitsPlan = LimitsPlan()
     proxies: tuple[str, ...] = ()
+    oidc: OidcPlan | None = None
+    sessions: SessionsPlan = SessionsPlan()
+
+    @property
+    def is_private(self) -> bool:
+        """Browsers reach it under TLS only, its own or a proxy's."""
+        return self.tls is not None or self.behind_proxy
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):

@@ -271,6 +271,8 @@ def opening_of(plan: Plan, sources: Mapping[str, SourceSettings]) -> Opening:
         tls=plan.web.tls,
         limits=plan.web.limits,
         proxies=plan.web.proxies,
+        oidc=plan.web.oidc,
+        sessions=plan.web.sessions,
         entrances=tuple(
             Entrance(
                 name,

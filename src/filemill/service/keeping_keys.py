@@ -78,10 +78,11 @@ class Keys:
         return await self._ledger.revoke_keys(act.keys, deed)
 
     async def note_use(self, act: acts.NoteUse, deed: Deed) -> Sequence[bool]:
-        """When keys were used last."""
+        """When keys and sessions were used last."""
         del deed
         await self._ledger.note_uses(act.uses)
-        return [True] * len(act.uses)
+        await self._ledger.use_sessions(act.sessions)
+        return [True] * (len(act.uses) + len(act.sessions))
 
     async def note_access(self, act: acts.NoteAccess, deed: Deed) -> Sequence[bool]:
         """Logins, denials, downloads."""

@@ -65,7 +65,7 @@ class TrialChild:
             SystemFault: it cannot; it is ended.
         """
         try:
-            reply = self._ask(frames.Setup(plan))
+            reply = self._ask(frames.Setup(plan.for_workers()))
         except ChildLost as lost:
             raise self._fault("did not start", lost) from lost
         if isinstance(reply, frames.Broken):

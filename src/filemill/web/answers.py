@@ -18,6 +18,7 @@ STATUSES = {
     202: "Begun",
     204: "Done",
     206: "The range that was asked for",
+    303: "Go on at `Location`",
     400: "The request cannot be read, or makes no sense",
     401: "No key, or none that is in force",
     403: "Not with this key",
@@ -60,7 +61,8 @@ HEADERS = {
     "X-Request-Id": "under which the server knows this request",
     "Retry-After": "seconds",
     "WWW-Authenticate": 'Bearer realm="filemill"',
-    "Location": "of the file, or of the upload",
+    "Location": "of the file, or of the upload, or where to go on",
+    "Set-Cookie": "the session's, or that of a login elsewhere",
     "Tus-Resumable": "1.0.0",
     "Tus-Version": "1.0.0",
     "Tus-Extension": "those of tus that are spoken",
@@ -98,6 +100,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Other successes, of the same shape."""
     errors: tuple[int, ...] = ()
     """Beside `ALWAYS`, and `KEYED` where it needs a key."""
+    pages: tuple[int, ...] = ()
+    """Errors that may also be pages, for people."""
     media: str = "application/json"
     headers: tuple[str, ...] = ()
     asked: tuple[Asked, ...] = ()
@@ -135,6 +139,20 @@ _LENGTH = Asked("Upload-Length", "bytes of the whole file", pattern="^[0-9]{1,18
 _CHECKSUM = Asked(
     "Upload-Checksum", "of this part: `sha256 BASE64`", pattern="^(sha256|sha1) [A-Za-z0-9+/]+=*$"
 )
+_FORM = "application/x-www-form-urlencoded"
+
+
+def _login(field: str) -> Answer:
+    return Answer(
+        status=303,
+        media="",
+        headers=("Location", "Set-Cookie"),
+        errors=(401, 403, 408, 415, 503),
+        pages=(401,),
+        body={_FORM: {"type": "object", "properties": {field: {"type": "string"}}}},
+    )
+
+
 _SENT = (404, 408, 409, 410, 412, 415, 422, 423, 460, 507)
 
 ANSWERS: dict[tuple[str, str], Answer] = {
@@ -167,6 +185,25 @@ ANSWERS: dict[tuple[str, str], Answer] = {
     ("GET", "/workers"): Answer(shapes=(d.Workers,)),
     ("GET", "/audit"): _page(d.AuditPage),
     ("GET", "/events"): Answer(media="text/event-stream", errors=(422,)),
+    ("GET", "/session"): Answer(shapes=(d.Session,)),
+    ("GET", "/login"): Answer(media="text/html", errors=(503,)),
+    ("GET", "/login/link"): Answer(media="text/html", errors=(422,)),
+    ("POST", "/login/link"): _login("t"),
+    ("POST", "/login/key"): _login("key"),
+    ("GET", "/login/oidc"): Answer(
+        status=303,
+        media="",
+        headers=("Location", "Set-Cookie"),
+        errors=(404, 503),
+        pages=(503,),
+    ),
+    ("GET", "/login/oidc/done"): Answer(
+        media="text/html",
+        headers=("Set-Cookie",),
+        errors=(400, 401, 403, 404, 422, 503),
+        pages=(400, 401, 403, 503),
+    ),
+    ("POST", "/logout"): _login("csrf"),
     ("GET", "/openapi.json"): Answer(),
     ("GET", "/docs"): Answer(media="text/html"),
     ("POST", "/config/reload"): Answer(shapes=(d.Reloaded,), errors=(408, 409, 422)),

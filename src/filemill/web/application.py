@@ -16,6 +16,7 @@ from filemill.web.api import (
     health,
     held,
     letters,
+    logging_in,
     looking,
     metrics,
     operating,
@@ -28,8 +29,8 @@ from filemill.web.metering import Metering
 from filemill.web.state import State
 
 ABOUT = """\
-Files in, results out, nothing lost, everything seen. Every request needs `Authorization: Bearer KEY`; every error has
-one shape: `{"error": {"code", "message", "help", "request_id"}}`.
+Files in, results out, nothing lost, everything seen. Every request needs `Authorization: Bearer KEY`, or comes from a
+browser that is logged in (`/login`); every error has one shape: `{"error": {"code", "message", "help", "request_id"}}`.
 """
 
 
@@ -45,6 +46,7 @@ ROUTERS = (
     held.router,
     operating.router,
     auditing.router,
+    logging_in.router,
     resuming.router,
     uploading.router,
 )

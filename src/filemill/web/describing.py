@@ -10,11 +10,14 @@ import msgspec
 
 from filemill.web import documents
 from filemill.web.answers import ALWAYS, ANSWERS, HEADERS, KEYED, RETRIED, STATUSES, Answer
-from filemill.web.api.health import OPEN
+from filemill.web.api import health, logging_in
 from filemill.web.examples import example_of
 
 ENTRANCE = "/{entrance}"
 """The pattern of paths that the configuration names."""
+OPEN = (*health.OPEN, *logging_in.OPEN)
+"""Paths that need no key."""
+_PAGE = "text/html"
 _REF = "#/components/schemas/{name}"
 _REF_HEADER = "#/components/headers/"
 _NOT_JSON: dict[str, dict[str, Any]] = {
@@ -22,7 +25,7 @@ _NOT_JSON: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
         "example": 'id: 1777882530123000000\nevent: RunFinished\ndata: {"event": "RunFinished"}\n\n',
     },
-    "text/html": {"schema": {"type": "string"}, "example": "<!doctype html>"},
+    _PAGE: {"schema": {"type": "string"}, "example": "<!doctype html>"},
     "application/octet-stream": {
         "schema": {"type": "string", "format": "binary"},
         "example": "id,total\n1,20\n",
@@ -96,7 +99,8 @@ class Describing:
         for status in sorted(errors):
             headers: tuple[str, ...] = ("WWW-Authenticate",) if status == 401 else ()
             headers += ("Retry-After",) if status in RETRIED else ()
-            found[str(status)] = _response(status, error, headers)
+            page = {_PAGE: _NOT_JSON[_PAGE]} if status in answer.pages else {}
+            found[str(status)] = _response(status, error | page, headers)
         if path == "/readyz":
             found["503"]["content"] = self._json((documents.Error, documents.Readiness))
         found["default"] = {"description": _ANY} | ({"content": error} if error else {})

@@ -295,6 +295,18 @@ class Reloaded(TypedDict):
     changes: list[Annotated[str, Meta(examples=["pipelines.orders: changed"])]]
 
 
+class Session(TypedDict):
+    """Whoever asks: who that is, and what they may do. `csrf` is null outside of a browser's session."""
+
+    schema: Literal["filemill.session/1"]
+    principal: Annotated[str, Meta(examples=["key:acme"])]
+    roles: Annotated[list[str], Meta(examples=[["operator"]])]
+    rights: Annotated[list[str], Meta(examples=[["view-meta"]])]
+    sources: list[t.Source]
+    pipelines: list[t.Pipeline]
+    csrf: Annotated[str, Meta(description="to be sent as X-CSRF-Token")] | None
+
+
 class Draining(TypedDict):
     """The server ends when what runs is finished."""
 

@@ -62,26 +62,26 @@ class Limits:
         if most and not self._windows.hit(RateLimitItemPerSecond(most), kind, who):
             raise ApiError(429, f"more than {most:,} requests a second", headers=_again(1))
 
-    def may_try(self, address: str) -> None:
-        """Whether a key from this address is looked at.
+    def may_try(self, who: str, where: str = "came from this address") -> None:
+        """Whether a key from this address, or for this account, is looked at.
 
         Raises:
             ApiError: 429, too many were wrong; not even a right one is looked at for a while.
         """
-        found = self._failures.get(address)
+        found = self._failures.get(who)
         left = found.until - self._monotonic() if found else 0.0
         if left > 0:
             raise ApiError(
                 429,
-                "too many wrong keys came from this address",
+                f"too many wrong keys {where}",
                 help="wait, then send the right one",
                 headers=_again(left),
             )
 
-    def failed(self, address: str) -> None:
-        """A key from this address was wrong."""
+    def failed(self, who: str) -> None:
+        """A key from this address, or for this account, was wrong."""
         now = self._monotonic()
-        found = self._failures.pop(address, None)
+        found = self._failures.pop(who, None)
         if found is None or now - found.last > FORGOTTEN:
             found = _Failures()
         found.count, found.last = found.count + 1, now
@@ -90,7 +90,7 @@ class Limits:
         if over >= 0:
             found.until = now + min(FIRST_PAUSE * 2**over, LONGEST_PAUSE)
         # Each is put at the end: the first is the one that failed longest ago.
-        self._failures[address] = found
+        self._failures[who] = found
         if len(self._failures) > MOST_ADDRESSES:
             del self._failures[next(iter(self._failures))]
 

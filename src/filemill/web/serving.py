@@ -65,6 +65,8 @@ async def _serve(connection: socket.socket, listening: socket.socket) -> int:
     await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     await serving
+    if state.provider is not None:
+        await state.provider.aclose()
     ending.cancel()
     if watching is not None:
         watching.cancel()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio.to_thread
 from fastapi import Request
@@ -17,6 +18,7 @@ from filemill.durable import Durable, Failpoints
 from filemill.model.access import Principal
 from filemill.model.errors import FilemillError
 from filemill.model.keys import Access
+from filemill.model.plan import OidcPlan
 from filemill.ports.access import Scope
 from filemill.ports.clock import SystemClock
 from filemill.queries import Queries, scope_of
@@ -28,7 +30,11 @@ from filemill.telemetry.metering import Meter
 from filemill.web.channel import Channel
 from filemill.web.limiting import Limits
 from filemill.web.noting import AccessNotes
+from filemill.web.sessions import Entered, Sessions, trust_of
 from filemill.web.standing import StandingCounts
+
+if TYPE_CHECKING:
+    from filemill.web.provider import Provider
 
 T = TypeVar("T")
 RECENT = 0.25
@@ -64,7 +70,18 @@ class State:
         self._recognition = Recognition(opening.data, self._clock)
         self.standing = StandingCounts(self.read)
         self.notes = AccessNotes(self._clock, self._note_accesses)
+        self.login_key = secrets.token_bytes(32)
+        """What ties a login elsewhere to the browser that began it; one that is under way ends with this process."""
+        self.provider = _provider(opening.oidc)
         self._uses: dict[str, int] = {}
+        self._session_uses: dict[str, int] = {}
+        self.sessions = Sessions(
+            channel,
+            lambda: self.opening.sessions,
+            self._clock,
+            trust_of(opening.oidc),
+            lambda session: self._session_uses.get(session, 0),
+        )
         self._noting: asyncio.Task[None] | None = None
 
     async def look(self) -> acts.Seen:
@@ -133,21 +150,49 @@ class State:
         found = await self.read(lambda queries: self._recognition.owner(given, queries))
         if found is not None:
             self._uses[found.key] = self._clock.wall_ns()
-            if self._noting is None or self._noting.done():
-                self._noting = asyncio.create_task(self._note_uses(), name="key uses")
+            self._note_soon()
         return found
+
+    async def session_owner(self, secret: str, *, used: bool = True) -> Entered | None:
+        """Whom a browser's cookie lets in; None for none, or one that is over. `used`: something is asked now.
+
+        Raises:
+            SystemFault: the ledger cannot be read.
+        """
+        found = await self.read(lambda queries: self.sessions.owner(secret, queries))
+        if found is not None and used:
+            self._session_uses[found.id] = self._clock.wall_ns()
+            self._note_soon()
+        return found
+
+    def _note_soon(self) -> None:
+        if self._noting is None or self._noting.done():
+            self._noting = asyncio.create_task(self._note_uses(), name="uses")
 
     async def _note_accesses(self, accesses: tuple[Access, ...]) -> None:
         await self.channel.ask(acts.NoteAccess(accesses=accesses), "web", acts.Done)
 
     async def _note_uses(self) -> None:
-        """Have the ledger note, for many requests at once, when keys were used last."""
+        """Have the ledger note, for many requests at once, when keys and sessions were used last."""
         await asyncio.sleep(NOTED_AFTER)
         uses, self._uses = self._uses, {}
+        sessions = dict(self._session_uses)
         with contextlib.suppress(
             FilemillError
         ):  # the next ones are noted; the server says what it lacks
-            await self.channel.ask(acts.NoteUse(uses=uses), "web", acts.Done)
+            await self.channel.ask(acts.NoteUse(uses=uses, sessions=sessions), "web", acts.Done)
+            # Only what the ledger knows by now: between the two a session would seem idle.
+            for session, at_ns in sessions.items():
+                if self._session_uses.get(session) == at_ns:
+                    del self._session_uses[session]
+
+
+def _provider(plan: OidcPlan | None) -> Provider | None:
+    if plan is None:
+        return None
+    from filemill.web.provider import Provider  # noqa: PLC0415 -- its libraries are large
+
+    return Provider(plan)
 
 
 def state_of(request: Request) -> State:

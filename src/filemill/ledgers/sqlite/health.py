@@ -175,6 +175,7 @@ def mark_restored(
             with db:
                 for reference in lost:
                     db.execute(_SQL["lost"].text, (reference, at_ns))
+                db.execute(_SQL["forget_sessions"].text)
                 entry = (at_ns, principal, "restore", "ledger", json.dumps(detail))
                 auditing.add(Transaction(db), [entry])
         finally:

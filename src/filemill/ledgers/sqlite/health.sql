@@ -35,3 +35,7 @@ SELECT count(*) FROM file_tag WHERE NOT EXISTS (SELECT 1 FROM file WHERE file.no
 -- Every content reference that a row names.
 SELECT content FROM file UNION ALL SELECT input FROM run WHERE input IS NOT NULL
 UNION ALL SELECT CAST(name AS TEXT) FROM garbage WHERE place = 'content';
+
+-- name: forget_sessions
+-- Forget every session: a restored ledger may know some that were ended since.
+DELETE FROM session;

@@ -23,6 +23,7 @@ from filemill.ledgers.sqlite.admitting import SqliteAdmitting
 from filemill.ledgers.sqlite.opening import LedgerDiskFull, open_writer
 from filemill.ledgers.sqlite.reserve import Reserve
 from filemill.ledgers.sqlite.retaining import SqliteRetaining
+from filemill.ledgers.sqlite.sessions import SqliteSessions
 from filemill.ledgers.sqlite.uploads import SqliteUploads
 from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.deeds import Chosen, Deed, Mend, Redrive, Release, Replay
@@ -32,7 +33,7 @@ from filemill.ports.clock import Clock, SystemClock
 from filemill.ports.ledger import Checkpoint, Disposal, Fail, Finish, Recovered, Routing, Stage
 
 
-class SqliteLedger(SqliteRetaining, SqliteAdmitting, SqliteUploads):
+class SqliteLedger(SqliteRetaining, SqliteAdmitting, SqliteUploads, SqliteSessions):
     """A ledger in one SQLite file (WAL), or in memory for tests. See the port for what is promised.
 
     Orders, claims and files carry their content reference as bytes in `path`; the caller's content store maps it.

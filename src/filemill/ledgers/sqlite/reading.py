@@ -18,6 +18,7 @@ from filemill.ledgers.sqlite.reading_access import SqliteReadingAccess
 from filemill.ledgers.sqlite.reading_connection import said
 from filemill.ledgers.sqlite.reading_standing import SqliteReadingStanding
 from filemill.ledgers.sqlite.selecting import MANY_TAGS, build
+from filemill.ledgers.sqlite.sessions import SqliteReadingSessions
 from filemill.ledgers.sqlite.tally import decode_latency
 from filemill.ledgers.sqlite.transaction import numbers, texts
 from filemill.ledgers.sqlite.uploads import SqliteReadingUploads
@@ -45,7 +46,9 @@ _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
 _DETAIL = msgspec.json.Decoder(dict[str, str | int | bool | None])
 
 
-class SqliteReading(SqliteReadingAccess, SqliteReadingStanding, SqliteReadingUploads):
+class SqliteReading(
+    SqliteReadingAccess, SqliteReadingStanding, SqliteReadingUploads, SqliteReadingSessions
+):
     """Opens its own read-only connection; works while a server runs and when none does."""
 
     @classmethod

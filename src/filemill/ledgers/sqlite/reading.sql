@@ -398,3 +398,13 @@ SELECT number, at_ns, principal, action, object, detail, chain FROM audit WHERE 
 -- name: anchor
 -- What is left of the rows of the audit that retention removed.
 SELECT number, chain, rows, at_ns FROM audit_anchor;
+
+-- name: session
+-- One session by the hash of its cookie.
+SELECT id, hash, principal, roles, sources, pipelines, key, how, trust, address, created_ns, used_ns, expires_ns
+FROM session WHERE hash = ?1;
+
+-- name: sessions
+-- Every session that was not ended, the oldest first.
+SELECT id, hash, principal, roles, sources, pipelines, key, how, trust, address, created_ns, used_ns, expires_ns
+FROM session ORDER BY created_ns, id;

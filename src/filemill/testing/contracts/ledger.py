@@ -21,6 +21,7 @@ from filemill.testing.contracts.ledger_inputs import InputContract
 from filemill.testing.contracts.ledger_journeys import JourneyContract
 from filemill.testing.contracts.ledger_moves import MoveContract
 from filemill.testing.contracts.ledger_runs import RunContract
+from filemill.testing.contracts.ledger_sessions import SessionContract
 from filemill.testing.contracts.ledger_turns import TurnContract
 from filemill.testing.contracts.ledger_uploads import UploadContract
 
@@ -38,5 +39,6 @@ class LedgerContract(
     InputContract,
     UploadContract,
     AccessContract,
+    SessionContract,
 ):
     """What every ledger must do."""
