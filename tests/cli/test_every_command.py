@@ -45,6 +45,7 @@ READS = {
     "dead ls": [],
     "dead show": ["bbbbbbbb"],
     "doctor": [],
+    "encryption status": [],
     "explain": ["orders.csv"],
     "files ls": [],
     "files show": ["aa"],
@@ -61,6 +62,7 @@ READS = {
 }
 """Every command that reads, with words that it answers to here."""
 WORKS = {"completion", "demo", "init", "pause", "resume", "run", "reload", "drain", "upload"}
+WORKS |= {"encryption init", "encryption rotate"}
 WORKS |= {"backfill", "backup", "gc", "restore", "verify", "config rollback", "config diff"}
 WORKS |= {
     "dead discard",

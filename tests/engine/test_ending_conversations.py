@@ -12,7 +12,7 @@ import pytest
 
 from filemill.model.errors import UsageError
 from filemill.ports.clock import SystemClock
-from filemill.service import acts, control
+from filemill.service import acts, control, replies
 from filemill.service.reloading import Candidate, Reloader
 
 
@@ -29,7 +29,7 @@ def test_a_conversation_that_takes_too_long_ends_without_a_traceback(
         complaints: list[dict[str, Any]] = []
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: complaints.append(context))
-        socket = control.ControlSocket(str(tmp_path), _for_ever, acts.Seen)
+        socket = control.ControlSocket(str(tmp_path), _for_ever, replies.Seen)
         await socket.start()
         reader, writer = await asyncio.open_unix_connection(tmp_path / control.NAME)
         writer.write(msgspec.json.encode(acts.Reload()) + b"\n")

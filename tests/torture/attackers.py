@@ -95,7 +95,7 @@ class GoodClient:
         made = http.client.HTTPSConnection(
             "127.0.0.1",
             self._port,
-            timeout=60,
+            timeout=120,
             context=self._context,
             source_address=("127.0.0.2", 0),
         )

@@ -23,14 +23,14 @@ ABOUT_THE_CERTIFICATE = {
 """Findings of testssl.sh that are of the certificate that the test makes, and not of the server."""
 ATTACKS = {
     # Each: path, with a key, seconds it may last, words of slowhttptest.
-    "slow heads": ("/livez", False, 60, ["-H", "-i", "2"]),
+    "slow heads": ("/livez", False, 120, ["-H", "-i", "2"]),
     "slow bodies of strangers": ("/upload", False, 90, ["-B", "-i", "2", "-t", "POST"]),
     "slow bodies": ("/upload?name=slow.csv", True, 150, ["-B", "-i", "2", "-t", "POST"]),
     "slow bodies that no file is": ("/dead/redrive", True, 150, ["-B", "-i", "2", "-t", "POST"]),
     "slow readers": (
         "/openapi.json",
         True,
-        120,
+        180,
         ["-X", "-w", "10", "-y", "20", "-n", "3", "-z", "16", "-k", "5"],
     ),
     "ranges": ("/livez", True, 60, ["-R", "-a", "1", "-b", "3000", "-t", "GET"]),

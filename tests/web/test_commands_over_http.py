@@ -97,7 +97,7 @@ def test_what_is_read_over_http_is_what_is_read_here(elsewhere, name, how):
         assert told[1]["config"] == told[0]["config"] | {"changes_on_disk": {}, "refused": None}
         assert told[1]["server"]["pid"] == told[0]["server"]["pid"]
         for each in told:
-            del each["config"], each["at"], each["server"]["running"]
+            del each["config"], each["at"], each["files_at"], each["server"]["running"]
         assert told[0] == told[1]
         return
     assert still(there) == still(here)

@@ -79,6 +79,10 @@ def test_no_answer_is_without_a_schema_and_an_example_that_fits(described):
         "PATCH /uploads/{file} 204",
         "POST /uploads/{file} 204",
         "DELETE /uploads/{file} 204",
+        "POST /login/link 303",
+        "POST /login/key 303",
+        "GET /login/oidc 303",
+        "POST /logout 303",
     }
 
 

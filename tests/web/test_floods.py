@@ -8,7 +8,9 @@ from tenants import TABLE, make_key
 
 import serving
 
+pytestmark = pytest.mark.timeout(240)
 MANY, FEW = 600, 10
+"""More than twice what is leased at once: within one lease the order tells nothing."""
 CONFIG = """\
 version: 1
 workers: 1
@@ -34,7 +36,7 @@ def site(tmp_path_factory):
 
 def send(client, source, count):
     files = [("file", (f"{source}-{number:04}.csv", TABLE)) for number in range(count)]
-    answer = client.post(f"/{source}", files=files, timeout=60)
+    answer = client.post(f"/{source}", files=files, timeout=120)
     assert answer.status_code == 201, answer.text
     assert len(answer.json()["files"]) == count
 

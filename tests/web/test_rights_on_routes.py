@@ -21,7 +21,7 @@ NEEDED = {
     ("GET", "/runs/{run}"): LOOK,
     ("GET", "/pipelines"): LOOK,
     ("GET", "/revisions"): LOOK,
-    ("GET", "/sources"): LOOK,
+    ("GET", "/sources"): OWN,
     ("GET", "/sinks"): LOOK,
     ("GET", "/workers"): LOOK,
     ("GET", "/dead"): LOOK,
@@ -30,6 +30,7 @@ NEEDED = {
     ("GET", "/events"): LOOK,
     ("GET", "/openapi.json"): LOOK,
     ("GET", "/docs"): LOOK,
+    ("GET", "/metrics"): LOOK | {Right.SCRAPE},
     ("GET", "/files"): OWN,
     ("GET", "/files/{file}"): OWN,
     ("GET", "/files/{file}/content"): CONTENT,
@@ -49,6 +50,7 @@ NEEDED = {
     ("POST", "/runs/cancel"): ACT,
     ("POST", "/pipelines/{name}/pause"): ACT,
     ("POST", "/pipelines/{name}/resume"): ACT,
+    ("GET", "/session"): frozenset(Right),
     ("GET", "/audit"): RULE,
     ("POST", "/config/reload"): RULE,
     ("POST", "/drain"): RULE,
@@ -150,6 +152,7 @@ ACTS = {
 }
 """What acts on ids in the body: which of a tenant's."""
 WHOLE = {
+    ("GET", "/metrics"),
     ("GET", "/revisions"),
     ("GET", "/sinks"),
     ("GET", "/workers"),
@@ -162,6 +165,7 @@ WHOLE = {
 """What touches all tenants' files: not for a key that is for one's."""
 APART = {
     ("GET", "/events"),
+    ("GET", "/session"),
     ("POST", "/uploads"),
     ("POST", "/{entrance:path}"),
     ("GET", "/openapi.json"),

@@ -26,6 +26,7 @@ from filemill.model.errors import FilemillError, NotFound, SystemFault, UsageErr
 from filemill.ports.clock import RandomIds
 from filemill.queries import FileHistory, RunHistory
 from filemill.service.copying import safe_name
+from filemill.service.encrypting import scratch_of
 from filemill.service.exporting import BAD_MARK, bad_records, form_of
 from filemill.service.originals import Originals, pieces, why_not_alone
 from filemill.telemetry.wording import plural, printable
@@ -238,7 +239,7 @@ def _edited(
         raise UsageError(
             "no editor is set", help="set VISUAL or EDITOR, or name the mended file: --with FILE"
         )
-    folder = tempfile.mkdtemp(prefix="filemill-edit-")
+    folder = tempfile.mkdtemp(prefix="filemill-edit-", dir=scratch_of(session.data()))
     path = os.path.join(folder, name)
     digest = hashlib.sha256()
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
@@ -286,7 +287,7 @@ def _send(
     from filemill.service.mending import drop, stage
 
     data, child = session.data(), RandomIds().new()
-    staged = stage(data, child, made.read() if content is None else content)
+    staged, size = stage(data, child, made.read() if content is None else content)
     act = acts.MendFile(
         runs=tuple(Chosen(run.summary.run, run.summary.fence) for run in runs),
         child=child,
@@ -294,6 +295,7 @@ def _send(
         relative=history.summary.relative,
         again=again,
         reason=reason,
+        size=size,
     )
     try:
         done = ask(data, act)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
@@ -53,7 +54,7 @@ def write_input(
     must_be("dead", history)
     run = _only(history, which)
     originals = Originals(session.data())
-    with _given(history, run, originals) as (given, length):
+    with _given(session, history, run, originals) as (given, length):
         if to is None:
             _to_stdout(given, length)
             return
@@ -80,25 +81,34 @@ def _only(history: FileHistory, which: str) -> RunHistory:
     return runs[0]
 
 
+@contextmanager
 def _given(
-    history: FileHistory, run: RunHistory, originals: Originals
-) -> AbstractContextManager[tuple[BinaryIO, int]]:
+    session: Session, history: FileHistory, run: RunHistory, originals: Originals
+) -> Iterator[tuple[BinaryIO, int]]:
     """What the run's failed step was given, open.
 
     Raises:
         NotFound: nothing is kept of it, and the step was given something else than the original.
     """
     if run.input:
+        from filemill.service.encrypting import plain_file, scratch_of
         from filemill.service.kept_inputs import opened
 
-        return opened(originals.path(run.input))
+        data = session.data()
+        with (
+            plain_file(data, originals.path(run.input)) as path,
+            opened(path, scratch_of(data)) as given,
+        ):
+            yield given
+        return
     if why := _why_nothing(run):
         which = short(run.summary.run)
         raise NotFound(
             f"nothing is kept of run {which}: {why}",
             help=f"filemill dead export {which} writes the original; filemill try FILE shows what steps make of it",
         )
-    return originals.opened(history.content)
+    with originals.opened(history.content) as given:
+        yield given
 
 
 def _why_nothing(run: RunHistory) -> str:

@@ -34,6 +34,7 @@ COMMANDS = {
     "backup": "copy ledger and content as they are at one moment, beside a running server",
     "restore": "make a data directory of a backup",
     "verify": "whether the ledger is sound and all content is there",
+    "encryption": "make an identity; for whom content is encrypted, what reads it",
     "steps": "the steps that are installed, with their options",
     "config": "what is in force and where it comes from; what ran, diffs, rollback; JSON Schema",
     "completion": "completion of commands, ids, tags for bash, zsh, fish, powershell",

@@ -14,7 +14,8 @@ from filemill.model.errors import UsageError
 
 if TYPE_CHECKING:
     from filemill.cli.session import Session
-    from filemill.service.acts import Done, Reloaded, Request, Seen
+    from filemill.service.acts import Request
+    from filemill.service.replies import Done, Reloaded, Seen
 
 URL = "FILEMILL_URL"
 
@@ -39,11 +40,13 @@ _OVER_HTTP = (
 _DATA = (
     *("tail", "dead export", "dead edit", "dead input", "dead resubmit", "backfill", "gc"),
     *("backup", "verify", "audit verify", "keys create", "keys ls", "keys revoke"),
-    *("config diff", "config rollback"),
+    *("config diff", "config rollback", "encryption status", "encryption rotate"),
+    *("open", "sessions ls", "sessions end"),
 )
 _HERE = (
     *("init", "demo", "run", "check", "try", "explain", "graph", "doctor", "restore"),
     *("steps ls", "steps show", "config show", "config schema", "completion"),
+    "encryption init",
 )
 REACH = {
     **dict.fromkeys(_OVER_HTTP, Reach.HTTP),

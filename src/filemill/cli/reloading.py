@@ -12,7 +12,7 @@ from filemill.cli.session import Session
 from filemill.telemetry.wording import printable
 
 if TYPE_CHECKING:
-    from filemill.service.acts import Reloaded
+    from filemill.service.replies import Reloaded
 
 
 @command("reload", epilog="Example: filemill check && filemill reload")

@@ -23,7 +23,7 @@ from filemill.telemetry.wording import (
 if TYPE_CHECKING:
     from filemill.cli.output import Output
     from filemill.queries import PipelineStatus, Status
-    from filemill.service.acts import Seen
+    from filemill.service.replies import Seen
 
 
 @command("status", epilog="Example: filemill status --json")
@@ -60,6 +60,10 @@ def _print_server(output: Output, seen: Seen | None, now: Status) -> None:
         output.print("server  none answers  (filemill run starts one)")
         return
     output.print(f"server  runs, pid {seen.pid}, {plural(seen.running, 'run')} with workers")
+    if (rotation := seen.rotation) is not None:
+        output.print(
+            f"content is encrypted anew: {number(rotation.done)} of {plural(rotation.of, 'content')}"
+        )
     for each in seen.troubles:
         sign = output.paint("bad", output.marks.note)
         waits = f"work waits since {age(now.at_ns - each.since_ns)}, nothing is lost"

@@ -13,13 +13,13 @@ from filemill.client.refusals import BadConfiguration
 from filemill.model.deeds import Chosen, Redrive, Release, Replay
 from filemill.model.errors import SystemFault, UsageError
 from filemill.queries import Revisions
-from filemill.service import acts
+from filemill.service import acts, replies
 
 Named = Redrive | Release | Chosen | Replay
 _LONGEST_GROUP = 64
 
 
-def ask(connection: Connection, act: acts.Request) -> acts.Done:
+def ask(connection: Connection, act: acts.Request) -> replies.Done:
     """Have an act done.
 
     Raises:
@@ -35,7 +35,7 @@ def ask(connection: Connection, act: acts.Request) -> acts.Done:
     return do(connection, act)
 
 
-def ask_reload(connection: Connection, reason: str = "") -> acts.Reloaded:
+def ask_reload(connection: Connection, reason: str = "") -> replies.Reloaded:
     """Have the server take the configuration on its disk. That it is bad is no error, but the answer's `problems`.
 
     Raises:
@@ -46,8 +46,8 @@ def ask_reload(connection: Connection, reason: str = "") -> acts.Reloaded:
     except BadConfiguration as error:
         log = connection.value("/revisions", Revisions).items
         current = next((each.number for each in log if each.current), 0)
-        return acts.Reloaded(current, current, problems=error.message)
-    return acts.Reloaded(
+        return replies.Reloaded(current, current, problems=error.message)
+    return replies.Reloaded(
         int(done["revision"]), int(done["former"]), tuple(map(str, done["changes"]))
     )
 
@@ -72,7 +72,7 @@ def _by_kind(
     runs: Sequence[Named],
     body: Callable[[Any], dict[str, Any]],
     reason: str,
-) -> acts.Done:
+) -> replies.Done:
     """One request for all runs of which the same is asked: mostly one. `body` says what that is."""
     kinds: list[tuple[dict[str, Any], list[Named]]] = []
     for run in runs:
@@ -89,7 +89,7 @@ def _by_kind(
         done = _done(connection.do(path, wanted | {"listed": listed, "reason": reason}), names)
         live = live and done.live
         moved |= dict(zip(names, done.moved, strict=True))
-    return acts.Done(tuple(moved[_listed(each)["run"]] for each in runs), live)
+    return replies.Done(tuple(moved[_listed(each)["run"]] for each in runs), live)
 
 
 def _listed(each: Named) -> dict[str, Any]:
@@ -98,24 +98,26 @@ def _listed(each: Named) -> dict[str, Any]:
     return {"run": each.run, "fence": each.fence}
 
 
-def _done(answer: dict[str, Any], names: Sequence[str]) -> acts.Done:
+def _done(answer: dict[str, Any], names: Sequence[str]) -> replies.Done:
     """What the answer says of each of these runs or files."""
     try:
         moved = {each["run"] or each["file"]: bool(each["moved"]) for each in answer["items"]}
-        return acts.Done(tuple(moved[name] for name in names), bool(answer["live"]))
+        return replies.Done(tuple(moved[name] for name in names), bool(answer["live"]))
     except (KeyError, TypeError) as error:
         raise SystemFault("the server answered something else than what it was asked") from error
 
 
-def _switch(connection: Connection, verb: str, pipelines: Sequence[str], reason: str) -> acts.Done:
+def _switch(
+    connection: Connection, verb: str, pipelines: Sequence[str], reason: str
+) -> replies.Done:
     done = [connection.do(f"/pipelines/{name}/{verb}", {"reason": reason}) for name in pipelines]
-    return acts.Done(
+    return replies.Done(
         tuple(bool(each["items"][0]["moved"]) for each in done),
         all(bool(each["live"]) for each in done),
     )
 
 
-def _redrive(connection: Connection, act: acts.RedriveRuns) -> acts.Done:
+def _redrive(connection: Connection, act: acts.RedriveRuns) -> replies.Done:
     def body(alike: Redrive) -> dict[str, Any]:
         begin = "input" if alike.insists else None if alike.from_input else "start"
         return {"from": begin, "revision": str(alike.revision) if alike.revision else "current"}
@@ -123,22 +125,22 @@ def _redrive(connection: Connection, act: acts.RedriveRuns) -> acts.Done:
     return _by_kind(connection, "/dead/redrive", act.runs, body, act.reason)
 
 
-def _discard_runs(connection: Connection, act: acts.DiscardRuns) -> acts.Done:
+def _discard_runs(connection: Connection, act: acts.DiscardRuns) -> replies.Done:
     return _by_kind(connection, "/held/discard", act.runs, _nothing, act.reason)
 
 
-def _release(connection: Connection, act: acts.ReleaseRuns) -> acts.Done:
+def _release(connection: Connection, act: acts.ReleaseRuns) -> replies.Done:
     def body(alike: Release) -> dict[str, Any]:
         return {"choice": alike.choice}
 
     return _by_kind(connection, "/held/release", act.runs, body, act.reason)
 
 
-def _cancel(connection: Connection, act: acts.CancelRuns) -> acts.Done:
+def _cancel(connection: Connection, act: acts.CancelRuns) -> replies.Done:
     return _by_kind(connection, "/runs/cancel", act.runs, _nothing, act.reason)
 
 
-def _replay(connection: Connection, act: acts.ReplayRuns) -> acts.Done:
+def _replay(connection: Connection, act: acts.ReplayRuns) -> replies.Done:
     def body(alike: Replay) -> dict[str, Any]:
         revision = str(alike.revision) if alike.pinned else "current"
         return {"revision": revision, "supersede": alike.supersede}
@@ -146,35 +148,35 @@ def _replay(connection: Connection, act: acts.ReplayRuns) -> acts.Done:
     return _by_kind(connection, "/files/replay", act.runs, body, act.reason)
 
 
-def _readmit(connection: Connection, act: acts.ReadmitFiles) -> acts.Done:
+def _readmit(connection: Connection, act: acts.ReadmitFiles) -> replies.Done:
     listed = [{"file": file} for file in act.files]
     body = {"listed": listed, "unsafe": act.unsafe, "reason": act.reason}
     return _done(connection.do("/held/release", body), act.files)
 
 
-def _discard_files(connection: Connection, act: acts.DiscardFiles) -> acts.Done:
+def _discard_files(connection: Connection, act: acts.DiscardFiles) -> replies.Done:
     body = {"listed": [{"file": file} for file in act.files], "reason": act.reason}
     return _done(connection.do("/held/discard", body), act.files)
 
 
-def _pause(connection: Connection, act: acts.PausePipelines) -> acts.Done:
+def _pause(connection: Connection, act: acts.PausePipelines) -> replies.Done:
     return _switch(connection, "pause", act.pipelines, act.reason)
 
 
-def _resume(connection: Connection, act: acts.ResumePipelines) -> acts.Done:
+def _resume(connection: Connection, act: acts.ResumePipelines) -> replies.Done:
     return _switch(connection, "resume", act.pipelines, act.reason)
 
 
-def _resolve(connection: Connection, act: acts.ResolveCauses) -> acts.Done:
+def _resolve(connection: Connection, act: acts.ResolveCauses) -> replies.Done:
     groups = [
         each if len(each) <= _LONGEST_GROUP else each.rpartition(":")[2]
         for each in act.fingerprints
     ]
     connection.do("/dead/resolve", {"groups": groups, "reason": act.reason})
-    return acts.Done(tuple(True for _ in act.fingerprints))
+    return replies.Done(tuple(True for _ in act.fingerprints))
 
 
-_DOING: dict[type, Callable[[Connection, Any], acts.Done]] = {
+_DOING: dict[type, Callable[[Connection, Any], replies.Done]] = {
     acts.RedriveRuns: _redrive,
     acts.DiscardRuns: _discard_runs,
     acts.ReleaseRuns: _release,

@@ -24,8 +24,8 @@ from filemill.queries import (
     Revisions,
     Status,
 )
-from filemill.service.acts import Seen
 from filemill.service.originals import Originals
+from filemill.service.replies import Seen
 
 PAGE = 500
 """Items that a server gives at once."""

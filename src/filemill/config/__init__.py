@@ -2,8 +2,8 @@
 
 `load` (in `loading`) is the door. Inside, in the order of the work: `locating` finds the file, `reading` makes a tree
 of texts with places, `layers` merges files and environment, `checking` reads it into parts and judges them (with
-`components`, `stepping`, `pipelines`, `tagging`, `folders`, and `asking` for what only a worker may find out),
-`compiling` makes the plan, `revision` what the ledger keeps of it. `problems` and `rendering` say what is wrong.
+`components`, `stepping`, `pipelines`, `tagging`, `folders`, `encrypting`, and `asking` for what only a worker may find
+out), `compiling` makes the plan, `revision` what the ledger keeps of it. `problems` and `rendering` say what is wrong.
 `schema` and `reference` describe the language from the same models.
 """
 

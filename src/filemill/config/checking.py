@@ -6,6 +6,7 @@ from filemill.config.asking import Asker
 from filemill.config.circles import check_circles
 from filemill.config.components import ComponentReader
 from filemill.config.elements import Draft, steps_in
+from filemill.config.encrypting import check_encryption
 from filemill.config.folders import check_folders
 from filemill.config.hiding import HidingCheck
 from filemill.config.judging import judge
@@ -67,6 +68,7 @@ class Checker:
         check_circles(draft, self.problems)
         HidingCheck(draft, self.problems).run()
         check_folders(draft, data, self.problems)
+        check_encryption(draft, self.problems)
         if not draft.pipelines and draft.tree.get("pipelines") is None:
             message = "there is no pipeline: every file will be held"
             self.problems.warn("no-pipelines", message, draft.tree.place, "add `pipelines:`")

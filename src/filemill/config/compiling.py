@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any
 
 from filemill.config.components import builtins_of
 from filemill.config.elements import Branch, Component, Draft, PipelineParts, Rule, Step
-from filemill.config.models import LEAST_MEMORY, Retention, Retry, parse_size_test, parse_tolerance
+from filemill.config.encryption import Secret
+from filemill.config.models import (
+    LEAST_MEMORY,
+    Retention,
+    Retry,
+    parse_size_test,
+    parse_tolerance,
+)
 from filemill.config.secrets import secret_names
 from filemill.model.plan import (
+    EncryptionPlan,
     PipelinePlan,
     Plan,
     RetentionPlan,
@@ -66,6 +75,7 @@ def compile_plan(draft: Draft, data: str, revision: int) -> Plan:
         scan=tuple(ScannerPlan(each.kind, each.options) for each in draft.scanners),
         two_people=settings.quarantine.release == "two-people",
         retention=_retention(settings.retention),
+        encryption=_encryption(draft, data),
         grace=settings.grace,
         web=settings.web.plan(draft.root),
     )
@@ -81,6 +91,26 @@ def _retention(kept: Retention) -> RetentionPlan:
         dead=seconds(kept.dead),
         audit=seconds(kept.audit),
     )
+
+
+def _encryption(draft: Draft, data: str) -> EncryptionPlan | None:
+    given = draft.settings.encryption
+    if given is None:
+        return None
+    own = hashlib.sha256(os.fsencode(os.path.realpath(data))).hexdigest()[:12]
+    workspace = f"/dev/shm/filemill-{os.getuid()}-{own}"  # noqa: S108 -- ours alone, which is checked
+    if given.workspace is not None:
+        workspace = _below(draft.root, given.workspace)
+    return EncryptionPlan(
+        recipients=tuple(given.recipients),
+        workspace=workspace,
+        identity="" if isinstance(given.identity, Secret) else _below(draft.root, given.identity),
+        secret=given.identity.secret if isinstance(given.identity, Secret) else "",
+    )
+
+
+def _below(root: str, path: str) -> str:
+    return os.path.normpath(os.path.join(root, os.path.expanduser(path)))
 
 
 def failed_folder(draft: Draft) -> str | None:

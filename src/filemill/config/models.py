@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from filemill.config.encryption import Encryption
 from filemill.config.web import Web
 from filemill.model.ordering import KEYS, OrderKey
 from filemill.model.plan import Tolerance
@@ -344,6 +345,7 @@ class Settings(_Strict):
     retention: Retention = Field(
         default_factory=lambda: Retention.model_validate({}), description=Retention.__doc__ or ""
     )
+    encryption: Encryption | None = Field(None, description=Encryption.__doc__ or "")
     scan: Any = Field(
         None,
         description="A scanner, or a list of them: every file must pass all of them before anything parses it. "

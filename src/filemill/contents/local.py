@@ -4,6 +4,9 @@ A bucket is a folder shared by references that are reserved together, so that a 
 syncing one folder. Buckets fill up to `BUCKET_SIZE` names and disappear when their last one does. A copy is written
 as `<bucket>/.<id>.part` and renamed when whole; a crash may leave one, which `references` lists, so that recovery's
 search for orphans removes it. Adopted files keep their own mode: the folders keep strangers out.
+
+With a sealer everything is encrypted: what is copied or put in here, what is adopted by whoever made it (a worker). The
+reference says so, and for whom: `<bucket>/<id>.<key>.age`; what came before keeps its own reference and stays as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from filemill.durable import Durable
+from filemill.encryption.age import Sealer, sealed_name
 
 BUCKET_SIZE = 4096
 """Names per folder: small enough to list at once, large enough that making folders costs nothing."""
@@ -31,12 +35,23 @@ _NO_KERNEL_COPY = frozenset(
 class LocalContent:
     """The local content store; see `ports.content.Content` for its promises. Thread-safe."""
 
-    def __init__(self, root: bytes, durable: Durable) -> None:
+    def __init__(self, root: bytes, durable: Durable, sealer: Sealer | None = None) -> None:
         self.root = root
+        self._sealer = sealer
         self._durable = durable
         self._lock = threading.Lock()
         self._bucket = b""
         self._reserved = BUCKET_SIZE
+
+    @property
+    def seals(self) -> bool:
+        """Whether what comes in is encrypted."""
+        return self._sealer is not None
+
+    @property
+    def key(self) -> str:
+        """With which key what comes in is encrypted; empty: with none."""
+        return "" if self._sealer is None else self._sealer.key
 
     def open(self) -> None:
         """Make the store's folder, durably. Idempotent.
@@ -58,6 +73,9 @@ class LocalContent:
                 self._bucket, self._reserved = bucket_name, 0
             self._reserved += len(ids)
             bucket = self._bucket.decode()
+        if self._sealer is not None:
+            key = self._sealer.key
+            return [sealed_name(f"{bucket}/{each}", key) for each in ids]
         return [f"{bucket}/{each}" for each in ids]
 
     def path(self, reference: str) -> bytes:
@@ -71,12 +89,15 @@ class LocalContent:
     def copy(self, source: BinaryIO, reference: str) -> int:
         """Copy an open file in from its position to its end, visible only when whole."""
         with self._part(reference) as out:
+            if self._sealer is not None:
+                with open(out, "wb", buffering=_COPY_PIECE, closefd=False) as target:
+                    return self._sealer.stream(source, target)
             return _pour(source, out)
 
     def put(self, data: bytes, reference: str) -> None:
         """Write small bytes, visible only when whole."""
         with self._part(reference) as out:
-            _write(out, data)
+            _write(out, self._sealer.data(data) if self._sealer is not None else data)
 
     def sync(self, references: Sequence[str], directories: Iterable[bytes] = ()) -> None:
         """Make these references, and the names in `directories`, durable: one group per file system."""

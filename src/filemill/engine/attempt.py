@@ -381,7 +381,7 @@ class Attempt:
     def work_folder(self, number: int) -> str:
         """A new folder for what a step makes of one order's file; it goes with the attempt."""
         if self._folder is None:
-            self._folder = attempts_folder(self.plan.data)
+            self._folder = attempts_folder(self.plan.scratch)
         folder = os.path.join(self._folder, f"{number}-{len(os.listdir(self._folder))}")
         os.mkdir(folder, 0o700)
         return folder

@@ -22,6 +22,7 @@ from filemill.engine.beginning import hints_of, opened
 from filemill.engine.chain import Chain
 from filemill.engine.failures import FAILS
 from filemill.engine.inputs import InputWriter, Told, TooBig, Unwritable, digest_of
+from filemill.engine.plaintext import Plaintext
 from filemill.engine.sending import Sinks
 from filemill.engine.work import inputs_folder
 from filemill.model.plan import PipelinePlan, Plan, StepPlan
@@ -42,17 +43,26 @@ class Capturing:
     """Keeps inputs, under one plan."""
 
     def __init__(
-        self, plan: Plan, registry: Registry, chains: Callable[[str], Chain], sinks: Sinks
+        self,
+        plan: Plan,
+        registry: Registry,
+        chains: Callable[[str], Chain],
+        sinks: Sinks,
+        plaintext: Plaintext | None = None,
     ) -> None:
         self._plan = plan
         self._registry = registry
         self._chains = chains
         self._sinks = sinks
+        self._plaintext = plaintext
 
     def capture(self, order: RunOrder, step: str, progress: Callable[[float], None]) -> Captured:
         """Keep what this order's run needs to begin at `step`, or as near before it as it can. Raises nothing."""
         try:
-            return self._capture(order, step, progress)
+            if self._plaintext is None:
+                return self._capture(order, step, progress)
+            with self._plaintext.orders([order]) as (plain,):
+                return self._sealed(self._capture(plain, step, progress), self._plaintext)
         except Nothing as nothing:
             return Captured(order.run, why=str(nothing))
         except TooBig:
@@ -66,6 +76,20 @@ class Capturing:
                 order.run, why=f"the steps before it failed when they worked again: {said}"
             )
 
+    @staticmethod
+    def _sealed(captured: Captured, plaintext: Plaintext) -> Captured:
+        """The same, encrypted where the server takes it from."""
+        if not captured.path:
+            return captured
+        folder = inputs_folder(plaintext.data)
+        path = os.path.join(folder, os.path.basename(captured.path))
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)
+            plaintext.seal(captured.path, path)
+        except OSError as error:
+            raise Unwritable(error.strerror or str(error)) from error
+        return msgspec.structs.replace(captured, path=path)
+
     def _capture(self, order: RunOrder, asked: str, progress: Callable[[float], None]) -> Captured:
         if not self._plan.max_kept:
             raise Nothing("`max_kept` is 0")
@@ -74,7 +98,7 @@ class Capturing:
         chain, place = self._before(pipeline, asked)
         if begun is not None and place <= _place(pipeline.steps, begun.told.step):
             return begun.as_captured(order.run)  # what it began with is still there
-        folder = inputs_folder(self._plan.data)
+        folder = inputs_folder(self._plan.scratch)
         try:
             os.makedirs(folder, 0o700, exist_ok=True)
         except OSError as error:

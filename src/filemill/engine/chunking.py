@@ -98,6 +98,7 @@ class ChunkedRuns:
         (order, *others) = orders
         return (
             not others
+            and not self.plan.in_one_go
             and order.file.size > self.plan.chunk_size
             and not (order.input or order.insists)
         )

@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from filemill.durable import Durable
+from filemill.encryption.age import Sealer
 from filemill.model.errors import PermanentError, SystemFault, plainly
 from filemill.model.files import Identity
 from filemill.model.runs import MAX_DEPTH, RunOrder, StagedChild, StagedOutput
@@ -46,11 +47,19 @@ def child_id(run: str, key: bytes) -> str:
 class Children:
     """The children of one attempt's runs."""
 
-    def __init__(self, folder: bytes, durable: Durable, orders: Sequence[RunOrder]) -> None:
+    def __init__(
+        self,
+        folder: bytes,
+        durable: Durable,
+        orders: Sequence[RunOrder],
+        sealer: Sealer | None = None,
+    ) -> None:
         self._folder = folder
         self._durable = durable
         self._orders = orders
-        self._staged: dict[str, list[tuple[str, bytes, bytes, tuple[str, ...]]]] = {}
+        self._sealer = sealer
+        self._staged: dict[str, list[tuple[str, bytes, int, bytes, tuple[str, ...]]]] = {}
+        """By run: id, path, size where it is not the file's own, path below the source, tags."""
 
     def add(self, at: int, path: bytes, key: bytes, name: bytes, tags: Sequence[str]) -> None:
         """Take over the file at `path` (on the data directory's file system) as a child called `name`.
@@ -63,15 +72,20 @@ class Children:
         check_depth(order)
         file = child_id(order.run, key)
         staged = b"%b/%b.%d" % (self._folder, file.encode(), order.fence)
+        size = -1
         with _faults():
             self._durable.make_directory(self._folder, 0o700)
+            if self._sealer is not None:
+                size = self._sealed(self._sealer, path, staged)
+                path = staged
             try:
-                self._durable.rename(path, staged)
+                if path != staged:
+                    self._durable.rename(path, staged)
             except FileExistsError:
                 # Left by an interrupted try of the same attempt; nobody knows of it.
                 self._durable.unlink(staged)
                 self._durable.rename(path, staged)
-        self._note(order, file, staged, name, tags)
+        self._note(order, file, (staged, size), name, tags)
 
     def take(
         self, outputs: dict[str, list[StagedOutput]], tags: Mapping[str, tuple[str, ...]]
@@ -85,12 +99,13 @@ class Children:
             for output in staged:
                 if output.sink.startswith(HIDDEN):
                     file = child_id(run, output.publication.encode())
-                    self._note(orders[run], file, output.staged, output.name, tags[output.sink])
+                    staged_at = (output.staged, output.plain)
+                    self._note(orders[run], file, staged_at, output.name, tags[output.sink])
             outputs[run] = [each for each in staged if not each.sink.startswith(HIDDEN)]
 
     def drop(self, run: str) -> None:
         """Forget one run's children."""
-        for _, staged, _, _ in self._staged.pop(run, []):
+        for _, staged, *_ in self._staged.pop(run, []):
             with contextlib.suppress(OSError):  # what stays is swept at the next start
                 self._durable.unlink(staged)
 
@@ -105,24 +120,38 @@ class Children:
         Raises:
             SystemFault: the disk is full or a sync failed: none of them may be counted.
         """
-        paths = [staged for some in self._staged.values() for _, staged, _, _ in some]
+        paths = [staged for some in self._staged.values() for _, staged, *_ in some]
         own = [path for path in paths if os.path.dirname(path) == self._folder]
         with _faults():
             if own:
                 self._durable.sync_group(own, [self._folder])
             return {
                 run: tuple(
-                    StagedChild(file, staged, relative, _identity(staged), tags)
-                    for file, staged, relative, tags in some
+                    StagedChild(file, staged, relative, _identity(staged, size), tags)
+                    for file, staged, size, relative, tags in some
                 )
                 for run, some in self._staged.items()
             }
 
+    @staticmethod
+    def _sealed(sealer: Sealer, path: bytes, staged: bytes) -> int:
+        """Encrypt a step's file into a staged one; answers how many bytes it has."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(path, "rb") as source, open(os.open(staged, flags, 0o600), "wb") as out:
+            size = sealer.stream(source, out)
+        os.unlink(path)  # noqa: TID251 -- scratch: what has to last is staged
+        return size
+
     def _note(
-        self, order: RunOrder, file: str, staged: bytes, name: bytes, tags: Sequence[str]
+        self,
+        order: RunOrder,
+        file: str,
+        staged: tuple[bytes, int],
+        name: bytes,
+        tags: Sequence[str],
     ) -> None:
         relative = order.file.relative + b"/" + name
-        self._staged.setdefault(order.run, []).append((file, staged, relative, tuple(tags)))
+        self._staged.setdefault(order.run, []).append((file, *staged, relative, tuple(tags)))
 
 
 def check_depth(order: RunOrder) -> None:
@@ -150,6 +179,7 @@ def _faults() -> Iterator[None]:
         ) from error
 
 
-def _identity(path: bytes) -> Identity:
+def _identity(path: bytes, size: int) -> Identity:
     status = os.lstat(path)
-    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    size = status.st_size if size < 0 else size
+    return Identity(status.st_dev, status.st_ino, size, status.st_mtime_ns)

@@ -21,6 +21,7 @@ from filemill.engine.chain import Chain
 from filemill.engine.chunk_work import ChunkWork
 from filemill.engine.failures import FAILS, failure_of
 from filemill.engine.observing import Observer
+from filemill.engine.plaintext import Plaintext
 from filemill.engine.sending import Sinks
 from filemill.engine.tolerating import over_tolerance
 from filemill.model.errors import FailureKind, PermanentError
@@ -46,16 +47,19 @@ class Executor:
         registry: Registry,
         durable: Durable,
         observer: Observer | None = None,
+        plaintext: Plaintext | None = None,
     ) -> None:
         self._plan = plan
         self._registry = registry
         self._observer = observer
+        self._plaintext = plaintext
         self._chains: dict[str, Chain] = {}
         self._sinks = Sinks(plan, registry, durable)
         self.chunks = ChunkWork(plan, self._chain, self._sinks)
         """Pieces of big files, under the same plan."""
-        self.inputs = Capturing(plan, registry, self._chain, self._sinks)
+        self.inputs = Capturing(plan, registry, self._chain, self._sinks, plaintext)
         """Keeps the inputs of steps at which runs ended, under the same plan."""
+        self._began_at = self._fell_back = ""
 
     def execute(
         self,
@@ -113,7 +117,15 @@ class Executor:
         self, orders: Sequence[RunOrder], progress: Callable[[float], None]
     ) -> Failure | dict[str, RunResult]:
         """As `_try`; and what a run held that came to the limit of memory is no burden to the next one."""
-        made = self._try(orders, progress)
+        if self._plaintext is None:
+            made = self._try(orders, progress)
+        else:
+            try:
+                with self._plaintext.orders(orders) as plain:
+                    made = self._try(plain, progress)
+            except FAILS as error:  # of the content: `_try` raises nothing of the runs' own
+                self._began_at = self._fell_back = ""
+                made = failure_of(error, orders[0].pipeline, "")
         if isinstance(made, Failure) and made.kind is FailureKind.CRASH:
             gc.collect()  # an exception and the frames that it passed hold each other
             give_back()

@@ -30,6 +30,8 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """Server: the plan to serve. Sent first: a worker serves one revision from start to end."""
 
     plan: Plan
+    identity: str = ""
+    """What opens encrypted content; it is in no environment, file or log of the worker's."""
 
 
 class Inspect(msgspec.Struct, frozen=True, tag="inspect"):

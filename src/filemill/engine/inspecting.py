@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
+from filemill.encryption.texts import shown
 from filemill.engine import frames
 from filemill.engine.scanning import must_scan
 from filemill.engine.serving import Revisions, Served
@@ -224,8 +225,8 @@ class InspectionDesk:
         again: list[Waiting] = []
         readable: list[tuple[Waiting, Facts]] = []
         for waiting, facts in zip(group, reply.facts, strict=True):
-            waiting.tries += bool(facts.error)
-            if facts.error and waiting.tries < TRIES:
+            waiting.tries += bool(facts.error) and not facts.fault
+            if facts.fault or (facts.error and waiting.tries < TRIES):
                 again.append(waiting)
             else:
                 readable.append((waiting, facts))
@@ -233,7 +234,10 @@ class InspectionDesk:
             await self._route(served, readable)
         if again:
             self._put_back(again)
-            await self._trouble.wait("content", SystemFault(reply.facts[0].error or "unreadable"))
+            what = "encryption" if any(facts.fault for facts in reply.facts) else "content"
+            await self._trouble.wait(what, _fault(reply.facts))
+        else:
+            self._trouble.over("encryption")
 
     def _only_scanned(self, plan: Plan, group: list[Waiting]) -> list[Waiting]:
         """Those that need no scan, or passed it: asked here, where the plan they are inspected under is known."""
@@ -331,3 +335,9 @@ class InspectionDesk:
             pipelines=tuple(run.pipeline for run in runs),
         )
         return Routing(facts, at, runs, duplicate_of=original), event
+
+
+def _fault(found: Sequence[Facts]) -> SystemFault:
+    """Why files cannot be read, the machine's reasons before those of single files."""
+    said = max(found, key=lambda facts: (facts.fault, bool(facts.error)))
+    return SystemFault(shown(said.error, None) or "unreadable", help=said.help)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from filemill.durable import Durable
+from filemill.encryption.age import Sealer
 from filemill.engine.emitting import HIDDEN, Children, check_depth, children_folder
 from filemill.engine.failures import disk_fault
 from filemill.engine.headers import Header
@@ -28,7 +29,9 @@ class Sinks:
         self._plan = plan
         self._registry = registry
         self._durable = durable
+        self._recipients = plan.encryption.recipients if plan.encryption is not None else ()
         self._hidden: dict[str, SinkPlan] = {}
+        self._sealer = Sealer(self._recipients) if self._recipients else None
         self._built: dict[str, Any] = {}
         self.own = True
         """All that were built so far are this program's own."""
@@ -42,7 +45,7 @@ class Sinks:
 
     def children(self, orders: Sequence[RunOrder]) -> Children:
         """An empty collection of these runs' children."""
-        return Children(children_folder(self._plan.data), self._durable, orders)
+        return Children(children_folder(self._plan.data), self._durable, orders, self._sealer)
 
     def get(self, name: str) -> Any:
         """The sink of that name."""
@@ -60,6 +63,7 @@ class Sinks:
                     timezone=self._plan.timezone,
                     durable=self._durable,
                     sync=self._plan.durability == "power",
+                    recipients=self._recipients if plan.name in self._hidden else (),
                 )
             )
         return self._built[name]

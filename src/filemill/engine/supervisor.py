@@ -19,6 +19,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from filemill.encryption.age import Sealer
+from filemill.encryption.texts import seal_text
 from filemill.engine import frames
 from filemill.engine.allowances import check_allowances
 from filemill.engine.announcing import Announced, Announcement, Page
@@ -69,6 +71,9 @@ class WorkerPool:
     ) -> None:
         self.plan = plan
         self.limits = limits
+        self.identity = ""
+        """What opens encrypted content, for workers alone."""
+        self._sealer = Sealer(plan.encryption.recipients) if plan.encryption is not None else None
         self._numbers = numbers or Numbers()
         self._folder = folder
         self._clock = clock
@@ -155,7 +160,7 @@ class WorkerPool:
         if isinstance(reply, frames.Broken):
             slot.killed_for = reply.error
             raise self._bury(slot, None)
-        output = slot.take_output()
+        output = self._printed(slot)
         slot.job = 0
         spent = getattr(reply, "resident", 0) > self._resident_limit or getattr(
             reply, "spent", False
@@ -252,7 +257,8 @@ class WorkerPool:
                 sock=slot.connection, limit=1 << 20
             )
             asyncio.get_running_loop().add_reader(slot.output_pipe, slot.drain_output)
-            slot.writer.write(frames.pack(frames.Setup(self.plan.for_workers())))
+            setup = frames.Setup(self.plan.for_workers(), self.identity)
+            slot.writer.write(frames.pack(setup))
             async with asyncio.timeout(START_LIMIT):
                 reply = await receive(slot.reader)
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, frames.FrameError):
@@ -315,7 +321,14 @@ class WorkerPool:
             )
         if not self._stopping:
             self._grow()
+        if slot.job and self._sealer is not None:
+            output = seal_text(output, self._sealer)
         return WorkerDied(reason, announced, output)
+
+    def _printed(self, slot: Slot) -> str:
+        """What the job's steps printed: it may quote content, so it is sealed where content is."""
+        output = slot.take_output()
+        return output if self._sealer is None else seal_text(output, self._sealer)
 
     def _forget(self, slot: Slot) -> None:
         if self._slots.pop(slot.number, None) is not None:

@@ -22,22 +22,27 @@ from collections.abc import Sequence
 
 from filemill.durable import Durable, Failpoints
 from filemill.durable.barrier import barrier_of
+from filemill.encryption.hiding import hide_memory
+from filemill.encryption.texts import seal_captured, seal_facts, seal_result
 from filemill.engine import frames
 from filemill.engine.announcing import Page
 from filemill.engine.description import answer
 from filemill.engine.execution import Executor
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.importing import KeptModules
+from filemill.engine.plaintext import Plaintext
 from filemill.engine.processes import end_strays
 from filemill.engine.scan_work import ScanWork
 from filemill.engine.spawning import BROKEN
 from filemill.engine.surroundings import Surroundings, flush_by_line, out_of_reach
 from filemill.engine.trying import try_file
 from filemill.engine.work import empty, work_folder
-from filemill.model.errors import FilemillError
+from filemill.model.errors import FilemillError, PermanentError, SystemFault, plainly
+from filemill.model.files import Facts, FileRef
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder
 from filemill.ports.registry import Registry
+from filemill.ports.scanner import Outcome, Scanned
 from filemill.records.finding import ON_IMPORT
 from filemill.routing.explaining import explain
 from filemill.routing.inspection import Inspector
@@ -67,6 +72,7 @@ class Worker:
         self.plan: Plan | None = None
         self.executor: Executor | None = None
         self.inspector: Inspector | None = None
+        self.plaintext: Plaintext | None = None
         self.scanning: ScanWork | None = None
         self.grown = False
         """Whether memory is kept for the next chunk of a big file."""
@@ -98,8 +104,8 @@ class Worker:
         if self.executor is not None:
             self.executor.chunks.release()
         match message:
-            case frames.Setup(plan):
-                return self._set_up(plan)
+            case frames.Setup(plan, identity):
+                return self._set_up(plan, identity)
             case frames.Ask(job, question):
                 return frames.Answered(job, answer(question))
             case frames.Inspect() | frames.Scan():
@@ -113,6 +119,9 @@ class Worker:
                 results = self.executor.execute(
                     orders, lambda some: self._begin(job, some), self.page.progress
                 )
+                if self.plaintext is not None:
+                    sealer = self.plaintext.sealer
+                    results = [seal_result(result, sealer) for result in results]
                 spent = self._after(tame=self.executor.is_tame(orders[0].pipeline))
                 return frames.Executed(job, tuple(results), resident_bytes(), spent)
 
@@ -124,9 +133,9 @@ class Worker:
         self.page.announce(job, [])
         if isinstance(message, frames.Scan):
             self.scanning = self.scanning or ScanWork(self.plan, self.registry)
-            judged = self.scanning.scan(files, self.page.progress)
+            judged = self._scanned(self.scanning, files)
             return frames.Judged(job, judged, resident_bytes())
-        facts = tuple(self.inspector.inspect(files))
+        facts = self._inspected(self.inspector, files)
         spent = self._after(tame=not self.inspector.asks_taggers)
         return frames.Inspected(job, facts, resident_bytes(), spent)
 
@@ -163,7 +172,10 @@ class Worker:
         """Answer what would become of one file."""
         assert self.plan is not None, "Setup comes first"  # noqa: S101
         if isinstance(message, frames.Explain):
-            return frames.Explained(message.job, explain(message.file, self.plan))
+            if self.plaintext is None:
+                return frames.Explained(message.job, explain(message.file, self.plan))
+            with self.plaintext.file(message.file) as file:
+                return frames.Explained(message.job, explain(file, self.plan))
 
         def progress(step: int, allowed: float) -> None:
             # The step's number stands in the job's place: should this process die, it tells where.
@@ -180,6 +192,8 @@ class Worker:
         for order, step in zip(message.orders, message.steps, strict=True):
             self._begin(message.job, [order])
             captured.append(executor.inputs.capture(order, step, self.page.progress))
+        if self.plaintext is not None:
+            captured = [seal_captured(each, self.plaintext.sealer) for each in captured]
         self._clean()
         spent = self.surroundings.spent
         return frames.Kept(message.job, tuple(captured), resident_bytes(), spent)
@@ -202,7 +216,40 @@ class Worker:
         self._clean()
         return frames.ChunkExecuted(job, done, resident_bytes(), self.surroundings.spent)
 
-    def _set_up(self, plan: Plan) -> frames.FromWorker:
+    def _scanned(self, scanning: ScanWork, files: Sequence[FileRef]) -> tuple[Scanned, ...]:
+        """What scanners say, in order; with encryption file by file, so that few are plain at a time."""
+        plaintext = self.plaintext
+        if plaintext is None:
+            return scanning.scan(files, self.page.progress)
+        found: list[Scanned] = []
+        for file in files:
+            try:
+                with plaintext.file(file) as plain:
+                    found += scanning.scan([plain], self.page.progress)
+            except SystemFault as fault:  # of other keys, or no room: nothing was found out
+                found.append(Scanned(file.file, Outcome.DOWN, why=fault.message))
+            except (PermanentError, OSError) as error:
+                found.append(Scanned(file.file, Outcome.FAILED, why=plainly(error)))
+        return tuple(found)
+
+    def _inspected(self, inspector: Inspector, files: Sequence[FileRef]) -> tuple[Facts, ...]:
+        """Facts, in order; with encryption file by file, so that few are plain at a time."""
+        plaintext = self.plaintext
+        if plaintext is None:
+            return tuple(inspector.inspect(files))
+        found = []
+        for file in files:
+            try:
+                with plaintext.file(file) as plain:
+                    facts = inspector.inspect([plain])
+                found += [seal_facts(each, plaintext.sealer) for each in facts]
+            except SystemFault as fault:
+                found.append(Facts(file.file, error=fault.message, fault=True, help=fault.help))
+            except (PermanentError, OSError) as error:
+                found.append(Facts(file.file, error=plainly(error)))
+        return tuple(found)
+
+    def _set_up(self, plan: Plan, identity: str) -> frames.FromWorker:
         if plan.root not in sys.path:
             sys.path.insert(0, plan.root)
         if plan.modules:
@@ -211,8 +258,11 @@ class Worker:
             barrier = barrier_of(plan.data, self.failpoints)
             durable = Durable(self.failpoints, sync=plan.durability == "power", barrier=barrier)
             self.plan = plan
+            if plan.encryption is not None:
+                hide_memory()
+                self.plaintext = Plaintext(plan, plan.encryption, identity)
             self.inspector = Inspector(plan)
-            self.executor = Executor(plan, self.registry, durable)
+            self.executor = Executor(plan, self.registry, durable, plaintext=self.plaintext)
             collect_seldom()
         except FilemillError as error:
             return frames.Broken(error.message, error.help)

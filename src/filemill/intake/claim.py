@@ -280,6 +280,10 @@ class Claimer:
     def _way(self, settings: SourceSettings, seen: Look) -> Way:
         if settings.claim == "copy" or settings.after == "keep":
             return Way.COPY
-        if seen.links > 1 or (seen.identity is not None and seen.identity.device != self._device):
+        if (
+            self._content.seals  # renamed in, it would lie there plain
+            or seen.links > 1
+            or (seen.identity is not None and seen.identity.device != self._device)
+        ):
             return Way.GRAB
         return Way.ADOPT

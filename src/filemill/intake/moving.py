@@ -4,7 +4,8 @@ Three ways, all ending with bytes in content that are proven to be the version t
 
 - ADOPT: rename into content. The usual one: same file system, one link.
 - GRAB: rename to `<root>/.filemill/claimed/`, copy, and unlink after the commit. For files on another
-  file system than content (rename cannot) and for hard links (adopted, they could still be written by another name).
+  file system than content (rename cannot), for hard links (adopted, they could still be written by another name), and
+  for all where content is encrypted.
 - COPY: copy and leave the original (`claim: copy`, `after: keep`, files named on the command line).
 
 After the move nobody can open the file by its name any more, so looking again (identity, lease) settles

@@ -33,7 +33,7 @@ from filemill.intake.settle import Lease
 from filemill.intake.uploaded import HOW, put_back
 from filemill.model.errors import SystemFault
 from filemill.model.files import Claim, FileRef, Identity
-from filemill.ports.content import INPUT, Content
+from filemill.ports.content import Content, is_spare
 from filemill.ports.ledger import Ledger
 from filemill.ports.source import SourceSettings
 
@@ -241,7 +241,7 @@ async def sweep(references: Sequence[str], *, ledger: Ledger, content: Content) 
         some = references[start : start + _SWEEP]
         gone: list[str] = []
         for reference, known in zip(some, await ledger.known_content(some), strict=True):
-            if known is False or (known is None and reference.endswith((".part", INPUT))):
+            if known is False or (known is None and is_spare(reference)):
                 gone.append(reference)
             elif known is None:
                 unknown += 1

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from filemill.durable import Durable
+from filemill.encryption.age import sealed_name
 from filemill.intake.claim import Claimer, Stopping
 from filemill.intake.limits import refusal, source_tags
 from filemill.model.errors import FilemillError, LedgerSyncError, SystemFault, UsageError
@@ -41,6 +42,8 @@ class Upload(msgspec.Struct, frozen=True):
     source: str
     relative: bytes
     size: int
+    stored: int = -1
+    """Bytes that lie in the folder, where they are encrypted."""
     tags: tuple[str, ...] = ()
     principal: str = ""
 
@@ -64,6 +67,7 @@ class Uploads:
     ) -> None:
         """`unfinished` settles claims that the disk lets neither be finished nor undone."""
         self.folder = data + b"/" + FOLDER
+        self._key = content.key
         self._claimer = claimer
         self._ledger = ledger
         self._content = content
@@ -79,13 +83,16 @@ class Uploads:
     def open(self, going_on: Collection[str] = ()) -> None:
         """Make the folder, and remove what a former server left there and nobody goes on with.
 
+        What is encrypted with other keys than now, or not at all, can be gone on with by nobody.
+
         Raises:
             OSError: it cannot be made, or not be listed.
         """
         self._durable.make_directory(self.folder, 0o700)
+        kept = {staged_name(file, self._key) for file in going_on}
         with os.scandir(self.folder) as entries:
             for entry in list(entries):
-                if os.fsdecode(entry.name) not in going_on:
+                if entry.name not in kept:
                     self._durable.unlink(entry.path)
 
     async def take(self, upload: Upload) -> bool:
@@ -114,14 +121,15 @@ class Uploads:
             raise UsageError(f"no source `{upload.source}` takes what is sent")
         if why := refusal(settings, upload.relative, upload.size):
             raise UsageError(why)
-        path = self.folder + b"/" + upload.file.encode("ascii")
+        path = self.folder + b"/" + staged_name(upload.file, self._key)
+        wanted = upload.stored if self._key else upload.size
         try:
             found = os.lstat(path)
         except FileNotFoundError as error:
             raise UsageError("the upload is gone", help="send it again") from error
-        if found.st_size != upload.size:
+        if found.st_size != wanted:
             raise SystemFault(
-                f"the upload has {found.st_size} bytes, not {upload.size}", help="send it again"
+                f"the upload has {found.st_size} bytes, not {wanted}", help="send it again"
             )
         tags = (*source_tags(settings, upload.relative), *upload.tags)
         return Claim(
@@ -129,7 +137,7 @@ class Uploads:
             source=settings.name,
             path=path,
             relative=upload.relative,
-            identity=Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns),
+            identity=Identity(found.st_dev, found.st_ino, upload.size, found.st_mtime_ns),
             content="",
             claimed_ns=self._clock.wall_ns(),
             tags=tuple(dict.fromkeys(tags)),
@@ -199,6 +207,11 @@ class Uploads:
     def _put_back(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
             put_back(claim, self._content, self._durable)
+
+
+def staged_name(file: str, key: str) -> bytes:
+    """What the bytes of an upload are called in the folder of uploads; `key` is that of content."""
+    return (sealed_name(file, key) if key else file).encode("ascii")
 
 
 def judge_name(file: str, relative: bytes) -> None:

@@ -134,3 +134,7 @@ class Facts(msgspec.Struct, frozen=True):
     """With `refused`: quarantined rather than rejected."""
     error: str = ""
     """Why inspection itself failed (a read error); the file stays ingested and is tried again."""
+    fault: bool = False
+    """With `error`: it is the machine's, and no try is counted."""
+    help: str = ""
+    """With `fault`: what to do about it."""

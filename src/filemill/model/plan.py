@@ -132,6 +132,18 @@ class RetentionPlan(msgspec.Struct, frozen=True):
     audit: float | None = 365 * 86400.0
 
 
+class EncryptionPlan(msgspec.Struct, frozen=True):
+    """How what lies in the data directory is encrypted."""
+
+    recipients: tuple[str, ...]
+    """For whom: whoever has the identity of one of them can read it."""
+    workspace: str
+    """Absolute; a folder in memory, where workers have the plain bytes of what they work on."""
+    identity: str = ""
+    """Absolute path of the identity file; empty: it is the secret of this name."""
+    secret: str = ""
+
+
 class TlsPlan(msgspec.Struct, frozen=True):
     """The files that TLS needs, as absolute paths."""
 
@@ -273,6 +285,8 @@ class Plan(msgspec.Struct, frozen=True):
     retention: RetentionPlan = RetentionPlan()
     modules: dict[str, bytes] = {}
     """Texts of the modules of users that this revision names, by path below `root`; workers import these."""
+    encryption: EncryptionPlan | None = None
+    """None: what lies in the data directory is plain."""
     grace: float = 60.0
     """Seconds that running runs get to finish when the server is told to stop."""
     web: WebPlan = WebPlan()
@@ -280,6 +294,18 @@ class Plan(msgspec.Struct, frozen=True):
     def for_workers(self) -> Plan:
         """The plan as processes see it that run users' code: without what only the server and its face may know."""
         return msgspec.structs.replace(self, web=WebPlan())
+
+    @property
+    def scratch(self) -> str:
+        """Where workers have their work folders: in the data directory, or with encryption in memory."""
+        return self.data if self.encryption is None else self.encryption.workspace
+
+    @property
+    def in_one_go(self) -> bool:
+        """Whether big files are read from start to end by one worker: what is encrypted has no middle to begin at."""
+        return self.encryption is not None or any(
+            sink.options.get("encrypt") for sink in self.sinks
+        )
 
     def pipeline(self, name: str) -> PipelinePlan:
         """The pipeline of that name; StopIteration if there is none."""

@@ -154,6 +154,8 @@ class StagedOutput(msgspec.Struct, frozen=True):
     header: bytes = b""
     """Of a chunk's part: what stands before the first part of the output; not among the part's bytes."""
     over_size: int = 0
+    plain: int = -1
+    """Its bytes before it was encrypted; -1: it is not encrypted."""
     over_digest: str = ""
     """With mode `supersede`: the sha256 (and size) of the bytes whose place it takes."""
 

@@ -9,6 +9,12 @@ INPUT = ".input"
 """Ends the references of kept inputs. Each can be made again from its file: one that no row names is left over."""
 
 
+def is_spare(reference: str) -> bool:
+    """Say whether bytes that no row names can be let go of: a copy that a crash cut off, or a kept input."""
+    name = reference.rpartition("/")[2]
+    return name.endswith((".part", INPUT)) or f"{INPUT}." in name
+
+
 class Content(Protocol):
     """A store of immutable byte sequences, each under a reference the caller reserved.
 
@@ -16,6 +22,16 @@ class Content(Protocol):
     reference before it is whole. Durable means: survives a power cut; it is promised only after `sync`.
     All methods are synchronous and are called from worker threads, never from the event loop.
     """
+
+    @property
+    def seals(self) -> bool:
+        """Whether what is copied or put in is encrypted; only what is encrypted already may be adopted then."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """With which key what comes in is encrypted; empty: with none."""
+        ...
 
     def reserve(self, ids: Sequence[str]) -> list[str]:
         """One reference per id. References of one call share what makes syncing them together cheap."""
@@ -35,7 +51,7 @@ class Content(Protocol):
         ...
 
     def copy(self, source: BinaryIO, reference: str) -> int:
-        """Copy an open file in, visible only when whole; returns the number of bytes."""
+        """Copy an open file in, visible only when whole; returns how many bytes it had."""
         ...
 
     def sync(self, references: Sequence[str], directories: Iterable[bytes] = ()) -> None:

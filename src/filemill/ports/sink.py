@@ -36,6 +36,8 @@ class SinkContext(msgspec.Struct):
     durable: Durable
     sync: bool = True
     """False under `durability: process`."""
+    recipients: tuple[str, ...] = ()
+    """For whom all that it stages is encrypted, under its plain name; empty: as its options say."""
 
 
 class Published(StrEnum):

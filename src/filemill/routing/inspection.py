@@ -86,6 +86,9 @@ class Inspector:
             for source in plan.sources
         }
         self._source_tags = {source.name: frozenset(source.tags) for source in plan.sources}
+        self._noted: frozenset[str] | None = None
+        if plan.encryption is not None:
+            self._noted = frozenset(name for rule in plan.tags for name in rule.header)
         self._wants_content = any(rule.content for rule in self._rules)
         self.asks_taggers = any(rule.tagger for rule in self._rules)
         """Users' taggers are asked: nothing else that inspects a file is others' code."""
@@ -198,10 +201,15 @@ class Inspector:
             file=file.file,
             digest=seen.digest,
             media=seen.sniffed.media,
-            header=seen.sniffed.header,
+            header=self._header_of(seen),
             tags=tuple(hits.values()),
             attributes=attributes,
         )
+
+    def _header_of(self, seen: _Seen) -> tuple[str, ...]:
+        """What is noted of its header: with encryption only what rules name, since some files begin with a record."""
+        header = seen.sniffed.header
+        return header if self._noted is None else tuple(c for c in header if c in self._noted)
 
     def _given_why(self, file: FileRef, tag: str) -> str:
         """Why a tag was there before any rule was asked: its source's, or of the step that emitted the file."""

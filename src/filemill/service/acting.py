@@ -21,13 +21,13 @@ from filemill.model.files import FileRef
 from filemill.model.runs import Publication, RunOrder
 from filemill.ports.clock import Clock
 from filemill.ports.ledger import Ledger
-from filemill.service import acts
+from filemill.service import acts, replies
 
-Handler = Callable[[Any, Deed], Awaitable[Sequence[bool] | acts.Made]]
+Handler = Callable[[Any, Deed], Awaitable[Sequence[bool] | replies.Made]]
 """Does one kind of act; says of each of its items whether it moved, or what was made."""
 
-_GIVES_UP = (acts.DiscardRuns, acts.CancelRuns, acts.MendFile)
-"""After these nobody needs what was kept of the runs, or staged."""
+_GIVES_UP = (acts.DiscardRuns, acts.CancelRuns, acts.MendFile, acts.MoveContent)
+"""After these nobody needs what was kept of the runs, or staged, or the bytes under their former reference."""
 
 
 class LiveParts:
@@ -46,7 +46,7 @@ class LiveParts:
         self._desk = desk
         self._revisions = revisions
         self._placed = placed
-        self.reload: Callable[[], Awaitable[acts.Reloaded]] | None = None
+        self.reload: Callable[[], Awaitable[replies.Reloaded]] | None = None
         """Takes the configuration on the disk; None where nobody can (a one-shot run)."""
         self.drain: Callable[[], None] | None = None
         """Tells the server to end; None as above."""
@@ -106,7 +106,7 @@ class Actions:
 
     async def perform(
         self, act: acts.Request, principal: str
-    ) -> acts.Done | acts.Reloaded | acts.Made:
+    ) -> replies.Done | replies.Reloaded | replies.Made:
         """Do it, in one commit; a reload or a drain is the server's own affair.
 
         Raises:
@@ -127,12 +127,12 @@ class Actions:
                 raise UsageError("no server is watching here", help="filemill run starts one")
             await self._ledger.note("drain", ["server"], "{}", deed)
             drain()
-            return acts.Done(())
+            return replies.Done(())
         handler = self._handlers.get(type(act))
         if handler is None:
             raise UsageError("this needs a running server", help="filemill run")
         moved = await handler(act, deed)
-        if isinstance(moved, acts.Made):
+        if isinstance(moved, replies.Made):
             return moved
         if any(moved) and isinstance(act, _GIVES_UP):
             try:
@@ -141,7 +141,7 @@ class Actions:
                 raise
             except (SystemFault, OSError):
                 pass  # it is done, and the bytes stay named: retention comes to them, and says what hinders it
-        return acts.Done(tuple(moved), live=self._live is not None)
+        return replies.Done(tuple(moved), live=self._live is not None)
 
     async def _redrive(self, act: acts.RedriveRuns, deed: Deed) -> Sequence[bool]:
         moved = await self._ledger.redrive(act.runs, deed)

@@ -1,7 +1,6 @@
-"""What a command that changes something asks of filemill, and the answer: values that go through the control socket.
+"""What a command that changes something asks of filemill: values that go through the control socket.
 
-One request is one `Act`; its answer says of each item whether it moved. `False` is no error: the run was not, or no
-longer, where the person saw it.
+One request is one `Act`; what is answered stands in `replies`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import msgspec
 
 from filemill.model.deeds import Chosen, Redrive, Release, Replay
 from filemill.model.keys import Access
-from filemill.telemetry.metrics import Sample, Spread
 
 MOST = 500
 """Items of one act: bounds a request, and how long one transaction may hold up the server."""
@@ -104,6 +102,8 @@ class MendFile(Act, frozen=True):
     relative: bytes
     """Its path below the source; the original's."""
     again: bool = False
+    size: int = -1
+    """Its bytes, where what is staged is encrypted."""
 
 
 class TakePaths(Act, frozen=True):
@@ -168,12 +168,14 @@ class NoteAccess(Act, frozen=True):
 
 
 class TakeUpload(Act, frozen=True):
-    """Take a file in that was sent: its bytes lie, whole, in the folder of uploads under its id."""
+    """Take a file in that was sent: its bytes lie, whole, in the folder of uploads (`intake.uploaded.staged_name`)."""
 
     file: str
     source: str
     relative: bytes
     size: int
+    stored: int = -1
+    """Bytes that lie there, where they are encrypted."""
     tags: tuple[str, ...] = ()
     """Beside those that its source gives."""
 
@@ -216,8 +218,41 @@ class ApplyRetention(Act, frozen=True):
     begin: bool = True
 
 
+class MoveContent(Act, frozen=True):
+    """Contents are encrypted anew: (old reference, new one) of each, whose bytes are there and durable.
+
+    Answered False for one that somebody has in hand now, or that is given up. `done` of `of` are moved so far.
+    """
+
+    moves: tuple[tuple[str, str], ...]
+    server: int
+    """Pid of the server that ran when these bytes were written; another one may take them for left over."""
+    done: int = 0
+    of: int = 0
+    over: bool = False
+    """Nothing more comes."""
+
+
+class Reword(Act, frozen=True):
+    """Texts of files and runs numbered so are encrypted anew: what stands in the place of each."""
+
+    words: dict[str, str]
+    after: int
+    last: int
+    server: int
+
+
 class Look(msgspec.Struct, frozen=True, tag_field="act", tag=True):
     """Say what is going on; nothing is done. Only a running server can be asked."""
+
+
+class HandOut(msgspec.Struct, frozen=True, tag_field="act", tag=True):
+    """Have encrypted bytes opened; answered by `HandedOut`. Only the web child asks: for a download, or to go on."""
+
+    content: str = ""
+    """The reference of a content."""
+    upload: str = ""
+    """Or the id of an upload in parts."""
 
 
 class Measure(msgspec.Struct, frozen=True, tag_field="act", tag=True):
@@ -249,118 +284,9 @@ Request = (
     | NoteOffset
     | EndUpload
     | ApplyRetention
+    | MoveContent
+    | Reword
     | Reload
     | Drain
 )
 """What is done, by a server or without one."""
-
-
-class Done(msgspec.Struct, frozen=True, tag="done"):
-    """What became of an act: of each of its items, whether it moved."""
-
-    moved: tuple[bool, ...]
-    live: bool = True
-    """A server runs and goes on with them now; else at the next start."""
-
-
-class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
-    """What became of a reload: `revision` runs now; if it is `former`, nothing changed or `problems` say why."""
-
-    revision: int
-    former: int
-    changes: tuple[str, ...] = ()
-    problems: str = ""
-
-
-class KeyMade(msgspec.Struct, frozen=True, tag="key-made"):
-    """A new key. `key` is its whole text, which is said this once."""
-
-    id: str
-    key: str
-
-
-class LinkMade(msgspec.Struct, frozen=True, tag="link-made"):
-    """A link that logs in whoever opens it first; it is said this once."""
-
-    url: str
-    expires_ns: int
-
-
-class SessionOpened(msgspec.Struct, frozen=True, tag="session-opened"):
-    """A browser is logged in."""
-
-    id: str
-    principal: str
-    roles: tuple[str, ...]
-
-
-Made = KeyMade | LinkMade | SessionOpened
-"""What an act made that whoever asked must be told."""
-
-
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """The act was not done, none of it: an error of the one tree, by its class."""
-
-    error: str
-    message: str
-    help: str = ""
-
-
-class Collected(msgspec.Struct, frozen=True, tag="collected"):
-    """How far a pass of retention is: see `intake.retention.Swept`."""
-
-    files: int
-    bytes: int
-    forgotten: int
-    rows: int
-    looked: int
-    over: bool
-
-
-class TroubleNow(msgspec.Struct, frozen=True):
-    """Something wrong with the machine that work waits for."""
-
-    what: str
-    since_ns: int
-    message: str
-    help: str
-    pipelines: tuple[str, ...] = ()
-    """Those whose runs wait for it; none named: all of them, or (`intake`) none."""
-    next_ns: int = 0
-    """Wall time of the next look, where there is one."""
-
-
-class WorkerNow(msgspec.Struct, frozen=True):
-    """One worker process."""
-
-    number: int
-    pid: int
-    revision: int
-    busy: bool
-    jobs: int
-    """How many it was given."""
-    runs: tuple[str, ...] = ()
-    """Those it said it is at."""
-
-
-class Seen(msgspec.Struct, frozen=True, tag="seen"):
-    """What goes on in a running server."""
-
-    pid: int
-    running: int
-    """Runs that workers hold."""
-    troubles: tuple[TroubleNow, ...] = ()
-    workers: tuple[WorkerNow, ...] = ()
-    web: str = ""
-    """Where it answers HTTP, for whoever is on this machine; empty: nowhere."""
-
-
-class Measured(msgspec.Struct, frozen=True, tag="measured"):
-    """What a running server measures of itself; names and labels are those of `telemetry.metrics`."""
-
-    samples: tuple[Sample, ...]
-    spreads: tuple[Spread, ...]
-    seen: Seen
-
-
-Answer = Done | Reloaded | Made | Seen | Measured | Collected | Refused

@@ -12,7 +12,7 @@ from filemill.model.deeds import Deed
 from filemill.model.errors import NoRoom, QueueFull
 from filemill.model.plan import Plan
 from filemill.ports.clock import Clock
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.acting import Actions, Handler, LiveParts
 from filemill.service.calming import Calm
 from filemill.service.control import ControlSocket
@@ -21,6 +21,7 @@ from filemill.service.keeping_sessions import Sessions
 from filemill.service.measured import measured
 from filemill.service.mending import Mender
 from filemill.service.parts import Parts
+from filemill.service.rotating import Rotation
 from filemill.telemetry.metering import Meter
 
 
@@ -36,11 +37,12 @@ class Answering:
         durable: Durable,
         calm: Calm,
         meter: Meter,
-        reload: Callable[[], Awaitable[acts.Reloaded]] | None,
+        reload: Callable[[], Awaitable[replies.Reloaded]] | None,
         drain: Callable[[], None] | None,
     ) -> None:
         self._parts = parts
         self._calm = calm
+        self._rotation = Rotation(parts.ledger, parts.content, clock)
         self._meter = meter
         self._durable = durable
         self._web = plan.web.url
@@ -58,6 +60,7 @@ class Answering:
             acts.OpenUpload: parts.part_uploads.open,
             acts.NoteOffset: parts.part_uploads.note,
             acts.EndUpload: parts.part_uploads.end,
+            **self._rotation.handlers,
         }
         self._actions = Actions(
             parts.ledger,
@@ -79,7 +82,7 @@ class Answering:
 
     async def perform(
         self, act: acts.Request, principal: str
-    ) -> acts.Done | acts.Collected | acts.Reloaded | acts.Made:
+    ) -> replies.Done | replies.Collected | replies.Reloaded | replies.Made:
         """Have it done for that principal.
 
         Raises:
@@ -102,22 +105,24 @@ class Answering:
             if parts.gate.waits == "disk":
                 raise NoRoom(parts.gate.why, help=parts.gate.help)
             raise QueueFull(parts.gate.why or "too many files wait to be looked at")
-        upload = Upload(act.file, act.source, act.relative, act.size, act.tags, deed.principal)
+        upload = Upload(
+            act.file, act.source, act.relative, act.size, act.stored, act.tags, deed.principal
+        )
         return [await parts.uploads.take(upload)]
 
-    def measured(self) -> acts.Measured:
+    def measured(self) -> replies.Measured:
         """What was counted, and how all parts stand."""
         return measured(self._parts, self._meter, self._durable, self.seen())
 
-    def seen(self) -> acts.Seen:
+    def seen(self) -> replies.Seen:
         """What goes on."""
         parts = self._parts
         troubles = tuple(
-            acts.TroubleNow(each.what, each.at_ns, each.message, each.help)
+            replies.TroubleNow(each.what, each.at_ns, each.message, each.help)
             for each in self._calm.troubles
         )
         troubles += tuple(
-            acts.TroubleNow(
+            replies.TroubleNow(
                 f"sink {each.sink}",
                 each.since_ns,
                 each.message,
@@ -129,12 +134,13 @@ class Answering:
         )
         if parts.gate.waits:
             troubles += (
-                acts.TroubleNow("intake", parts.gate.since_ns, parts.gate.why, parts.gate.help),
+                replies.TroubleNow("intake", parts.gate.since_ns, parts.gate.why, parts.gate.help),
             )
         workers = tuple(
-            acts.WorkerNow(slot.number, slot.pid, served.number, busy, slot.jobs, runs)
+            replies.WorkerNow(slot.number, slot.pid, served.number, busy, slot.jobs, runs)
             for served in parts.revisions.alive
             for slot, busy, runs in served.pool.at_work()
         )
         running = parts.dispatcher.running
-        return acts.Seen(os.getpid(), running, troubles, workers, self._web)
+        rotation = self._rotation.now
+        return replies.Seen(os.getpid(), running, troubles, workers, rotation, self._web)

@@ -19,19 +19,20 @@ from filemill.model import errors
 from filemill.model.errors import Busy, FilemillError, SystemFault, UsageError
 from filemill.model.plan import WebPlan
 from filemill.ports.clock import SystemClock
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.acting import Actions, Handler, principal_of
 from filemill.service.control import MOST_BYTES, reachable
+from filemill.service.encrypting import sealer_of
 from filemill.service.keeping_keys import Keys
 from filemill.service.keeping_sessions import Sessions
 from filemill.service.mending import Mender
 
 PATIENCE = 120.0
 """Seconds in which the server must have answered."""
-_answer: msgspec.json.Decoder[acts.Answer] = msgspec.json.Decoder(acts.Answer)
+_answer: msgspec.json.Decoder[replies.Answer] = msgspec.json.Decoder(replies.Answer)
 
 
-def ask(data: str, act: acts.Request) -> acts.Done:
+def ask(data: str, act: acts.Request) -> replies.Done:
     """Have an act done on this data directory.
 
     Raises:
@@ -49,12 +50,12 @@ def ask(data: str, act: acts.Request) -> acts.Done:
         answer: object = asyncio.run(_alone(data, act))
     else:
         answer = read_answer(line)
-    if not isinstance(answer, acts.Done):
+    if not isinstance(answer, replies.Done):
         raise SystemFault("the server answered something else than what it was asked")
     return answer
 
 
-def ask_key(data: str, act: acts.CreateKey) -> acts.KeyMade:
+def ask_key(data: str, act: acts.CreateKey) -> replies.KeyMade:
     """Have a key made for this data directory, which is made too if nothing has run there yet.
 
     Raises:
@@ -67,12 +68,12 @@ def ask_key(data: str, act: acts.CreateKey) -> acts.KeyMade:
         answer: object = asyncio.run(_alone(data, act))
     else:
         answer = read_answer(line)
-    if not isinstance(answer, acts.KeyMade):
+    if not isinstance(answer, replies.KeyMade):
         raise SystemFault("the server answered something else than what it was asked")
     return answer
 
 
-def ask_link(data: str) -> acts.LinkMade:
+def ask_link(data: str) -> replies.LinkMade:
     """Have the running server make a link that logs a browser in.
 
     Raises:
@@ -80,11 +81,11 @@ def ask_link(data: str) -> acts.LinkMade:
         FilemillError: as the server says.
     """
     answer = read_answer(_ask_running(data, acts.MakeLink()))
-    assert isinstance(answer, acts.LinkMade), "a MakeLink is answered by LinkMade"  # noqa: S101
+    assert isinstance(answer, replies.LinkMade), "a MakeLink is answered by LinkMade"  # noqa: S101
     return answer
 
 
-def ask_reload(data: str, reason: str = "") -> acts.Reloaded:
+def ask_reload(data: str, reason: str = "") -> replies.Reloaded:
     """Have the running server take the configuration on the disk.
 
     Raises:
@@ -92,7 +93,7 @@ def ask_reload(data: str, reason: str = "") -> acts.Reloaded:
         FilemillError: as the server says. That a configuration is bad is no error here, but the answer's `problems`.
     """
     answer = read_answer(_ask_running(data, acts.Reload(reason=reason)))
-    assert isinstance(answer, acts.Reloaded), "a Reload is answered by Reloaded"  # noqa: S101
+    assert isinstance(answer, replies.Reloaded), "a Reload is answered by Reloaded"  # noqa: S101
     return answer
 
 
@@ -118,27 +119,34 @@ def _ask_running(data: str, act: acts.Request) -> bytes:
     return line
 
 
-def read_answer(line: bytes) -> acts.Done | acts.Collected | acts.Reloaded | acts.Made:
+def read_answer(line: bytes) -> replies.Done | replies.Collected | replies.Reloaded | replies.Made:
     """The server's answer.
 
     Raises:
         FilemillError: as the server says.
     """
     answer = raised(_answer.decode(line))
-    if isinstance(answer, acts.Seen | acts.Measured):
+    if isinstance(answer, replies.Seen | replies.Measured):
         raise SystemFault("the server answered something else than it was asked")
     return answer
 
 
 def raised(
-    answer: acts.Answer,
-) -> acts.Done | acts.Collected | acts.Reloaded | acts.Made | acts.Seen | acts.Measured:
+    answer: replies.Answer,
+) -> (
+    replies.Done
+    | replies.Collected
+    | replies.Reloaded
+    | replies.Made
+    | replies.Seen
+    | replies.Measured
+):
     """The answer, unless it is a refusal.
 
     Raises:
         FilemillError: as the server says.
     """
-    if isinstance(answer, acts.Refused):
+    if isinstance(answer, replies.Refused):
         kind = getattr(errors, answer.error, FilemillError)
         known = isinstance(kind, type) and issubclass(kind, FilemillError)
         raise (kind if known else FilemillError)(answer.message, help=answer.help)
@@ -155,14 +163,14 @@ def listens(data: str) -> bool:
         return connection is not None
 
 
-def look(data: str) -> acts.Seen | None:
+def look(data: str) -> replies.Seen | None:
     """What goes on in the server of this data directory; None when none runs, or it does not say within a second."""
     try:
         line = ask_server(data, msgspec.json.encode(acts.Look()) + b"\n", patience=1.0)
         answer = _answer.decode(line) if line else None
     except (FilemillError, msgspec.DecodeError):
         return None
-    return answer if isinstance(answer, acts.Seen) else None
+    return answer if isinstance(answer, replies.Seen) else None
 
 
 def ask_server(data: str, line: bytes, patience: float = PATIENCE) -> bytes | None:
@@ -213,7 +221,7 @@ def _connected(data: str, patience: float) -> Iterator[socket.socket | None]:
         yield connection if listening else None
 
 
-async def _alone(data: str, act: acts.Request) -> acts.Done | acts.Reloaded | acts.Made:
+async def _alone(data: str, act: acts.Request) -> replies.Done | replies.Reloaded | replies.Made:
     """Under the instance lock, so that no server starts meanwhile."""
     with InstanceLock(data):
         clock, durable = SystemClock(), Durable(Failpoints.from_environment("command"))
@@ -221,7 +229,9 @@ async def _alone(data: str, act: acts.Request) -> acts.Done | acts.Reloaded | ac
             os.path.join(data, "ledger.db"), durable=durable, clock=clock, reserve=Reserve(data)
         )
         try:
-            content = LocalContent(os.path.join(os.fsencode(data), b"content"), durable)
+            content = LocalContent(
+                os.path.join(os.fsencode(data), b"content"), durable, sealer_of(data)
+            )
             content.open()
             more: dict[Any, Handler] = {
                 acts.MendFile: Mender(ledger, content, data).mend,

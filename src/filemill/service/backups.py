@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from filemill.durable import Durable
+from filemill.encryption.age import key_in
 from filemill.identity import pepper
+from filemill.ledgers.sqlite import references_stay
 from filemill.ledgers.sqlite.health import Health, Stored, snapshot
 from filemill.model.errors import SystemFault, UsageError
 from filemill.ports.clock import Clock
@@ -80,6 +82,7 @@ def make(
 
     Raises:
         UsageError: there is no ledger, or `target` is not empty.
+        Busy: content is being encrypted anew, so that what a snapshot names would go.
         SystemFault: something cannot be read or written; what was made so far has no manifest.
     """
     must_exist(data)
@@ -91,10 +94,23 @@ def make(
         raise UsageError(
             "a backup inside the data directory goes with it", help="name another place"
         )
+    with references_stay(data):
+        return _make(data, target, durable, clock.wall_ns(), version, copies=copies, told=told)
+
+
+def _make(
+    data: str,
+    target: str,
+    durable: Durable,
+    made_ns: int,
+    version: str,
+    *,
+    copies: bool,
+    told: Told,
+) -> Manifest:
     try:
         durable.make_directory(os.fsencode(target), 0o700)
         ledger = ledger_of(target)
-        made_ns = clock.wall_ns()
         snapshot(
             ledger_of(data),
             ledger,
@@ -192,7 +208,9 @@ class Taker:
         for source in (os.path.join(self._source, stored.reference.encode()), stored.staged):
             if source and self.put(source, path):
                 size = os.stat(path).st_size
-                return Entry(stored.reference, size, stored.digest or digest_of(path))
+                # The digest is of what lies there: of what is encrypted the ledger knows another.
+                known = "" if key_in(stored.reference) else stored.digest
+                return Entry(stored.reference, size, known or digest_of(path))
         return Entry(stored.reference, missing=True)
 
     def put(self, source: bytes, path: bytes) -> bool:

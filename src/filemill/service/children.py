@@ -10,6 +10,8 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from filemill.engine import frames
 from filemill.engine.spawning import Spawned, describe_exit, end_now, environment_for, spawn
 from filemill.model.errors import SystemFault
@@ -45,10 +47,9 @@ def explain(file: FileRef, plan: Plan) -> Explanation:
     """
     with tempfile.TemporaryDirectory(prefix="filemill-") as folder:
         environment = environment_for(os.environ, plan.worker_environment, plan.secrets)
-        messages: list[frames.ToWorker] = [
-            frames.Setup(plan.for_workers()),
-            frames.Explain(1, file),
-        ]
+        # The file is plain already: this child needs no identity.
+        plan = msgspec.structs.replace(plan.for_workers(), encryption=None)
+        messages: list[frames.ToWorker] = [frames.Setup(plan), frames.Explain(1, file)]
         reply = _converse(folder, plan.root, environment, messages)
     assert isinstance(reply, frames.Explained), "an Explain is answered by Explained"  # noqa: S101
     return reply.explanation

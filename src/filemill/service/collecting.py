@@ -19,7 +19,7 @@ from filemill.model.deeds import Deed
 from filemill.model.errors import SystemFault, UsageError
 from filemill.model.plan import Plan
 from filemill.ports.clock import SystemClock
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.acting import principal_of
 from filemill.service.asking import ask_server, read_answer
 
@@ -41,7 +41,7 @@ def collect(
     act = acts.ApplyRetention(older_than=older_than)
     while (line := ask_server(plan.data, msgspec.json.encode(act) + b"\n")) is not None:
         answer = read_answer(line)
-        if not isinstance(answer, acts.Collected):
+        if not isinstance(answer, replies.Collected):
             raise SystemFault("the server answered something else than what it was asked")
         swept = Swept(
             files=answer.files,

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import msgspec
 
 from filemill.model.errors import FilemillError, SystemFault
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.acting import principal_of
 
 NAME = "control.sock"
@@ -29,7 +29,8 @@ FAREWELL = 2.0
 _PEER = struct.Struct("3i")
 
 Perform = Callable[
-    [acts.Request, str], Awaitable[acts.Done | acts.Collected | acts.Reloaded | acts.Made]
+    [acts.Request, str],
+    Awaitable[replies.Done | replies.Collected | replies.Reloaded | replies.Made],
 ]
 _request: msgspec.json.Decoder[acts.Request | acts.Look] = msgspec.json.Decoder(
     acts.Request | acts.Look
@@ -40,7 +41,7 @@ _answer = msgspec.json.Encoder()
 class ControlSocket:
     """Listens as long as the server lives. The caller holds the instance lock, so what lies there is nobody's."""
 
-    def __init__(self, data: str, perform: Perform, look: Callable[[], acts.Seen]) -> None:
+    def __init__(self, data: str, perform: Perform, look: Callable[[], replies.Seen]) -> None:
         self._data = data
         self._perform = perform
         self._look = look
@@ -102,19 +103,19 @@ class ControlSocket:
 
     async def _answer(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> acts.Answer:
+    ) -> replies.Answer:
         uid = _peer(writer.get_extra_info("socket"))
         if uid not in (os.geteuid(), 0):
-            return acts.Refused("UsageError", "this server is another user's")
+            return replies.Refused("UsageError", "this server is another user's")
         try:
             async with asyncio.timeout(PATIENCE):
                 line = await reader.readuntil(b"\n")
         except asyncio.LimitOverrunError:
-            return acts.Refused("UsageError", f"a request has at most {MOST_BYTES:,} bytes")
+            return replies.Refused("UsageError", f"a request has at most {MOST_BYTES:,} bytes")
         try:
             act = _request.decode(line)
         except msgspec.DecodeError as error:
-            return acts.Refused(
+            return replies.Refused(
                 "UsageError",
                 f"the server does not know this request: {error}",
                 "the command and the server are of different versions: restart the server",
@@ -124,7 +125,7 @@ class ControlSocket:
         try:
             return await self._perform(act, principal_of(uid))
         except FilemillError as error:
-            return acts.Refused(type(error).__name__, error.message, error.help)
+            return replies.Refused(type(error).__name__, error.message, error.help)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from filemill.queries import FileHistory
 from filemill.routing.explaining import Explanation
 from filemill.service.building import OUTSIDE, build_sources, settings_of
 from filemill.service.children import explain as ask
+from filemill.service.encrypting import plain_file
 from filemill.telemetry.wording import printable
 
 
@@ -120,4 +121,6 @@ def explain_known(history: FileHistory, plan: Plan) -> Explanation:
         SystemFault: the worker child that looks at it failed.
     """
     file = arrival_again(history, plan).file
-    return msgspec.structs.replace(ask(file, plan), file=file)
+    with plain_file(plan.data, file.path) as path:
+        explained = ask(msgspec.structs.replace(file, path=path), plan)
+    return msgspec.structs.replace(explained, file=file)

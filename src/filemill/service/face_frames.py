@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from filemill.model.plan import LimitsPlan, OidcPlan, SessionsPlan, TlsPlan
-from filemill.service import acts
+from filemill.service import acts, replies
 
 LENGTH = struct.Struct(">I")
 MOST = 16 << 20
@@ -52,6 +52,8 @@ class Opening(msgspec.Struct, frozen=True, tag="opening"):
     """`reserve:`, bytes that what is sent must leave free."""
     sync: bool = True
     """Whether what is promised must outlive a power cut (`durability: power`)."""
+    recipients: tuple[str, ...] = ()
+    """For whom what is sent is encrypted; none: it is not."""
     tls: TlsPlan | None = None
     limits: LimitsPlan = LimitsPlan()
     proxies: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
     """Server: what became of the request of this number."""
 
     number: int
-    answer: acts.Answer
+    answer: replies.Answer | replies.HandedOut
 
 
 class Listening(msgspec.Struct, frozen=True, tag="listening"):
@@ -89,7 +91,7 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
 
     number: int
     principal: str
-    act: acts.Request | acts.Look | acts.Measure
+    act: acts.Request | acts.Look | acts.Measure | acts.HandOut
 
 
 ToChild = Opening | Answered

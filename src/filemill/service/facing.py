@@ -31,7 +31,7 @@ from filemill.model.events import Emit, WebListening, WebLost, WebNoted
 from filemill.model.plan import Plan, WebPlan
 from filemill.ports.clock import Clock
 from filemill.ports.source import SourceSettings
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.face_frames import (
     LENGTH,
     MOST,
@@ -56,7 +56,8 @@ LONGEST_PAUSE = 30.0
 STEADY = 60.0
 """A child that lived so long (s) is begun again at once."""
 
-Perform = Callable[[acts.Request, str], Awaitable[acts.Answer]]
+Perform = Callable[[acts.Request, str], Awaitable[replies.Answer]]
+HandOut = Callable[[acts.HandOut, str], Awaitable[replies.HandedOut]]
 
 
 class Door:
@@ -103,9 +104,10 @@ class Face:
         door: Door,
         opening: Callable[[], Opening],
         perform: Perform,
-        look: Callable[[], acts.Seen],
-        measure: Callable[[], acts.Measured],
+        look: Callable[[], replies.Seen],
+        measure: Callable[[], replies.Measured],
         *,
+        hand_out: HandOut,
         secrets: Callable[[], Collection[str]],
         clock: Clock,
         emit: Emit,
@@ -116,6 +118,7 @@ class Face:
         self._opening = opening
         self._perform = perform
         self._look = look
+        self._hand_out = hand_out
         self._measure = measure
         self._clock = clock
         self._emit = emit
@@ -221,10 +224,12 @@ class Face:
             return None
 
     async def _answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
-        answer: acts.Answer
+        answer: replies.Answer | replies.HandedOut
         try:
             if isinstance(asked.act, acts.Look):
                 answer = self._look()
+            elif isinstance(asked.act, acts.HandOut):
+                answer = await self._hand_out(asked.act, asked.principal)
             elif isinstance(asked.act, acts.Measure):
                 answer = self._measure()
             else:
@@ -233,7 +238,7 @@ class Face:
             self.crashed = error
             return
         except FilemillError as error:
-            answer = acts.Refused(type(error).__name__, error.message, error.help)
+            answer = replies.Refused(type(error).__name__, error.message, error.help)
         with contextlib.suppress(ConnectionError):
             writer.write(pack(Answered(asked.number, answer)))
             await writer.drain()
@@ -287,6 +292,7 @@ def opening_of(plan: Plan, sources: Mapping[str, SourceSettings]) -> Opening:
         sinks=tuple(Named(each.name, each.kind) for each in plan.sinks),
         reserve=plan.reserve,
         sync=plan.durability == "power",
+        recipients=plan.encryption.recipients if plan.encryption is not None else (),
     )
 
 

@@ -17,7 +17,7 @@ from filemill.model.deeds import Deed
 from filemill.model.errors import SystemFault, UsageError
 from filemill.model.keys import StoredKey
 from filemill.ports.ledger import Ledger
-from filemill.service import acts
+from filemill.service import acts, replies
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}\Z")
 _TRIES = 3
@@ -41,7 +41,7 @@ class Keys:
             acts.NoteAccess: self.note_access,
         }
 
-    async def create(self, act: acts.CreateKey, deed: Deed) -> acts.KeyMade:
+    async def create(self, act: acts.CreateKey, deed: Deed) -> replies.KeyMade:
         """Make a key.
 
         Raises:
@@ -65,7 +65,7 @@ class Keys:
             )
             answer = await self._ledger.create_key(stored, deed)
             if answer == "made":
-                return acts.KeyMade(made.id, made.text)
+                return replies.KeyMade(made.id, made.text)
             if answer == "named":
                 raise UsageError(
                     f"a key named `{act.name}` is in force",

@@ -17,7 +17,7 @@ from filemill.model.errors import NotFound, SystemFault, UsageError
 from filemill.model.plan import LOOPBACK, WebPlan
 from filemill.model.sessions import StoredSession, hashed
 from filemill.ports.ledger import Ledger
-from filemill.service import acts
+from filemill.service import acts, replies
 
 LINK_LASTS = 120.0
 """Seconds for which a link can be used."""
@@ -52,7 +52,7 @@ class Sessions:
             acts.EndSessions: self.end,
         }
 
-    async def link(self, act: acts.MakeLink, deed: Deed) -> acts.LinkMade:
+    async def link(self, act: acts.MakeLink, deed: Deed) -> replies.LinkMade:
         """Make a link.
 
         Raises:
@@ -70,9 +70,9 @@ class Sessions:
         secret = secrets.token_urlsafe(32)
         expires_ns = deed.at_ns + int(LINK_LASTS * 1e9)
         self._links[hashed(secret)] = _Link(deed.principal, expires_ns)
-        return acts.LinkMade(f"{_base(self._web)}{PATH}?t={secret}", expires_ns)
+        return replies.LinkMade(f"{_base(self._web)}{PATH}?t={secret}", expires_ns)
 
-    async def open(self, act: acts.OpenSession, deed: Deed) -> acts.SessionOpened:
+    async def open(self, act: acts.OpenSession, deed: Deed) -> replies.SessionOpened:
         """Log a browser in.
 
         Raises:
@@ -106,7 +106,7 @@ class Sessions:
             )
             owned = msgspec.structs.replace(deed, principal=principal)
             if await self._ledger.open_session(session, owned):
-                return acts.SessionOpened(session.id, principal, roles)
+                return replies.SessionOpened(session.id, principal, roles)
         raise SystemFault("no free id for a session was found", help="try again")
 
     async def end(self, act: acts.EndSessions, deed: Deed) -> Sequence[bool]:

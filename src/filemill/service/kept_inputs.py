@@ -29,8 +29,10 @@ _RUN = "keptinput0000"
 
 
 @contextmanager
-def opened(path: bytes) -> Iterator[tuple[BinaryIO, int]]:
+def opened(path: bytes, scratch: str | None = None) -> Iterator[tuple[BinaryIO, int]]:
     """The kept input at `path` as an open file, and how many bytes of it count.
+
+    `scratch` is where records are written for it; None: where the system has its temporary files.
 
     Raises:
         PermanentError: it is gone or damaged.
@@ -43,7 +45,7 @@ def opened(path: bytes) -> Iterator[tuple[BinaryIO, int]]:
         with open(path, "rb") as kept:
             yield kept, reader.told.size
         return
-    with tempfile.TemporaryDirectory(prefix="filemill-input-") as folder:
+    with tempfile.TemporaryDirectory(prefix="filemill-input-", dir=scratch) as folder:
         written = _write(reader, folder)
         if written is None:
             with tempfile.TemporaryFile(dir=folder) as nothing:

@@ -6,12 +6,14 @@ import functools
 
 from filemill.durable import Durable
 from filemill.ports.scanner import Outcome
-from filemill.service import acts
+from filemill.service import replies
 from filemill.service.parts import Parts
 from filemill.telemetry.metering import Meter
 
 
-def measured(parts: Parts, counted: Meter, durable: Durable, seen: acts.Seen) -> acts.Measured:
+def measured(
+    parts: Parts, counted: Meter, durable: Durable, seen: replies.Seen
+) -> replies.Measured:
     """All of it, at one moment."""
     now = Meter()
     now.set("filemill_build_info", _version(), to=1)
@@ -31,7 +33,7 @@ def measured(parts: Parts, counted: Meter, durable: Durable, seen: acts.Seen) ->
         now.set("filemill_scans_total", _WORDS[outcome], to=files)
     for action, times in list(durable.failpoints.counts.items()):
         now.set("filemill_durable_actions_total", action, to=times)
-    return acts.Measured(
+    return replies.Measured(
         samples=(*counted.samples(), *now.samples()), spreads=counted.spreads(), seen=seen
     )
 

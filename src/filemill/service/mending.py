@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 
 from filemill.contents.local import LocalContent
@@ -23,9 +24,11 @@ from filemill.model.files import Identity
 from filemill.model.runs import BadRecord, RecordForm, StagedChild
 from filemill.ports.ledger import Ledger
 from filemill.service import acts
+from filemill.service.encrypting import scratch_of, sealer_of
 from filemill.service.originals import Originals, pieces
 
 _MARK = ".mended"
+_IN_MEMORY = 8 << 20
 
 
 class Mender:
@@ -70,31 +73,40 @@ class Mender:
             ) from error
         if not stat.S_ISREG(found.st_mode):
             raise UsageError("the mended copy is no file")
-        identity = Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        size = found.st_size if act.size < 0 else act.size
+        identity = Identity(found.st_dev, found.st_ino, size, found.st_mtime_ns)
         return StagedChild(act.child, path, act.relative, identity)
 
 
-def stage(data: str, child: str, content: Iterable[bytes]) -> str:
-    """Write a mended file where the server takes it from, synced; answers with its name there.
+def stage(data: str, child: str, content: Iterable[bytes]) -> tuple[str, int]:
+    """Write a mended file where the server takes it from, synced; answers with its name there, and its plain size.
 
     Raises:
         SystemFault: it cannot be written.
     """
     durable = Durable(Failpoints.from_environment("command"))
+    sealer, size = sealer_of(data), 0
     folder, name = children_folder(data), f"{child}{_MARK}"
     path = os.path.join(folder, name.encode())
     try:
         durable.make_directory(folder, 0o700)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         with os.fdopen(os.open(path, flags, 0o600), "wb") as out:
-            for piece in content:
-                out.write(piece)
+            if sealer is None:
+                for piece in content:
+                    size += out.write(piece)
+            else:
+                with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=scratch_of(data)) as plain:
+                    for piece in content:
+                        plain.write(piece)
+                    plain.seek(0)
+                    size = sealer.stream(plain, out)
             out.flush()
             durable.sync_file(out.fileno())
         durable.sync_directory(folder)
     except OSError as error:
         raise SystemFault(f"the mended copy cannot be kept: {error}") from error
-    return name
+    return name, size
 
 
 def drop(data: str, name: str) -> None:

@@ -1,4 +1,7 @@
-"""The bytes that are kept, for those who only read: originals, and single records of them."""
+"""The bytes that are kept, for those who only read: originals, and single records of them.
+
+What is encrypted is opened with the identity at hand, into memory of this process and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+from filemill.encryption.age import Opener, key_in
 from filemill.model.errors import NotFound
 from filemill.model.runs import BadRecord, RecordForm
+from filemill.service.encrypting import is_ours, opener_of
 
 _PIECE = 1 << 20
 
@@ -17,7 +22,11 @@ class Originals:
     """Content of a data directory, opened for reading only; works beside a running server."""
 
     def __init__(self, data: str) -> None:
+        self._data = data
         self._root = os.path.join(os.fsencode(data), b"content")
+        self._opener: Opener | None = None
+        self._plain: tuple[str, int] | None = None
+        """The content that was opened last, and the memory that it is in: records are asked for one by one."""
 
     def path(self, reference: str) -> bytes:
         """Where the bytes of this content reference are, or were."""
@@ -32,16 +41,43 @@ class Originals:
 
         Raises:
             NotFound: they are gone.
+            UsageError: they are encrypted, and there is no identity at hand.
+            WrongKey: they are encrypted for others.
+            Corrupt: they are not what was encrypted.
             OSError: they cannot be read.
         """
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
+            if key_in(reference):
+                return os.fdopen(os.dup(self._decrypted(reference, flags)), "rb", buffering=0)
             return os.fdopen(os.open(self.path(reference), flags), "rb", buffering=0)
         except FileNotFoundError as error:
             raise NotFound(
                 "the original is not kept any more",
                 help="`after: delete` and `after: keep` let go of it when every run of the file is done",
             ) from error
+
+    def _decrypted(self, reference: str, flags: int) -> int:
+        """A descriptor of the plain bytes, at their beginning; it stays this object's."""
+        if self._plain is not None and self._plain[0] == reference:
+            os.lseek(self._plain[1], 0, os.SEEK_SET)
+            return self._plain[1]
+        if self._opener is None:
+            self._opener = opener_of(self._data)
+        with open(os.open(self.path(reference), flags), "rb") as source:
+            memory = os.memfd_create("content", os.MFD_CLOEXEC)
+            try:
+                with open(memory, "wb", _PIECE, closefd=False) as out:
+                    ours = is_ours(self._data, key_in(reference))
+                    self._opener.stream(source, out, ours=ours)
+            except BaseException:
+                os.close(memory)
+                raise
+        if self._plain is not None:
+            os.close(self._plain[1])
+        self._plain = reference, memory
+        os.lseek(memory, 0, os.SEEK_SET)
+        return memory
 
     @contextlib.contextmanager
     def opened(self, reference: str) -> Iterator[tuple[BinaryIO, int]]:

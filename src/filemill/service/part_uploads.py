@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import Sequence
 
 from filemill.durable import Durable
-from filemill.intake.uploaded import judge_name
+from filemill.intake.uploaded import judge_name, staged_name
 from filemill.model.deeds import Deed
 from filemill.model.uploads import PartialUpload
 from filemill.ports.clock import Clock
@@ -28,11 +28,22 @@ LIFE_NS = 24 * 3600 * 10**9
 
 
 class PartUploads:
-    """The acts of uploads in parts, and their end when nothing more comes. `folder` is that of uploads."""
+    """The acts of uploads in parts, and their end when nothing more comes.
+
+    `folder` is that of uploads, `key` that of content.
+    """
 
     def __init__(
-        self, uploads: KeepingUploads, ledger: Ledger, folder: bytes, durable: Durable, clock: Clock
+        self,
+        uploads: KeepingUploads,
+        ledger: Ledger,
+        folder: bytes,
+        durable: Durable,
+        clock: Clock,
+        *,
+        key: str = "",
     ) -> None:
+        self._key = key
         self._uploads = uploads
         self._ledger = ledger
         self._folder = folder
@@ -99,4 +110,4 @@ class PartUploads:
     def _remove(self, files: Sequence[str]) -> None:
         for file in files:
             with contextlib.suppress(FileNotFoundError):  # taken, or not a byte of it ever came
-                self._durable.unlink(self._folder + b"/" + file.encode("ascii"))
+                self._durable.unlink(self._folder + b"/" + staged_name(file, self._key))

@@ -12,6 +12,7 @@ import msgspec
 
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable
+from filemill.encryption.age import Sealer
 from filemill.engine.adopting import Adoption
 from filemill.engine.breaking import Breakers
 from filemill.engine.dispatching import Dispatcher
@@ -63,7 +64,10 @@ class Parts:
         self._arrivals = arrivals
         clock, ids = machine.clock, machine.ids
         self.trouble = Trouble(clock, emit)
-        self.content = LocalContent(os.path.join(os.fsencode(plan.data), b"content"), durable)
+        sealer = Sealer(plan.encryption.recipients) if plan.encryption is not None else None
+        self.content = LocalContent(
+            os.path.join(os.fsencode(plan.data), b"content"), durable, sealer
+        )
         self.content.open()
         self.disposer = Disposer(
             ledger=ledger,
@@ -186,7 +190,9 @@ class Parts:
             ingested=self.acknowledged,
             unfinished=self.intake.unfinished.put,
         )
-        self.part_uploads = PartUploads(ledger, ledger, self.uploads.folder, durable, clock)
+        self.part_uploads = PartUploads(
+            ledger, ledger, self.uploads.folder, durable, clock, key=self.content.key
+        )
         self.retention = Retention(
             ledger=ledger, content=self.content, durable=durable, clock=clock
         )

@@ -34,7 +34,7 @@ from filemill.model.events import ConfigRefused, ConfigReloaded, ConfigUnchanged
 from filemill.model.plan import Plan
 from filemill.ports.source import SourceSettings
 from filemill.routing.rerouting import Noted, would_route
-from filemill.service import acts
+from filemill.service import replies
 from filemill.service.parts import duplicates_of, priorities_of
 from filemill.service.reading import open_queries
 from filemill.service.server import Revision, Server
@@ -46,7 +46,7 @@ TRIES = 20
 """Times the files may change while they are read."""
 MOST_HELD = 5_000
 """Held files that are looked at after a reload."""
-FIXED = ("data", "durability", "root", "web")
+FIXED = ("data", "durability", "root", "web", "encryption")
 """What a running server cannot change."""
 
 
@@ -69,12 +69,12 @@ class Reloader:
         self._load = load
         self._one = asyncio.Lock()
         self._looking: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[acts.Reloaded]] = set()
+        self._tasks: set[asyncio.Task[replies.Reloaded]] = set()
         self._ended = False
         self.refused: dict[str, str] | None = None
         """Digests of the files that were refused last, by name; None: what runs was taken last."""
 
-    async def reload(self, when: Callable[[], Awaitable[bool]] | None = None) -> acts.Reloaded:
+    async def reload(self, when: Callable[[], Awaitable[bool]] | None = None) -> replies.Reloaded:
         """Take what lies on the disk, or say why not. Never raises for a bad configuration.
 
         `when` is asked once no other reload is under way, which may have judged the same; false does nothing.
@@ -95,13 +95,13 @@ class Reloader:
                 raise _ending() from None
             raise
 
-    async def _reload(self, when: Callable[[], Awaitable[bool]] | None) -> acts.Reloaded:
+    async def _reload(self, when: Callable[[], Awaitable[bool]] | None) -> replies.Reloaded:
         async with self._one:
             server, clock = self._server, self._server.clock
             began = clock.monotonic()
             former = server.plan.revision
             if when is not None and not await when():
-                return acts.Reloaded(revision=former, former=former)
+                return replies.Reloaded(revision=former, former=former)
             refused, self.refused = await asyncio.to_thread(self._beside), None
             try:
                 candidate = await self._settled()
@@ -109,7 +109,7 @@ class Reloader:
                 if same and not has_new_secrets(server.plan, candidate.plan):
                     await server.ledger.refuse_revision("", clock.wall_ns())
                     server.emit(ConfigUnchanged(at_ns=clock.wall_ns(), revision=former))
-                    return acts.Reloaded(revision=former, former=former)
+                    return replies.Reloaded(revision=former, former=former)
                 words = (
                     ("secrets changed",) if same else _changes(server.revision, candidate.revision)
                 )
@@ -131,7 +131,7 @@ class Reloader:
                 )
             )
             self._look_at_held()
-            return acts.Reloaded(revision=number, former=former, changes=words)
+            return replies.Reloaded(revision=number, former=former, changes=words)
 
     async def stop(self) -> None:
         """End what is under way, and begin nothing more."""
@@ -154,7 +154,7 @@ class Reloader:
             await asyncio.sleep(SETTLE)
         raise unsettled("reload")
 
-    async def _refuse(self, kept: int, error: FilemillError | OSError) -> acts.Reloaded:
+    async def _refuse(self, kept: int, error: FilemillError | OSError) -> replies.Reloaded:
         server = self._server
         at = server.clock.wall_ns()
         if isinstance(error, ConfigProblems):
@@ -168,7 +168,7 @@ class Reloader:
         ):  # what it is about is said; that it cannot be kept is the ledger's trouble
             await server.ledger.refuse_revision(why, at)
         server.emit(ConfigRefused(at_ns=at, revision=kept, problems=why))
-        return acts.Reloaded(revision=kept, former=kept, problems=why)
+        return replies.Reloaded(revision=kept, former=kept, problems=why)
 
     def _look_at_held(self) -> None:
         if self._looking is not None:

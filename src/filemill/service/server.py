@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from filemill.encryption.hiding import hide_memory
+from filemill.encryption.texts import in_general_words
 from filemill.engine.announcing import announced_before
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.policy import MAX_INTERRUPTIONS
@@ -24,12 +26,14 @@ from filemill.model.events import Emit, Event, ServerDraining, ServerStarted, Se
 from filemill.model.plan import Plan
 from filemill.ports.ledger import Recovered
 from filemill.ports.registry import Registry
-from filemill.service import acts
+from filemill.service import replies
 from filemill.service.answering import Answering
 from filemill.service.arrivals import Arrivals
 from filemill.service.calming import Calm
+from filemill.service.encrypting import must_be_plain, note, prepare
 from filemill.service.facing import Door, Face, opening_of
 from filemill.service.failed_folder import FailedFolders
+from filemill.service.handing_out import HandingOut
 from filemill.service.machine import Machine
 from filemill.service.parts import Parts
 from filemill.service.serving import with_modules
@@ -70,7 +74,7 @@ class Server:
         self._watching = contextlib.AsyncExitStack()
         self._fatal: asyncio.Future[None] | None = None
         self.arrivals = Arrivals()
-        self._reload: Callable[[], Awaitable[acts.Reloaded]] | None = None
+        self._reload: Callable[[], Awaitable[replies.Reloaded]] | None = None
         self._drain: Callable[[], None] | None = None
         self._failed: FailedFolders | None = None
         self.face: Face | None = None
@@ -109,6 +113,12 @@ class Server:
             Reserve(data, reserve_size(data, self.plan.reserve)),
         )
         self._closing.push_async_callback(self.ledger.close)
+        if self.plan.encryption is None:
+            must_be_plain(data)
+        else:
+            hide_memory()  # the identity is on its way to the workers
+            prepare(self.plan.encryption)
+            await asyncio.to_thread(note, data, self.plan.encryption, self._durable)
         number = await self.ledger.add_revision(
             self.revision.digest, self.revision.text, self.clock.wall_ns()
         )
@@ -140,7 +150,7 @@ class Server:
             self._show_face(door, answering)
 
     def listen(
-        self, *, reload: Callable[[], Awaitable[acts.Reloaded]], drain: Callable[[], None]
+        self, *, reload: Callable[[], Awaitable[replies.Reloaded]], drain: Callable[[], None]
     ) -> None:
         """Have commands reload and drain it, too. Before `start`."""
         self._reload, self._drain = reload, drain
@@ -220,6 +230,8 @@ class Server:
 
     def _told(self, event: Event) -> None:
         """Every event goes out and is counted; the folder of what failed hears of it too."""
+        if self.plan.encryption is not None:
+            event = in_general_words(event)
         self._calm(event)
         self._meter.hear(event)
         self.arrivals.hear_end(event)
@@ -301,12 +313,21 @@ class Server:
 
     def _show_face(self, door: Door, answering: Answering) -> None:
         """Serve HTTP, last of all: it takes a second of a processor to begin."""
+        handing = HandingOut(
+            self.plan.encryption,
+            os.fsencode(self.plan.data),
+            self.ledger,
+            self.clock,
+            secrets_of=lambda: self.plan.secrets,
+        )
+        self._watching.push_async_callback(handing.stop)
         self.face = Face(
             door,
             lambda: opening_of(self.plan, self.parts.sources.settings),
             answering.perform,
             answering.seen,
             answering.measured,
+            hand_out=handing.hand_out,
             secrets=lambda: self.plan.secrets,
             clock=self.clock,
             emit=self.emit,

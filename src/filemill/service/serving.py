@@ -24,6 +24,7 @@ from filemill.ports.registry import Registry
 from filemill.ports.sink import Sink
 from filemill.service.building import build_sink
 from filemill.service.children import describe
+from filemill.service.encrypting import identity_of
 from filemill.service.machine import Machine
 
 
@@ -42,7 +43,7 @@ class Workshop:
         emit: Emit,
         stopping: Callable[[], bool],
     ) -> None:
-        self.pages = os.path.join(os.fsencode(plan.data), b"workers")
+        self.pages = os.path.join(os.fsencode(plan.scratch), b"workers")
         self.home = plan
         self._ledger = ledger
         self._registry = registry
@@ -76,8 +77,7 @@ class Workshop:
 
     def serve(self, plan: Plan, sinks: Mapping[str, Sink], workers: int = 0) -> Served:
         """A revision with its pool of workers, not yet started; so many at most, if not as many as the plan says."""
-        limits = Limits(workers or plan.workers)
-        pool = self._machine.pool(plan, self.pages, limits, self._emit, self._numbers)
+        pool = self._pool(plan, Limits(workers or plan.workers))
         chunked = ChunkedRuns(
             plan=plan,
             ledger=self._ledger,
@@ -92,7 +92,14 @@ class Workshop:
 
     def scan_pool(self, plan: Plan) -> WorkerPool:
         """The one worker that scans for a plan, not yet started."""
-        return self._machine.pool(plan, self.pages, Limits(1), self._emit, self._numbers)
+        return self._pool(plan, Limits(1))
+
+    def _pool(self, plan: Plan, limits: Limits) -> WorkerPool:
+        """Workers for one plan, who can read its content."""
+        pool = self._machine.pool(plan, self.pages, limits, self._emit, self._numbers)
+        if plan.encryption is not None:
+            pool.identity = identity_of(plan.encryption)
+        return pool
 
     async def reopen(self, number: int) -> Served:
         """An older revision at work again, with half the workers: it stands beside the current one.
@@ -135,7 +142,12 @@ class Workshop:
             describe=describe,
             revision=number,
         )
-        return msgspec.structs.replace(plan, durability=home.durability, modules=modules_of(stored))
+        return msgspec.structs.replace(
+            plan,
+            durability=home.durability,
+            encryption=home.encryption,
+            modules=modules_of(stored),
+        )
 
 
 def with_modules(plan: Plan, number: int, text: str) -> Plan:

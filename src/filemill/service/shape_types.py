@@ -15,9 +15,7 @@ FileId = Annotated[str, Meta(description="id of a file", examples=["3fk2ab7m9x0c
 RunId = Annotated[str, Meta(description="id of a run", examples=["6q1mzp4t8w2e0"])]
 Time = Annotated[str, Meta(examples=["2026-05-04T08:15:30.123Z"])]
 Name = Annotated[str, Meta(examples=["orders.csv"])]
-ExactName = Annotated[
-    str, Meta(description="its exact bytes, where they are no UTF-8", examples=["b3JkZXJzLmNzdg=="])
-]
+ExactName = Annotated[str, Meta(description="its exact bytes", examples=["b3JkZXJzLmNzdg=="])]
 Path = Annotated[str, Meta(examples=["/srv/mill/inbox/orders.csv"])]
 Person = Annotated[str, Meta(examples=["key:acme"])]
 Pipeline = Annotated[str, Meta(examples=["orders"])]
@@ -373,12 +371,20 @@ class Trouble(TypedDict):
     next_look: Time | None
 
 
+class Rotation(TypedDict):
+    """How many contents are encrypted anew so far."""
+
+    done: Count
+    of: Count
+
+
 class ServerNow(TypedDict):
     """What a running server says of itself."""
 
     pid: Annotated[int, Meta(examples=[4711])]
     running: Annotated[int, Meta(description="runs that workers hold", examples=[2])]
     troubles: list[Trouble]
+    rotation: NotRequired[Rotation]
 
 
 class AuditEntry(TypedDict):

@@ -32,7 +32,7 @@ from filemill.service import shape_types as t
 from filemill.telemetry.wording import utc
 
 if TYPE_CHECKING:
-    from filemill.service.acts import Seen
+    from filemill.service.replies import Seen
 
 
 def file_row(file: FileSummary) -> t.File:
@@ -215,7 +215,10 @@ def server(seen: Seen | None) -> t.ServerNow | None:
         }
         for each in seen.troubles
     ]
-    return {"pid": seen.pid, "running": seen.running, "troubles": troubles}
+    shape: t.ServerNow = {"pid": seen.pid, "running": seen.running, "troubles": troubles}
+    if seen.rotation is not None:
+        shape["rotation"] = {"done": seen.rotation.done, "of": seen.rotation.of}
+    return shape
 
 
 def run_history(run: RunHistory) -> t.RunHistory:

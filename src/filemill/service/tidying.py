@@ -18,7 +18,7 @@ from filemill.model.events import Emit, RetentionApplied, RetentionWaits
 from filemill.model.plan import Plan
 from filemill.ports.clock import Clock, Steady
 from filemill.ports.ledger import Ledger
-from filemill.service import acts
+from filemill.service import acts, replies
 
 FIRST = 10.0
 """Seconds after the start; a server that is started more often than every hour would else never come to it."""
@@ -79,7 +79,7 @@ class Tidier:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._task = self._asked = None
 
-    async def apply(self, act: acts.ApplyRetention, principal: str) -> acts.Collected:
+    async def apply(self, act: acts.ApplyRetention, principal: str) -> replies.Collected:
         """Begin a pass that a person asked for, or say how far it is; answers within about a second.
 
         A pass in the background is waited for.
@@ -193,9 +193,9 @@ class Tidier:
             )
 
 
-def collected(swept: Swept, *, over: bool) -> acts.Collected:
+def collected(swept: Swept, *, over: bool) -> replies.Collected:
     """A pass, as the control socket tells of it."""
-    return acts.Collected(
+    return replies.Collected(
         files=swept.files,
         bytes=swept.bytes,
         forgotten=swept.forgotten,

@@ -27,6 +27,7 @@ from filemill.ports.registry import Registry
 from filemill.ports.sink import Sink
 from filemill.routing.explaining import Explanation
 from filemill.service.building import build_sinks
+from filemill.service.encrypting import plain_file, scratch_of
 from filemill.service.explaining import Arrival
 from filemill.service.trial_child import ChildLost, TrialChild
 
@@ -138,10 +139,17 @@ def try_file(
                 f"no such step: `{until}`",
                 help=_meant(until, steps, "steps: " + ", ".join(dict.fromkeys(steps))),
             )
-    with tempfile.TemporaryDirectory(prefix="filemill-try-") as folder:
+    scratch = scratch_of(plan.data)
+    # The file is plain already, and so is what becomes of it here: no child needs the identity.
+    plan = msgspec.structs.replace(plan, encryption=None)
+    with (
+        plain_file(plan.data, arrival.file.path) as plain,
+        tempfile.TemporaryDirectory(prefix="filemill-try-", dir=scratch) as folder,
+    ):
+        file = msgspec.structs.replace(arrival.file, path=plain)
         child = TrialChild(os.path.join(folder, "child"), plan)
         try:
-            told = child.explain(arrival.file)
+            told = child.explain(file)
             made: list[Attempted] = []
             for each in among if not told.facts.error else ():
                 if not pipeline and each.name not in told.runs():

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import msgspec
 
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
+from filemill.encryption.age import (
+    Corrupt,
+    Opener,
+    WrongKey,
+    key_in,
+    key_of,
+    sealed_size,
+)
 from filemill.ledgers.sqlite.health import Health, Stored
 from filemill.service.backups import Told, digest_of
 from filemill.service.collecting import ledger_of, must_exist
+from filemill.service.encrypting import noted, opener_of
 
 _MOST = 1_000
 
@@ -36,8 +46,10 @@ class Verdict(msgspec.Struct, frozen=True):
 def verify(data: str, told: Told, *, deep: bool = False) -> Verdict:
     """Look at the ledger's file, and at every content it needs; `deep` reads all content and compares digests.
 
+    What is encrypted has its length without an identity; its digest is of the plain bytes, and `deep` needs it.
+
     Raises:
-        UsageError: there is no ledger, or it is of another version.
+        UsageError: there is no ledger, or it is of another version, or there is no identity for `deep`.
         SystemFault: the ledger cannot be opened at all.
     """
     must_exist(data)
@@ -45,6 +57,9 @@ def verify(data: str, told: Told, *, deep: bool = False) -> Verdict:
         os.path.join(os.fsencode(data), b"content"), Durable(Failpoints("verify"))
     )
     looked = 0
+    encryption = noted(data)
+    opener = opener_of(data) if deep and encryption is not None else None
+    ours = key_of(encryption.recipients) if encryption is not None else ""
     with Health.open(ledger_of(data)) as health:
         ledger = health.problems()
         if ledger:
@@ -55,7 +70,9 @@ def verify(data: str, told: Told, *, deep: bool = False) -> Verdict:
         for stored in health.stored():
             looked += 1
             told("looking", "file", looked, total)
-            said = _wrong(content, stored, deep=deep)
+            if stored.state == "claiming":
+                continue
+            said = _wrong(content, stored, opener, ours, deep=deep)
             if said is not None:
                 suspects.append((stored, said))
     # What was given up while this was looking is not wrong.
@@ -67,12 +84,14 @@ def verify(data: str, told: Told, *, deep: bool = False) -> Verdict:
     return Verdict((), tuple(wrong[:_MOST]), looked, unknown)
 
 
-def _wrong(content: LocalContent, stored: Stored, *, deep: bool) -> str | None:
-    if stored.state == "claiming":
-        return None
+def _wrong(
+    content: LocalContent, stored: Stored, opener: Opener | None, ours: str, *, deep: bool
+) -> str | None:
     path = content.path(stored.reference)
     try:
         size = os.stat(path).st_size
+        if key_in(stored.reference):
+            return _wrong_sealed(path, stored, size, opener if deep else None, ours)
         if stored.size >= 0 and size != stored.size:
             return f"has {size:,} bytes, it had {stored.size:,}"
         if deep and stored.digest and digest_of(path) != stored.digest:
@@ -82,3 +101,40 @@ def _wrong(content: LocalContent, stored: Stored, *, deep: bool) -> str | None:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return None
+
+
+def _wrong_sealed(
+    path: bytes, stored: Stored, size: int, opener: Opener | None, ours: str
+) -> str | None:
+    with open(path, "rb") as source:
+        wanted = sealed_size(source, stored.size)
+        if stored.size >= 0 and wanted < 0:
+            return f"is not whole: what is encrypted are not the {stored.size:,} bytes it had"
+        if stored.size >= 0 and size != wanted:
+            return f"has {size:,} bytes, encrypted it had {wanted:,}"
+        if opener is None:
+            return None
+        digest = _Digest()
+        try:
+            opener.stream(source, digest, ours=key_in(stored.reference) == ours)
+        except (Corrupt, WrongKey) as error:
+            return error.message
+    return "is not what it was" if stored.digest not in ("", digest.hex()) else None
+
+
+class _Digest:
+    """What is written to it is only digested."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._digest.update(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def hex(self) -> str:
+        """sha256 so far."""
+        return self._digest.hexdigest()

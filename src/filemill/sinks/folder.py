@@ -38,6 +38,7 @@ from filemill.sinks.mounting import Mount, nearest
 from filemill.sinks.parts import Parts, hold
 
 if TYPE_CHECKING:
+    from filemill.encryption.age import Sealer
     from filemill.ports.sink import Joining, Stager
 
 _STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.(?:[0-9]+|spool))?\Z")
@@ -70,6 +71,7 @@ class FolderSink:
         self._template = naming.NameTemplate(options.name, context.timezone)
         self._mount = Mount(self._root)
         self._parts = Parts()
+        self._sealing: Sealer | None = None
 
     # -- the worker's half ------------------------------------------------------------------------
 
@@ -91,9 +93,19 @@ class FolderSink:
             collision=options.collision,
             mode=options.mode,
             compress=options.compress,
+            sealer=self._sealer(),
+            said=bool(options.encrypt),
             formulas=options.formulas == "keep",
         )
         return FolderStager(staging, self._durable, orders, headers or {}, self._parts)
+
+    def _sealer(self) -> Sealer | None:
+        recipients = self._options.encrypt or self._context.recipients
+        if self._sealing is None and recipients:
+            from filemill.encryption.age import Sealer  # noqa: PLC0415 -- only where it is asked for
+
+            self._sealing = Sealer(recipients)
+        return self._sealing
 
     def rest(self) -> None:
         """Let go of the memory that is kept for the parts of big files."""
@@ -101,6 +113,8 @@ class FolderSink:
 
     def joins(self, read_as: str, *, more: bool) -> bool:
         """Say whether an output can be joined from parts that were encoded apart from one another."""
+        if self._options.encrypt:
+            return False
         if self._options.as_ == "received":
             return True
         wanted = self._options.format or read_as

@@ -28,6 +28,23 @@ def _mode(value: Any) -> Any:
     return value
 
 
+def _recipients(value: Any) -> Any:
+    """One or several recipients; `false` is none."""
+    if value is False or (isinstance(value, str) and value.lower() == "false"):
+        return ()
+    texts = [value] if isinstance(value, str) else value
+    if isinstance(texts, list | tuple):
+        if not texts and isinstance(value, list):
+            raise ValueError("nobody could read it: write age1..., or false")
+        for text in texts:
+            if not isinstance(text, str) or not text.startswith("age1"):
+                raise ValueError(
+                    "this is not a recipient: write age1..., as `filemill encryption init` prints it"
+                )
+        return tuple(texts)
+    return texts
+
+
 def _not_yet(value: Any) -> Any:
     if value is not None:
         raise ValueError("not available in this version")
@@ -64,6 +81,23 @@ class FolderOptions(BaseModel):
         None,
         description="Compress each output, whose name gets `.gz` or `.zst`. In parquet the columns are compressed, "
         "with zst unless set.",
+    )
+    encrypt: Annotated[
+        tuple[str, ...] | None,
+        BeforeValidator(_recipients),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                    {"const": False},
+                ]
+            }
+        ),
+    ] = Field(
+        None,
+        description="Encrypt each output (age) for these recipients, `age1...`, one or several; its name gets `.age`. "
+        "false: it is plain, which a configuration with `encryption:` wants said.",
     )
     collision: Literal["suffix", "replace", "fail"] = Field(
         "suffix", description="What a taken name does: a-2.csv, replace the file, or a dead letter."

@@ -12,10 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, cast
 
 from filemill.durable import Durable
+from filemill.encryption.age import Sealer
 from filemill.model.errors import TransientError
 from filemill.model.runs import RunOrder, StagedOutput, publication_id
 from filemill.sinks.compressing import Coder
 from filemill.sinks.parts import Parts
+from filemill.sinks.sealing import seal, spool
 
 _PIECES = 512
 """Pieces of one writev (the system's limit is 1,024)."""
@@ -57,7 +59,9 @@ class StagedFile:
         "_parts",
         "_path",
         "_pieces",
+        "_plain",
         "_publication",
+        "_sealer",
         "_sink",
         "_size",
         "footer",
@@ -76,6 +80,7 @@ class StagedFile:
         name: bytes,
         parts: Parts,
         coder: Coder | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self.name = name
         self.header = b""
@@ -91,6 +96,9 @@ class StagedFile:
         self._folder = folder
         self._coder = coder
         """Compresses what is written, header and footer included."""
+        self._sealer = sealer
+        """Encrypts all of it when it is whole; until then it has no name."""
+        self._plain = -1
         self._publication = publication_id(order.run, sink, name)
         self._part = order.chunk is not None
         self._parts = parts
@@ -165,7 +173,7 @@ class StagedFile:
                 at += 1
             if written:
                 pieces[at] = pieces[at][written:]
-        if not self._part and self._size - self._handed >= _WRITEBACK:
+        if self._sealer is None and not self._part and self._size - self._handed >= _WRITEBACK:
             durable.begin_writeback(self._descriptor, self._handed, self._size - self._handed)
             self._handed = self._size
 
@@ -223,6 +231,8 @@ class StagedFile:
         self._settle()
         if self._coder is not None:
             self._put(self._coder.end(), durable)
+        if self._sealer is not None:
+            self._seal(self._sealer, durable)
         if mode is not None:
             os.fchmod(self._descriptor, mode)
         status = os.fstat(self._descriptor)
@@ -236,11 +246,20 @@ class StagedFile:
             device=status.st_dev,
             inode=status.st_ino,
             size=self._size,
+            plain=self._plain,
             digest=self._known_digest or ("" if self._part else self._digest.hexdigest()),
             records=self.records,
             mode=collision,
             header=self._header_of_parts() if self._part else b"",
         )
+
+    def _seal(self, sealer: Sealer, durable: Durable) -> None:
+        plain, self._descriptor, self._sealer = self._descriptor, -1, None
+        try:
+            self._open(durable)
+            self._size, self._known_digest, self._plain = seal(sealer, plain, self._descriptor)
+        finally:
+            os.close(plain)
 
     def _header_of_parts(self) -> bytes:
         """What goes before the first part: compressed apart from it, as each part is."""
@@ -283,6 +302,9 @@ class StagedFile:
     def _open(self, durable: Durable) -> None:
         if self._in_memory:
             self._descriptor = self._parts.take()
+            return
+        if self._sealer is not None:
+            self._descriptor = spool()
             return
         try:
             self._descriptor = os.open(self._path, _FLAGS, 0o666)

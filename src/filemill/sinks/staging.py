@@ -21,6 +21,7 @@ from types import MappingProxyType
 import polars as pl
 
 from filemill.durable import Durable
+from filemill.encryption.age import SUFFIX
 from filemill.formats.encoding import encode
 from filemill.model.errors import PermanentError, SystemFault, TransientError
 from filemill.model.runs import RunOrder, StagedOutput
@@ -43,6 +44,7 @@ from filemill.sinks.framing import (
 )
 from filemill.sinks.naming import SUFFIXES
 from filemill.sinks.parts import Parts
+from filemill.sinks.sealing import scratch
 from filemill.sinks.sheets import Sheet, Stretch, closed_up, header_text
 from filemill.sinks.staged_file import StagedFile
 from filemill.sinks.staging_settings import Staging
@@ -235,13 +237,14 @@ class FolderStager:
                 suffix = SUFFIXES[wanted] if wanted != layout.read_as else None
             compress = staging.compress if staging.format != PARQUET else None
             packed = b"." + compress.encode() if compress else b""
+            sealed = packed + SUFFIX.encode() if staging.said else packed
             order = self._orders[index]
-            name = staging.template.render(order.file, order.pipeline, suffix, packed)
+            name = staging.template.render(order.file, order.pipeline, suffix, sealed)
             coder = Coder(compress) if compress else None
             if layout is None and order.file.name.endswith(packed):
                 coder = None  # a whole file that says it is compressed already
             output = self._outputs[index] = StagedFile(
-                staging.sink, staging.folder, order, name, self._parts, coder
+                staging.sink, staging.folder, order, name, self._parts, coder, staging.sealer
             )
         elif output.whole:
             raise PermanentError(
@@ -353,7 +356,7 @@ class FolderStager:
                 if columns := sheet.header():
                     output.header = self._header(layout, columns)
             elif wanted == PARQUET:
-                self._tables[index] = Table(output.path)
+                self._tables[index] = Table(self._beside(output))
             else:
                 output.header = around_nothing(wanted, layout)
 
@@ -366,10 +369,14 @@ class FolderStager:
             part = batch
             if stop - start < len(batch):
                 part = Batch(batch.frame[start:stop], batch.layout, batch.file_tags)
-            table = self._tables.setdefault(index, Table(output.path))
+            table = self._tables.setdefault(index, Table(self._beside(output)))
             with staging_faults(self._staging.sink):
                 table.add(part, self._durable)
             output.records += stop - start
+
+    def _beside(self, output: StagedFile) -> bytes:
+        """Where records wait for their types: by the staged file, or where nothing has to be encrypted."""
+        return output.path if self._staging.sealer is None else scratch(output.path)
 
     def _fill_tables(self) -> None:
         for index, table in self._tables.items():

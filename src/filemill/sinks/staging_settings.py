@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from filemill.encryption.age import Sealer
 from filemill.sinks.compressing import Compression
 from filemill.sinks.naming import NameTemplate
 
@@ -24,5 +25,9 @@ class Staging(msgspec.Struct, frozen=True):
     mode: int | None
     compress: Compression | None = None
     """Of the whole output; in parquet, of its pages."""
+    sealer: Sealer | None = None
+    """Encrypts each output."""
+    said: bool = False
+    """With a sealer: the names of outputs say so."""
     formulas: bool = True
     """False: in csv, what a spreadsheet may take for a formula is escaped."""

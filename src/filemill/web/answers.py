@@ -36,6 +36,7 @@ STATUSES = {
     423: "Another request goes on with this upload",
     429: "Too many, or too much; again after `Retry-After` seconds",
     460: "Another checksum",
+    500: "What is kept of it was changed or cut",
     503: "The server ends, or something of the machine is in the way",
     507: "The disk has no room",
 }
@@ -103,6 +104,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     pages: tuple[int, ...] = ()
     """Errors that may also be pages, for people."""
     media: str = "application/json"
+    others: tuple[str, ...] = ()
+    """Media types beside it, for who asks for them by `Accept`."""
     headers: tuple[str, ...] = ()
     asked: tuple[Asked, ...] = ()
     body: dict[str, Any] = {}
@@ -123,9 +126,12 @@ def _switch(name: str) -> Answer:
     return Answer(shapes=(d.Switched,), name=f"filemill.{name}/1", errors=(404, 408, 409, 422))
 
 
-def _download() -> Answer:
+def _download(*errors: int) -> Answer:
     return Answer(
-        media="application/octet-stream", also=(206,), errors=(404, 416), headers=_DOWNLOAD
+        media="application/octet-stream",
+        also=(206,),
+        errors=(404, 416, *errors),
+        headers=_DOWNLOAD,
     )
 
 
@@ -162,7 +168,7 @@ ANSWERS: dict[tuple[str, str], Answer] = {
     ("GET", "/stats"): Answer(shapes=(d.Stats,)),
     ("GET", "/files"): _page(d.FilePage),
     ("GET", "/files/{file}"): Answer(shapes=(d.FileDocument,), errors=(404,)),
-    ("GET", "/files/{file}/content"): _download(),
+    ("GET", "/files/{file}/content"): _download(500),
     ("GET", "/files/{file}/outputs/{publication}"): _download(),
     ("POST", "/files/replay"): _deed("replay"),
     ("GET", "/runs"): _page(d.RunPage),
@@ -184,6 +190,7 @@ ANSWERS: dict[tuple[str, str], Answer] = {
     ("GET", "/sinks"): Answer(shapes=(d.Sinks,)),
     ("GET", "/workers"): Answer(shapes=(d.Workers,)),
     ("GET", "/audit"): _page(d.AuditPage),
+    ("GET", "/metrics"): Answer(media="text/plain", others=("application/openmetrics-text",)),
     ("GET", "/events"): Answer(media="text/event-stream", errors=(422,)),
     ("GET", "/session"): Answer(shapes=(d.Session,)),
     ("GET", "/login"): Answer(media="text/html", errors=(503,)),

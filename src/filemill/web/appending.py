@@ -12,14 +12,16 @@ from starlette.requests import Request
 from filemill.model.access import Principal
 from filemill.model.uploads import PartialUpload
 from filemill.routing.sniffing import HEAD
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.face_frames import Entrance
 from filemill.web import tus
 from filemill.web.errors import ApiError
 from filemill.web.metering import count_upload
+from filemill.web.opening import plain_of
 from filemill.web.parts import Lost, Part
 from filemill.web.pieces import pieces_of
-from filemill.web.receiving import judge_content, judge_size
+from filemill.web.receiving import is_judged_by_content, judge_content, judge_size
+from filemill.web.sealed_parts import SealedPart
 from filemill.web.state import State
 
 NOTE_EVERY = 8 << 20
@@ -36,12 +38,13 @@ class Appending:
         self._upload = upload
         self._noted = upload.length
         self._entrance = _entrance(state, upload)
-        self._part = Part(state.opening.data, upload, state.durable)
+        self._part = _part(state, upload, self._entrance)
 
     async def take(self, request: Request | None) -> PartialUpload:
         """Take the body, and the file when it is whole; how the upload stands then."""
         try:
             await self._part.open()
+            await self._recall()
             if request is not None:
                 await self._append(request)
             if self._part.offset == self._upload.length:
@@ -58,6 +61,21 @@ class Appending:
             raise
         finally:
             self._part.close()
+
+    async def _recall(self) -> None:
+        """Read back what this process has to know of encrypted bytes that came before, and does not."""
+        part = self._part
+        if not isinstance(part, SealedPart) or not (missing := part.missing):
+            return
+        ask = acts.HandOut(upload=self._upload.file)
+        ticket = await self._state.channel.ask(ask, self._principal.name, replies.HandedOut)
+        try:
+            async for piece in plain_of(ticket, missing):
+                part.learn(piece)
+        except ApiError as error:
+            if error.code in {"gone", "corrupt"}:
+                raise Lost from error
+            raise
 
     async def _append(self, request: Request) -> None:
         if "upload-length" in request.headers and self._upload.length is None:
@@ -108,18 +126,21 @@ class Appending:
         act = acts.NoteOffset(
             file=self._upload.file, before=before, offset=part.synced, length=self._upload.length
         )
-        done = await self._state.channel.ask(act, self._principal.name, acts.Done)
+        done = await self._state.channel.ask(act, self._principal.name, replies.Done)
         if not all(done.moved):
             raise ApiError(409, "the upload is not where it was", help="ask for its offset by HEAD")
+        part.noted()
         self._noted = self._upload.length
         self._upload = msgspec.structs.replace(self._upload, offset=part.synced)
 
     async def _judge(self) -> None:
-        judge_content(await self._part.head(), self._upload.relative, self._entrance.types)
+        head = await self._part.head()
+        if head is not None:
+            judge_content(head, self._upload.relative, self._entrance.types)
 
     async def _finish(self) -> None:
         """It is whole: it becomes a file. Its last bytes are acknowledged with it, and not before."""
-        await self._part.flush()
+        await self._part.end()
         upload, length = self._upload, self._part.offset
         await self._judge()
         if upload.digest and await self._part.digest() != upload.digest:
@@ -132,9 +153,10 @@ class Appending:
             source=upload.source,
             relative=upload.relative,
             size=length,
+            stored=self._part.stored,
             tags=upload.tags,
         )
-        done = await self._state.channel.ask(act, self._principal.name, acts.Done)
+        done = await self._state.channel.ask(act, self._principal.name, replies.Done)
         if not all(done.moved):
             raise ApiError(409, "this upload is on its way", headers={"retry-after": "1"})
         count_upload(self._state.meter, act.source, act.size)
@@ -145,7 +167,22 @@ class Appending:
         act = acts.EndUpload(
             file=self._upload.file, taken=taken is not None, length=taken, lost=lost
         )
-        await self._state.channel.ask(act, self._principal.name, acts.Done)
+        await self._state.channel.ask(act, self._principal.name, replies.Done)
+        self._part.ended()
+
+
+def _part(state: State, upload: PartialUpload, entrance: Entrance) -> Part:
+    data = state.opening.data
+    if state.sealer is None:
+        return Part(data, upload, state.durable)
+    return SealedPart(
+        data,
+        upload,
+        state.durable,
+        state.sealer,
+        state.begun,
+        judged=not is_judged_by_content(upload.relative, entrance.types),
+    )
 
 
 def _entrance(state: State, upload: PartialUpload) -> Entrance:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from filemill.model.errors import Busy, SystemFault
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.asking import raised
 from filemill.service.face_frames import (
     LENGTH,
@@ -38,7 +38,7 @@ class Channel:
         self._connection = connection
         self._writer: asyncio.StreamWriter | None = None
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[acts.Answer]] = {}
+        self._waiting: dict[int, asyncio.Future[replies.Answer | replies.HandedOut]] = {}
         self._task: asyncio.Task[None] | None = None
         self._told: Callable[[Opening], None] = lambda _: None
         self._gone = False
@@ -72,7 +72,10 @@ class Channel:
             self._writer.write(pack(Noted(message, help)))
 
     async def ask(
-        self, act: acts.Request | acts.Look | acts.Measure, principal: str, answer: type[A]
+        self,
+        act: acts.Request | acts.Look | acts.Measure | acts.HandOut,
+        principal: str,
+        answer: type[A],
     ) -> A:
         """Have the server do this.
 
@@ -83,12 +86,14 @@ class Channel:
         if self._writer is None or self._writer.is_closing() or self._gone:
             raise Busy("the server is ending", help="ask again when it runs")
         number = next(self._numbers)
-        future: asyncio.Future[acts.Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[replies.Answer | replies.HandedOut]
+        future = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
             self._writer.write(pack(Asked(number, principal, act)))
             async with asyncio.timeout(PATIENCE):
-                found = raised(await future)
+                got = await future
+                found = got if isinstance(got, replies.HandedOut) else raised(got)
         except ConnectionError as error:
             raise Busy("the server is ending", help="ask again when it runs") from error
         except TimeoutError as error:

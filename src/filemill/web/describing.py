@@ -20,12 +20,15 @@ OPEN = (*health.OPEN, *logging_in.OPEN)
 _PAGE = "text/html"
 _REF = "#/components/schemas/{name}"
 _REF_HEADER = "#/components/headers/"
+_SAMPLE = "filemill_intake_open 1.0\n"
 _NOT_JSON: dict[str, dict[str, Any]] = {
     "text/event-stream": {
         "schema": {"type": "string"},
         "example": 'id: 1777882530123000000\nevent: RunFinished\ndata: {"event": "RunFinished"}\n\n',
     },
     _PAGE: {"schema": {"type": "string"}, "example": "<!doctype html>"},
+    "text/plain": {"schema": {"type": "string"}, "example": _SAMPLE},
+    "application/openmetrics-text": {"schema": {"type": "string"}, "example": f"{_SAMPLE}# EOF\n"},
     "application/octet-stream": {
         "schema": {"type": "string", "format": "binary"},
         "example": "id,total\n1,20\n",
@@ -112,7 +115,7 @@ class Describing:
             if answer.name:
                 content["application/json"]["example"]["schema"] = answer.name
             return content
-        return {answer.media: _NOT_JSON[answer.media]} if answer.media else {}
+        return {media: _NOT_JSON[media] for media in (answer.media, *answer.others) if media}
 
     def _json(self, shapes: tuple[Any, ...]) -> dict[str, Any]:
         refs = [{"$ref": _REF.format(name=each.__name__)} for each in shapes]

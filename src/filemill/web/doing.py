@@ -11,7 +11,7 @@ from filemill.model.access import Principal
 from filemill.model.errors import NotFound, UsageError
 from filemill.queries import FileHistory, Queries
 from filemill.queries.choosing import Target
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.web.answering import json
 from filemill.web.errors import ApiError
 from filemill.web.given import Listed
@@ -99,7 +99,7 @@ async def perform(
         ([each for each in chosen if not each.run and files is not None], files or act),
     ):
         if group:
-            done = await state.channel.ask(make(group), principal.name, acts.Done)
+            done = await state.channel.ask(make(group), principal.name, replies.Done)
             live = live and done.live
             moved |= {id(t): ok for t, ok in zip(group, done.moved, strict=True)}
     if named and len(chosen) == 1 and not any(moved.values()):

@@ -1,6 +1,6 @@
 """Bytes that go out: originals and outputs, never through a link, never as something that a browser would show.
 
-This is the one place from which they leave.
+This is the one place from which they leave; what is encrypted leaves by `opened`, the others are files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from filemill.web.errors import ApiError
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))\Z")
-_HEADERS = {
+HEADERS = {
     "x-content-type-options": "nosniff",
     "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
@@ -68,7 +68,7 @@ class Download(FileResponse):
         self._descriptor = descriptor
         super().__init__(
             f"/proc/self/fd/{descriptor}",
-            headers=_HEADERS,
+            headers=HEADERS,
             media_type="application/octet-stream",
             filename=os.path.basename(name) or "file",
             stat_result=os.fstat(descriptor),
@@ -86,15 +86,28 @@ class Download(FileResponse):
         asked = [value for name, value in scope["headers"] if name == b"range"]
         if not asked:
             return scope
-        match = _RANGE.match(asked[0].decode("latin-1").replace(" ", ""))
         size = self.stat_result.st_size if self.stat_result else 0
-        if match is None or (match[2] and int(match[1]) > int(match[2])):
+        if range_of(asked[0].decode("latin-1"), size) is None:
             return {**scope, "headers": [h for h in scope["headers"] if h[0] != b"range"]}
-        if (match[1] and int(match[1]) >= size) or (match[3] and not int(match[3])) or not size:
-            raise ApiError(
-                416,
-                f"it has {size} bytes",
-                code="range",
-                headers={"content-range": f"bytes */{size}"},
-            )
         return scope
+
+
+def range_of(asked: str, size: int) -> tuple[int, int] | None:
+    """From where to where of so many bytes a `Range` asks; None for all of them, as also for several ranges.
+
+    Raises:
+        ApiError: 416, there are no such bytes.
+    """
+    match = _RANGE.match(asked.replace(" ", ""))
+    if match is None or (match[2] and int(match[1]) > int(match[2])):
+        return None
+    if (match[1] and int(match[1]) >= size) or (match[3] and not int(match[3])) or not size:
+        raise ApiError(
+            416,
+            f"it has {size} bytes",
+            code="range",
+            headers={"content-range": f"bytes */{size}"},
+        )
+    if match[3]:
+        return max(0, size - int(match[3])), size
+    return int(match[1]), min(size, int(match[2]) + 1) if match[2] else size

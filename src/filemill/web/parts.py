@@ -12,7 +12,7 @@ import os
 import anyio.to_thread
 
 from filemill.durable import Durable
-from filemill.intake.uploaded import FOLDER
+from filemill.intake.uploaded import FOLDER, staged_name
 from filemill.model.uploads import PartialUpload
 from filemill.routing.sniffing import HEAD
 from filemill.web.receiving import PIECE, of_disk
@@ -30,14 +30,21 @@ class Part:
     `offset` is what was written so far, `synced` what of it no power cut loses.
     """
 
-    def __init__(self, data: str, upload: PartialUpload, durable: Durable) -> None:
+    def __init__(self, data: str, upload: PartialUpload, durable: Durable, key: str = "") -> None:
         folder = os.path.join(os.fsencode(data), FOLDER)
         self.offset = self.synced = upload.offset
         self._folder = folder
-        self._path = os.path.join(folder, upload.file.encode("ascii"))
+        self._path = os.path.join(folder, staged_name(upload.file, key))
         self._durable = durable
         self._buffer = bytearray()
         self._descriptor = -1
+        self._at = 0
+        """Where the next bytes go to in the file."""
+
+    @property
+    def stored(self) -> int:
+        """Bytes of it on the disk, where they are others than those that came; else -1."""
+        return -1
 
     async def open(self) -> None:
         """Stand at the offset.
@@ -77,13 +84,27 @@ class Part:
         await self.flush()
         await anyio.to_thread.run_sync(self._sync)
 
-    async def head(self) -> bytes:
-        """The first bytes of the file, as far as they are written."""
+    async def end(self) -> None:
+        """Write what came: it is all.
+
+        Raises:
+            ApiError: as `write`.
+        """
+        await self.flush()
+
+    async def head(self) -> bytes | None:
+        """The first bytes of the file, as far as they are written; None where they were judged, and are not known."""
         return await anyio.to_thread.run_sync(os.pread, self._descriptor, HEAD, 0)
 
     async def digest(self) -> str:
         """sha256 of the file, hex."""
         return await anyio.to_thread.run_sync(self._digest)
+
+    def noted(self) -> None:
+        """The ledger has the offset."""
+
+    def ended(self) -> None:
+        """It is a file now, or nobody goes on with it."""
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""
@@ -98,20 +119,28 @@ class Part:
             self._descriptor = os.open(
                 self._path, flags | (0 if self.offset else os.O_CREAT), 0o600
             )
-            if os.fstat(self._descriptor).st_size < self.offset:
+            self._at = self._standing()
+            if not 0 <= self._at <= os.fstat(self._descriptor).st_size:
                 raise Lost
-            os.ftruncate(self._descriptor, self.offset)
+            os.ftruncate(self._descriptor, self._at)
         except FileNotFoundError as error:
             raise Lost from error
         except OSError as error:
             raise of_disk(error) from error
 
+    def _standing(self) -> int:
+        """Where in the file the offset is; -1: it is not there."""
+        return self.offset
+
     def _put(self, piece: bytearray) -> None:
-        view, at = memoryview(piece), self.offset - len(piece)
+        self._write(piece)
+
+    def _write(self, data: bytes | bytearray) -> None:
+        view = memoryview(data)
         try:
             while view:
-                count = os.pwrite(self._descriptor, view, at)
-                view, at = view[count:], at + count
+                count = os.pwrite(self._descriptor, view, self._at)
+                view, self._at = view[count:], self._at + count
         except OSError as error:
             raise of_disk(error) from error
 

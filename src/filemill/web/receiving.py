@@ -17,8 +17,10 @@ from collections.abc import Sequence
 
 import anyio.to_thread
 
+from filemill.encryption.age import Sealer
+from filemill.encryption.pieces import Pieces
 from filemill.intake.limits import media_by_name
-from filemill.intake.uploaded import FOLDER
+from filemill.intake.uploaded import FOLDER, staged_name
 from filemill.ports.units import format_size
 from filemill.routing.sniffing import HEAD, sniff
 from filemill.service.face_frames import Entrance
@@ -69,7 +71,10 @@ def wanted_digest(header: str) -> bytes | None:
 class Receiving:
     """One file on its way in."""
 
-    def __init__(self, data: str, file: str, name: bytes, entrance: Entrance) -> None:
+    def __init__(
+        self, data: str, file: str, name: bytes, entrance: Entrance, sealer: Sealer | None = None
+    ) -> None:
+        """`sealer` has all of it written as ciphertext; size and digest are of what came."""
         self.file = file
         self.name = name
         self.size = 0
@@ -77,8 +82,11 @@ class Receiving:
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
         self._head = b""
-        self._path = os.path.join(os.fsencode(data), FOLDER, file.encode("ascii"))
+        self._pieces = Pieces(sealer.data) if sealer is not None else None
+        key = sealer.key if sealer is not None else ""
+        self._path = os.path.join(os.fsencode(data), FOLDER, staged_name(file, key))
         self._descriptor = -1
+        self._stored = 0
         self._writing: asyncio.Future[None] | None = None
         judge_name(name, entrance.types)
 
@@ -86,6 +94,11 @@ class Receiving:
     def digest(self) -> str:
         """sha256 of what came, hex."""
         return self._hash.hexdigest()
+
+    @property
+    def stored(self) -> int:
+        """Bytes on the disk, where they are encrypted; else -1."""
+        return -1 if self._pieces is None else self._stored
 
     def begin(self) -> None:
         """Make the file.
@@ -133,8 +146,11 @@ class Receiving:
         if len(self._head) < HEAD:
             self._judge()
         await self._written()
-        self._put(self._buffer)
-        self._buffer = bytearray()
+        piece, self._buffer = self._buffer, bytearray()
+        if self._pieces is None:
+            self._put(piece)
+        else:
+            await anyio.to_thread.run_sync(self._put_last, self._pieces, bytes(piece))
         self._close()
         if digest is not None and digest != self._hash.digest():
             raise ApiError(
@@ -157,10 +173,18 @@ class Receiving:
 
     def _put(self, piece: bytearray) -> None:
         self._hash.update(piece)
-        view = memoryview(piece)
+        self._write(piece if self._pieces is None else self._pieces.add(bytes(piece)))
+
+    def _put_last(self, pieces: Pieces, piece: bytes) -> None:
+        self._hash.update(piece)
+        self._write(pieces.end(piece))
+
+    def _write(self, data: bytes | bytearray) -> None:
+        view = memoryview(data)
         try:
             while view:
-                view = view[os.write(self._descriptor, view) :]
+                count = os.write(self._descriptor, view)
+                view, self._stored = view[count:], self._stored + count
         except OSError as error:
             raise of_disk(error) from error
 
@@ -173,15 +197,20 @@ class Receiving:
         judge_content(self._head, self.name, self._entrance.types)
 
 
+def is_judged_by_content(name: bytes, types: Sequence[str]) -> bool:
+    """Say whether the first bytes of a file of that name decide on it: its name alone does not let it in."""
+    return any("/" in each for each in types) and not _named(name, types)
+
+
 def judge_content(head: bytes, name: bytes, types: Sequence[str]) -> None:
     """By what is in it: `types` that are media types hold for name and content both.
 
     Raises:
         ApiError: 415, it is not taken.
     """
-    media_types = [each for each in types if "/" in each]
-    if not media_types or _named(name, types):
+    if not is_judged_by_content(name, types):
         return
+    media_types = [each for each in types if "/" in each]
     media = sniff(head, name).media
     if not any(fnmatch.fnmatchcase(media, each.lower()) for each in media_types):
         raise ApiError(415, f"its content is {media}; taken are {', '.join(types)}")

@@ -20,7 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from filemill.intake.gate import free_and_reserved
 from filemill.ports.standing import MoveRow
 from filemill.queries import Standing
-from filemill.service import acts
+from filemill.service import replies
 from filemill.service.face_frames import Opening
 from filemill.telemetry.metering import Meter
 from filemill.telemetry.metrics import FAMILIES, Kind, Sample, Spread
@@ -136,7 +136,7 @@ def _room(opening: Opening) -> list[Sample]:
     return found
 
 
-def of_workers(seen: acts.Seen) -> list[Sample]:
+def of_workers(seen: replies.Seen) -> list[Sample]:
     """What all workers hold in memory."""
     resident = sum(_resident(worker.pid) for worker in seen.workers)
     return [Sample("filemill_workers_resident_memory_bytes", (), resident)]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import uvicorn
 import uvloop
 
+from filemill.encryption.hiding import hide_memory
 from filemill.service.face_frames import Opening
 from filemill.web.application import application
 from filemill.web.certificates import Certificates
@@ -37,6 +38,8 @@ async def _serve(connection: socket.socket, listening: socket.socket) -> int:
             state.opening = opening
 
     opening = await channel.open(ended.set, told)
+    if opening.recipients:
+        hide_memory()  # what is sent is plain here, and nowhere else
     state = State(channel, opening, await asyncio.to_thread(local_key, opening.data))
     config = uvicorn.Config(
         application(state),

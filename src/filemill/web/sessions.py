@@ -13,7 +13,7 @@ from filemill.model.plan import OidcPlan, SessionsPlan
 from filemill.model.sessions import StoredSession, hashed
 from filemill.ports.clock import Clock
 from filemill.queries import Queries
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.web.channel import Channel
 from filemill.web.cookies import new_secret
 
@@ -86,7 +86,7 @@ class Sessions:
             trust=self._trust if how == OIDC else "",
             address=address,
         )
-        opened = await self._channel.ask(act, principal.name, acts.SessionOpened)
+        opened = await self._channel.ask(act, principal.name, replies.SessionOpened)
         return Entered(opened.id, secret, principal)
 
     async def enter_by_link(self, link: str, address: str) -> Entered:
@@ -98,7 +98,7 @@ class Sessions:
         """
         secret = new_secret()
         act = acts.OpenSession(hash=hashed(secret), how="link", link=link, address=address)
-        opened = await self._channel.ask(act, "web", acts.SessionOpened)
+        opened = await self._channel.ask(act, "web", replies.SessionOpened)
         return Entered(opened.id, secret, Principal(name=opened.principal, roles=opened.roles))
 
     async def leave(self, entered: Entered) -> None:
@@ -108,7 +108,7 @@ class Sessions:
             FilemillError: the server does not do it.
         """
         act = acts.EndSessions(sessions=(entered.id,))
-        await self._channel.ask(act, entered.principal.name, acts.Done)
+        await self._channel.ask(act, entered.principal.name, replies.Done)
 
 
 def trust_of(plan: OidcPlan | None) -> str:

@@ -69,12 +69,14 @@ class StandingCounts:
             status: Status | None = await self._read(
                 functools.partial(Queries.quick_status, counted=counts), principal
             )
-            if status is not None and (known is None or not known.old):
-                return status
-            counting = self._count(scope, principal)
+            latest = self._counted.get(scope)  # others may have counted meanwhile
+            counting = None
+            if (status is None and latest is None) or (latest is not None and latest.old):
+                counting = self._count(scope, principal)
             if status is not None:
                 return status
-            await asyncio.shield(counting)
+            if counting is not None:
+                await asyncio.shield(counting)
 
     def _count(self, scope: Scope, principal: Principal) -> asyncio.Task[None]:
         """Count for this scope, unless somebody does already."""

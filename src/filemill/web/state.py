@@ -15,6 +15,7 @@ import anyio.to_thread
 from fastapi import Request
 
 from filemill.durable import Durable, Failpoints
+from filemill.encryption.age import Sealer
 from filemill.model.access import Principal
 from filemill.model.errors import FilemillError
 from filemill.model.keys import Access
@@ -22,11 +23,12 @@ from filemill.model.plan import OidcPlan
 from filemill.ports.access import Scope
 from filemill.ports.clock import SystemClock
 from filemill.queries import Queries, scope_of
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.face_frames import Opening
 from filemill.service.reading import open_queries
 from filemill.service.recognising import Recognition
 from filemill.telemetry.metering import Meter
+from filemill.web.begun import Begun
 from filemill.web.channel import Channel
 from filemill.web.limiting import Limits
 from filemill.web.noting import AccessNotes
@@ -56,14 +58,17 @@ class State:
         self.local_key = local_key
         self.meter = Meter()
         self.limits = Limits(lambda: self.opening.limits)
-        self._seen: acts.Seen | None = None
+        self._seen: replies.Seen | None = None
         self._seen_at = 0.0
         self.durable = Durable(Failpoints.from_environment("web"), sync=opening.sync)
+        self.sealer = Sealer(opening.recipients) if opening.recipients else None
+        """What encrypts what is sent; it holds no secret, and what it encrypted nobody here can read."""
+        self.begun = Begun()
         self.appended: set[str] = set()
         """Ids of uploads that a request is adding to."""
         self._free: queue.SimpleQueue[Queries] = queue.SimpleQueue()
         for _ in range(READERS):
-            self._free.put(open_queries(opening.data))
+            self._free.put(open_queries(opening.data, opens=False))
         self._lock = threading.Lock()
         self._spare: dict[Scope, Queries] = {}
         self._clock = SystemClock()
@@ -84,7 +89,7 @@ class State:
         )
         self._noting: asyncio.Task[None] | None = None
 
-    async def look(self) -> acts.Seen:
+    async def look(self) -> replies.Seen:
         """What goes on in the server, as of a moment ago.
 
         Raises:
@@ -92,7 +97,7 @@ class State:
         """
         now = time.monotonic()
         if self._seen is None or now - self._seen_at > RECENT:
-            self._seen = await self.channel.ask(acts.Look(), "web", acts.Seen)
+            self._seen = await self.channel.ask(acts.Look(), "web", replies.Seen)
             self._seen_at = now
         return self._seen
 
@@ -102,7 +107,7 @@ class State:
 
     def open(self, principal: Principal) -> Queries:
         """A reading of this principal's scope for it alone, which the caller closes."""
-        return open_queries(self.opening.data, principal)
+        return open_queries(self.opening.data, principal, opens=False)
 
     def _ask(self, question: Callable[[Queries], T], principal: Principal | None) -> T:
         scope = Scope() if principal is None else scope_of(principal)
@@ -118,7 +123,7 @@ class State:
         with self._lock:
             queries = self._spare.pop(scope, None)
         if queries is None:
-            queries = open_queries(self.opening.data, principal)
+            queries = open_queries(self.opening.data, principal, opens=False)
         try:
             yield queries
         finally:
@@ -170,7 +175,7 @@ class State:
             self._noting = asyncio.create_task(self._note_uses(), name="uses")
 
     async def _note_accesses(self, accesses: tuple[Access, ...]) -> None:
-        await self.channel.ask(acts.NoteAccess(accesses=accesses), "web", acts.Done)
+        await self.channel.ask(acts.NoteAccess(accesses=accesses), "web", replies.Done)
 
     async def _note_uses(self) -> None:
         """Have the ledger note, for many requests at once, when keys and sessions were used last."""
@@ -180,7 +185,7 @@ class State:
         with contextlib.suppress(
             FilemillError
         ):  # the next ones are noted; the server says what it lacks
-            await self.channel.ask(acts.NoteUse(uses=uses, sessions=sessions), "web", acts.Done)
+            await self.channel.ask(acts.NoteUse(uses=uses, sessions=sessions), "web", replies.Done)
             # Only what the ledger knows by now: between the two a session would seem idle.
             for session, at_ns in sessions.items():
                 if self._session_uses.get(session) == at_ns:

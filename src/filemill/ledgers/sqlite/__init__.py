@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from filemill.ledgers.sqlite.ledger import SqliteLedger
-from filemill.ledgers.sqlite.lock import InstanceLock, holder_of
+from filemill.ledgers.sqlite.lock import InstanceLock, holder_of, references_stay
 from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.ledgers.sqlite.reserve import Reserve, reserve_size
 
@@ -13,5 +13,6 @@ __all__ = [
     "SqliteLedger",
     "SqliteReading",
     "holder_of",
+    "references_stay",
     "reserve_size",
 ]

@@ -16,6 +16,7 @@ from filemill.ledgers.sqlite import (
     leasing,
     mending,
     recovering,
+    resealing,
     revisions,
     runs,
 )
@@ -204,6 +205,22 @@ class SqliteLedger(SqliteRetaining, SqliteAdmitting, SqliteUploads, SqliteSessio
     async def forget_copies(self, subjects: Sequence[str]) -> None:
         """These copies are gone."""
         await self._writer.ask(lambda tx: copies.forget_copies(tx, subjects))
+
+    async def move_content(self, moves: Sequence[tuple[str, str]]) -> None:
+        """Bytes have another reference: (old, new) each; the old ones are garbage."""
+        await self._writer.ask(lambda tx: resealing.move(tx, moves))
+
+    async def move_at_rest(self, moves: Sequence[tuple[str, str]]) -> list[bool]:
+        """The same of bytes that nobody has in hand; False for the others."""
+        return await self._writer.ask(lambda tx: resealing.move_at_rest(tx, moves))
+
+    async def newest_number(self) -> int:
+        """The highest number of a file or run."""
+        return await self._writer.ask(resealing.newest)
+
+    async def reword(self, words: Callable[[str], str], after: int, last: int) -> int:
+        """Put texts that may quote content, of files and runs numbered so, in other words; answers how many."""
+        return await self._writer.ask(lambda tx: resealing.reword(tx, words, after, last))
 
     async def redrive(self, redrives: Sequence[Redrive], deed: Deed) -> list[bool]:
         """DEAD -> QUEUED, or PUBLISHING where it died when it published."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -63,6 +65,43 @@ class InstanceLock:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+
+@contextlib.contextmanager
+def references_stay(data: str, *, but_ours: bool = False) -> Iterator[None]:
+    """While the block runs no content gets another reference: whoever copies what the ledger names relies on it.
+
+    Any number may rely on it at once; `but_ours`: nobody does, and only the caller gives other references.
+
+    Raises:
+        Busy: the other is being done.
+        OSError: the data directory cannot be written.
+    """
+    path = os.path.join(data, "references.lock")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        if but_ours:
+            raise
+        yield  # where nothing can be written nothing gets another name
+        return
+    try:
+        _must_have(descriptor, but_ours=but_ours)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _must_have(descriptor: int, *, but_ours: bool) -> None:
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if but_ours else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Busy(
+            "a backup is being made, or another command encrypts content anew"
+            if but_ours
+            else "content is being encrypted anew (`filemill encryption rotate`)",
+            help="do it again when that is done",
+        ) from None
 
 
 def holder_of(data: str) -> int | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from filemill.model.errors import FailureKind
 from filemill.model.files import Facts, TagHit
 from filemill.model.runs import Failure, RecordForm, RunResult, StepCount
 
@@ -129,6 +131,24 @@ def pack_failure(failure: Failure | None) -> bytes | None:
 def unpack_failure(packed: bytes | None) -> Failure | None:
     """The inverse of `pack_failure`."""
     return None if packed is None else _FAILURE.decode(packed)
+
+
+def reworded_failure(packed: bytes | None, words: Callable[[str], str]) -> bytes | None:
+    """The same failure, what it says in other words; but for what the machine is blamed for."""
+    failure = unpack_failure(packed)
+    if failure is None or failure.kind is FailureKind.SYSTEM:
+        return packed
+    texts = {name: getattr(failure, name) for name in ("message", "help", "traceback", "output")}
+    said = {name: words(text) for name, text in texts.items() if text}
+    return pack_failure(msgspec.structs.replace(failure, **said))
+
+
+def reworded_attempt(packed: bytes, words: Callable[[str], str]) -> bytes:
+    """The same attempt, what its hold says in other words, and why nothing is kept."""
+    attempt = _ATTEMPT.decode(packed)
+    texts = {"hold": attempt.hold, "unkept": attempt.unkept}
+    said = {name: words(text) for name, text in texts.items() if text}
+    return _pack(msgspec.structs.replace(attempt, **said)) if said else packed
 
 
 def _pack(value: Any) -> bytes:

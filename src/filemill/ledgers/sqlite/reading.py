@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
+import apsw
 import msgspec
 
 from filemill.ledgers.sqlite.opening import open_reader
 from filemill.ledgers.sqlite.packing import (
     unpack_attempt,
-    unpack_facts,
     unpack_failure,
     unsigned,
 )
@@ -20,6 +20,7 @@ from filemill.ledgers.sqlite.reading_standing import SqliteReadingStanding
 from filemill.ledgers.sqlite.selecting import MANY_TAGS, build
 from filemill.ledgers.sqlite.sessions import SqliteReadingSessions
 from filemill.ledgers.sqlite.tally import decode_latency
+from filemill.ledgers.sqlite.telling import Telling, Words, file_row
 from filemill.ledgers.sqlite.transaction import numbers, texts
 from filemill.ledgers.sqlite.uploads import SqliteReadingUploads
 from filemill.model.runs import BadRecord, Failure, KeptInput, Publication
@@ -42,25 +43,38 @@ _MINUTE_NS = 60_000_000_000
 _TOP = (1 << 63) - 1
 _NO_GROUP = "-"
 """A fingerprint that no failure has."""
-_ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
 _DETAIL = msgspec.json.Decoder(dict[str, str | int | bool | None])
 
 
 class SqliteReading(
-    SqliteReadingAccess, SqliteReadingStanding, SqliteReadingUploads, SqliteReadingSessions
+    SqliteReadingAccess,
+    SqliteReadingStanding,
+    SqliteReadingUploads,
+    SqliteReadingSessions,
+    Telling,
 ):
     """Opens its own read-only connection; works while a server runs and when none does."""
 
+    def __init__(
+        self, db: apsw.Connection, scope: Scope | None = None, words: Words | None = None
+    ) -> None:
+        super().__init__(db, scope)
+        self._words = words
+
     @classmethod
-    def open(cls, path: str, scope: Scope | None = None) -> SqliteReading:
+    def open(
+        cls, path: str, scope: Scope | None = None, words: Words | None = None
+    ) -> SqliteReading:
         """Open the ledger file at `path` for reading; with a scope, what is out of it is not there.
+
+        `words` says what people see of texts that are sealed.
 
         Raises:
             NotFound: there is none.
             UsageError: it is another version's.
             SystemFault: it cannot be read.
         """
-        return cls(open_reader(path), scope)
+        return cls(open_reader(path), scope, words)
 
     def __enter__(self) -> Self:
         return self
@@ -87,15 +101,16 @@ class SqliteReading(
             tags = tags if len(tags) <= MANY_TAGS else None
         text, bindings = build(selection, self._columns["{file}"], first, tags)
         with said():
-            return [_file(row) for row in self._db.execute(self._seen(text), bindings)]
+            rows = self._db.execute(self._seen(text), bindings)
+            return self._told(file_row(row) for row in rows)
 
     def files(self, ids: Sequence[str]) -> list[FileRow]:
         """The files with these ids."""
-        return [_file(row) for row in self._rows("files_by_id", texts(ids))]
+        return self._told(file_row(row) for row in self._rows("files_by_id", texts(ids)))
 
     def by_number(self, files: Sequence[int]) -> list[FileRow]:
         """The files with these numbers."""
-        return [_file(row) for row in self._rows("files_by_number", numbers(files))]
+        return self._told(file_row(row) for row in self._rows("files_by_number", numbers(files)))
 
     def ids(self, prefix: str, limit: int) -> list[tuple[str, str, str]]:
         """Files and runs whose id begins so."""
@@ -103,7 +118,7 @@ class SqliteReading(
 
     def runs(self, files: Sequence[int]) -> list[RunRow]:
         """Every run of these files."""
-        return [RunRow(*row) for row in self._rows("runs", numbers(files))]
+        return self._told(RunRow(*row) for row in self._rows("runs", numbers(files)))
 
     def attempts(self, run: int) -> list[AttemptRow]:
         """Every recorded attempt of a run."""
@@ -136,7 +151,7 @@ class SqliteReading(
                     revision=revision,
                 )
             )
-        return found
+        return self._told(found)
 
     def publications(self, run: int) -> list[tuple[Publication, int]]:
         """Every output of a run."""
@@ -148,7 +163,7 @@ class SqliteReading(
 
     def rejects(self, run: int, limit: int) -> list[BadRecord]:
         """The bad records kept in detail."""
-        return [BadRecord(*row) for row in self._rows("rejects", run, limit)]
+        return self._told(BadRecord(*row) for row in self._rows("rejects", run, limit))
 
     def relatives(self, file: str) -> tuple[list[str], list[str]]:
         """Children, and later files with the same content."""
@@ -159,7 +174,7 @@ class SqliteReading(
 
     def groups(self, pipeline: str, since_ns: int) -> list[GroupRow]:
         """Dead runs by fingerprint, the latest first."""
-        return [GroupRow(*row) for row in self._rows("groups", pipeline, since_ns)]
+        return self._told(GroupRow(*row) for row in self._rows("groups", pipeline, since_ns))
 
     def causes(self) -> list[CauseRow]:
         """Every group that a person called mended."""
@@ -183,7 +198,7 @@ class SqliteReading(
             bindings.append(fingerprint)
         else:
             bindings.append(texts(without or (_NO_GROUP,)))
-        return [RunRow(*row) for row in self._rows(query, *bindings)]
+        return self._told(RunRow(*row) for row in self._rows(query, *bindings))
 
     def uncopied(self, limit: int) -> list[FailureRow]:
         """Deaths that no copy tells of."""
@@ -211,31 +226,35 @@ class SqliteReading(
 
     def files_after(self, file: int, limit: int) -> list[FileRow]:
         """Files that arrived after the one of this number."""
-        return [_file(row) for row in self._rows("files_after", file, limit)]
+        return self._told(file_row(row) for row in self._rows("files_after", file, limit))
 
     def runs_ended(self, since_ns: int | None, limit: int) -> list[RunRow]:
         """Runs at an end, in the order in which they came to it."""
         if since_ns is None:
-            return [RunRow(*row) for row in self._rows("runs_ended_last", limit)][::-1]
-        return [RunRow(*row) for row in self._rows("runs_ended_since", since_ns, limit)]
+            return self._told(RunRow(*row) for row in self._rows("runs_ended_last", limit))[::-1]
+        return self._told(RunRow(*row) for row in self._rows("runs_ended_since", since_ns, limit))
 
     def runs_retrying(self, since_ns: int | None, limit: int) -> list[RunRow]:
         """Runs that wait for a retry."""
         if since_ns is None:
-            return self._due_first(limit)
-        return [RunRow(*row) for row in self._rows("runs_retrying_since", since_ns, limit)]
+            return self._told(self._due_first(limit))
+        return self._told(
+            RunRow(*row) for row in self._rows("runs_retrying_since", since_ns, limit)
+        )
 
     def files_ended(self, since_ns: int | None, limit: int) -> list[FileRow]:
         """Files at an end without a run, in the order in which they came to it."""
         if since_ns is None:
-            return [_file(row) for row in self._rows("files_ended_last", limit)][::-1]
-        return [_file(row) for row in self._rows("files_ended_since", since_ns, limit)]
+            return self._told(file_row(row) for row in self._rows("files_ended_last", limit))[::-1]
+        return self._told(file_row(row) for row in self._rows("files_ended_since", since_ns, limit))
 
     def last_failures(self, runs: Sequence[int]) -> dict[int, Failure]:
         """The latest failure of each of these runs that failed."""
         rows = self._rows("last_failures", numbers(runs))
         found = {run: unpack_failure(packed) for run, _, packed in rows}
-        return {run: failure for run, failure in found.items() if failure is not None}
+        return {
+            run: self._told([failure])[0] for run, failure in found.items() if failure is not None
+        }
 
     def outputs_of(self, runs: Sequence[int]) -> list[tuple[int, str, int, bytes]]:
         """(run, sink, records, name) of every output of these runs."""
@@ -295,12 +314,3 @@ class SqliteReading(
     def has_revision(self, digest: str) -> bool:
         """Say whether the configuration of this digest is stored."""
         return bool(self._value("has_revision", digest))
-
-
-def _file(row: Sequence[Any]) -> FileRow:
-    values = list(row)
-    values[15] = tuple(row[15].split())
-    values[16] = row[16].hex() if row[16] else ""
-    values[18] = _ATTRIBUTES.decode(row[18])
-    values[19:20] = unpack_facts(row[19])
-    return FileRow(*values)

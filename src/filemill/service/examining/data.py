@@ -14,6 +14,7 @@ from filemill.model.errors import FilemillError, NotFound, UsageError
 from filemill.model.plan import Plan
 from filemill.ports.examining import Finding, Level
 from filemill.ports.units import format_size
+from filemill.service.encrypting import look
 from filemill.service.reading import open_queries
 
 _SPARE, _LEAST = 1 << 30, 100 << 20
@@ -43,9 +44,48 @@ def _found(plan: Plan, durable: Durable) -> Iterator[_Found]:
         yield Level.OK, f"{plan.data} is made at the start", ""
         return
     yield _mode(plan.data)
+    yield from _encryption(plan)
     yield _tried(plan, durable)
     yield _ledger(plan.data)
     yield from _reserve(plan)
+
+
+def _encryption(plan: Plan) -> Iterator[_Found]:
+    if plan.encryption is None:
+        return
+    seen = look(plan)
+    if seen.trouble:
+        yield Level.PROBLEM, seen.trouble, seen.help
+        return
+    count = len(seen.recipients)
+    told = f"content is encrypted for {count} recipient{'s' if count > 1 else ''}"
+    readable = "names, tags, attributes, sizes, digests and the configuration stay readable"
+    yield Level.OK, f"{told}; {readable}", ""
+    if seen.other or seen.plain:
+        what = f"{seen.other} contents are encrypted for former recipients, {seen.plain} are plain"
+        yield (
+            Level.WARNING,
+            f"{what}: from before",
+            "`filemill encryption rotate` encrypts them anew; keep former identities until then",
+        )
+    plain = [sink.name for sink in plan.sinks if not sink.options.get("encrypt")]
+    if plain:
+        what = f"outputs of {', '.join(plain)} are plain, also while they are staged in `.filemill`"
+        yield Level.WARNING, what, "`encrypt: age1...` in the sink, where they may not be"
+    if _swaps():
+        yield (
+            Level.WARNING,
+            "this machine swaps: plain bytes of files in hand may come to a disk",
+            "encrypt the swap space, or turn it off",
+        )
+
+
+def _swaps() -> bool:
+    try:
+        with open("/proc/swaps", encoding="ascii", errors="replace") as swaps:
+            return len(swaps.readlines()) > 1
+    except OSError:
+        return False
 
 
 def _room(folder: str) -> _Found:

@@ -37,7 +37,7 @@ def examine_places(plan: Plan, registry: Registry, durable: Durable, clock: Cloc
     )
     for name, source in sources.items():
         found += _examined(source, f"source {name}")
-        found += _claims(source, f"source {name}", plan.data, durable)
+        found += _claims(source, f"source {name}", plan, durable)
     for name, sink in build_sinks(plan, registry, durable).items():
         found += _examined(sink, f"sink {name}")
     for each in plan.scan:
@@ -55,7 +55,7 @@ def _examined(component: object, about: str) -> list[Finding]:
     return [Finding(Level.OK, about, "its kind cannot be examined")]
 
 
-def _claims(source: Source, about: str, data: str, durable: Durable) -> Iterator[Finding]:
+def _claims(source: Source, about: str, plan: Plan, durable: Durable) -> Iterator[Finding]:
     """How files are taken from a source's folder, and how it shows that their writer is done."""
     settings = source.settings()
     root = settings.root
@@ -70,7 +70,11 @@ def _claims(source: Source, about: str, data: str, durable: Durable) -> Iterator
             path = probe + b"/claimed"
             make_file(path)
             yield _lease(path, about, settings)
-            yield _claim(path, about, data, durable)
+            if plan.encryption is not None:
+                what = "files are copied into the data directory, encrypted, and removed once that is durable"
+                yield Finding(Level.OK, about, what)
+            else:
+                yield _claim(path, about, plan.data, durable)
     except OSError as error:
         what = f"files cannot be taken out of {os.fsdecode(root)}: {error.strerror}"
         remedy = f"chmod u+w {os.fsdecode(root)}   or say `claim: copy` to leave them there"

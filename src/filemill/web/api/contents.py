@@ -8,29 +8,64 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from filemill.encryption.age import key_in
 from filemill.model.access import Principal, Right
 from filemill.model.files import was_infected
 from filemill.queries import FileHistory
+from filemill.service import acts, replies
 from filemill.web.downloading import Download, open_below
 from filemill.web.errors import ApiError
 from filemill.web.guarding import address_of
 from filemill.web.identifying import ContentViewer
-from filemill.web.state import state_of
+from filemill.web.opening import opened
+from filemill.web.state import State, state_of
 
 router = APIRouter(tags=["content"])
 
 
 @router.get("/files/{file}/content", summary="A file as it came")
 async def content(request: Request, principal: ContentViewer, file: str) -> Response:
-    """As a download; `Range` is answered. A quarantined file needs the right `release-unsafe`, too."""
+    """As a download; `Range` is answered. A quarantined file needs the right `release-unsafe`, too.
+
+    What is encrypted at rest is opened on its way out.
+    """
     state = state_of(request)
+    found = await _kept(state, principal, file)
+    if key_in(found.content):
+        try:
+            answer = await _opened(request, state, principal, found)
+        except ApiError as error:
+            again = await _kept(state, principal, file)
+            if error.code != "gone" or again.content == found.content:
+                raise
+            # It was encrypted anew meanwhile.
+            answer = await _opened(request, state, principal, again)
+        _note(request, principal, found)
+        return answer
+    root = os.path.join(os.fsencode(state.opening.data), b"content")
+    _note(request, principal, found)
+    return await _download(root, found.content.encode(), found.summary.name)
+
+
+async def _kept(state: State, principal: Principal, file: str) -> FileHistory:
+    """The file, whose bytes are kept and may be had.
+
+    Raises:
+        ApiError: 403 or 404, they may not, or are not.
+    """
     found = await state.read(lambda queries: queries.file(file), principal)
     _harmless(principal, found)
     if not found.content:
         raise ApiError(404, "its bytes are not kept any more", code="gone")
-    root = os.path.join(os.fsencode(state.opening.data), b"content")
-    _note(request, principal, found)
-    return await _download(root, found.content.encode(), found.summary.name)
+    return found
+
+
+async def _opened(
+    request: Request, state: State, principal: Principal, found: FileHistory
+) -> Response:
+    ask = acts.HandOut(content=found.content)
+    ticket = await state.channel.ask(ask, principal.name, replies.HandedOut)
+    return await opened(request, ticket, found.summary.size, found.summary.name)
 
 
 @router.get("/files/{file}/outputs/{publication}", summary="An output")

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from filemill.model.access import Right
 from filemill.model.errors import FilemillError
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.shapes import server, status
 from filemill.web.answering import json, told
 from filemill.web.errors import ApiError
@@ -32,7 +32,7 @@ async def readyz(request: Request, *, verbose: bool = False) -> Response:
     if verbose:
         await Needs(Right.VIEW_META)(request)
     try:
-        seen = await state_of(request).channel.ask(acts.Look(), "health", acts.Seen)
+        seen = await state_of(request).channel.ask(acts.Look(), "health", replies.Seen)
     except FilemillError as error:
         raise ApiError(503, "the server does not answer", code="down") from error
     intake = next((each for each in seen.troubles if each.what == "intake"), None)
@@ -51,7 +51,7 @@ async def readyz(request: Request, *, verbose: bool = False) -> Response:
 async def health(request: Request) -> Response:
     """`ok`, or `waits` where something of the machine is in the way; 503 when the server does not answer."""
     try:
-        seen = await state_of(request).channel.ask(acts.Look(), "health", acts.Seen)
+        seen = await state_of(request).channel.ask(acts.Look(), "health", replies.Seen)
     except FilemillError as error:
         raise ApiError(503, "the server does not answer", code="down") from error
     return json({"status": "waits" if seen.troubles else "ok"})

@@ -12,7 +12,7 @@ from filemill.model.access import Principal
 from filemill.model.deeds import Chosen, Redrive
 from filemill.queries import DeadCause, DeadPage, Queries
 from filemill.queries.choosing import Target, dead_targets, is_group, revision_of
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.shapes import dead_cause, dead_group, dead_item
 from filemill.web.answering import json, told
 from filemill.web.doing import AT_MOST, as_listed, find, perform
@@ -131,7 +131,7 @@ async def resolve(request: Request, principal: Operator, given: Groups) -> Respo
 
     found = await state.read(fingerprints, principal)
     act = acts.ResolveCauses(fingerprints=found, reason=given.reason)
-    await state.channel.ask(act, principal.name, acts.Done)
+    await state.channel.ask(act, principal.name, replies.Done)
     return json({"schema": "filemill.resolve/1", "groups": given.groups})
 
 

@@ -7,7 +7,7 @@ import os
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.web.identifying import Scraper
 from filemill.web.scopes import must_be_whole
 from filemill.web.scraping import Scrape, of_ledger, of_workers
@@ -22,7 +22,7 @@ async def metrics(request: Request, principal: Scraper) -> Response:
     must_be_whole(principal)
     state = state_of(request)
     standing = await state.read(lambda queries: queries.standing())
-    measured = await state.channel.ask(acts.Measure(), "web", acts.Measured)
+    measured = await state.channel.ask(acts.Measure(), "web", replies.Measured)
     scrape = Scrape(
         [
             *of_ledger(standing, state.opening),

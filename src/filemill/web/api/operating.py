@@ -13,7 +13,7 @@ from filemill.model.deeds import Chosen, Replay
 from filemill.ports.clock import RandomIds
 from filemill.queries import Queries
 from filemill.queries.choosing import Target, ended_targets, revision_of, run_targets
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.web.answering import json
 from filemill.web.doing import AT_MOST, as_listed, find, perform, refuse_more
 from filemill.web.errors import ApiError
@@ -125,7 +125,7 @@ async def reload(request: Request, principal: Admin, why: Why) -> Response:
     """A bad one changes nothing: it is answered 422 with what is wrong."""
     must_be_whole(principal)
     state = state_of(request)
-    done = await state.channel.ask(acts.Reload(reason=why.reason), principal.name, acts.Reloaded)
+    done = await state.channel.ask(acts.Reload(reason=why.reason), principal.name, replies.Reloaded)
     if done.problems:
         raise ApiError(422, done.problems, help="filemill check", code="bad-configuration")
     return json(
@@ -143,7 +143,7 @@ async def drain(request: Request, principal: Admin, why: Why) -> Response:
     """What is queued is kept for the next start. HTTP ends with the server."""
     must_be_whole(principal)
     state = state_of(request)
-    await state.channel.ask(acts.Drain(reason=why.reason), principal.name, acts.Done)
+    await state.channel.ask(acts.Drain(reason=why.reason), principal.name, replies.Done)
     return json({"schema": "filemill.drain/1", "ended": False}, 202)
 
 
@@ -151,6 +151,6 @@ async def _switch(
     state: State, principal: Principal, name: str, act: acts.Request, schema: str
 ) -> Response:
     must_be_for_pipeline(principal, name, state.opening.pipelines)
-    done = await state.channel.ask(act, principal.name, acts.Done)
+    done = await state.channel.ask(act, principal.name, replies.Done)
     items = [{"pipeline": name, "moved": done.moved[0]}]
     return json({"schema": schema, "live": done.live, "items": items})

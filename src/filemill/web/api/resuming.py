@@ -20,7 +20,7 @@ from filemill.model.errors import FilemillError
 from filemill.model.uploads import PartialUpload
 from filemill.ports.clock import RandomIds
 from filemill.queries import FileHistory
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.web import tus
 from filemill.web.api.uploading import (
     MOST_KEY,
@@ -73,10 +73,15 @@ Method = Annotated[str, Header(alias="x-http-method-override")]
 
 
 @router.options("/uploads", status_code=204, summary="What of tus is spoken")
-@router.options("/uploads/{file}", status_code=204, summary="What of tus is spoken")
 async def abilities(request: Request) -> Response:
     """Version, extensions, checksums and the largest size; needs no key."""
     return Response(status_code=204, headers=tus.abilities(state_of(request).opening.entrances))
+
+
+@router.options("/uploads/{file}", status_code=204, summary="What of tus is spoken")
+async def abilities_here(request: Request, file: str) -> Response:  # noqa: ARG001 -- the description names it
+    """The same for every upload, also for one that is not there; needs no key."""
+    return await abilities(request)
 
 
 @router.post("/uploads", status_code=201, summary="Begin an upload in parts")
@@ -164,7 +169,7 @@ async def give_up(request: Request, principal: Uploader, file: str) -> Response:
         upload = await _own(state, principal, file)
         if upload.taken:
             raise ApiError(409, "it came whole, and is a file now", help=f"/files/{file}")
-        await state.channel.ask(acts.EndUpload(file=file), principal.name, acts.Done)
+        await state.channel.ask(acts.EndUpload(file=file), principal.name, replies.Done)
     return Response(status_code=204)
 
 
@@ -195,7 +200,7 @@ async def _opened(state: State, principal: Principal, wanted: acts.OpenUpload) -
         same = found.summary.relative == wanted.relative
         if not same or wanted.length not in (None, found.summary.size):
             raise ApiError(422, "this Idempotency-Key was used for another file", code="key-reused")
-    await state.channel.ask(wanted, principal.name, acts.Done)
+    await state.channel.ask(wanted, principal.name, replies.Done)
     upload = await _own(state, principal, wanted.file)
     same = (upload.source, upload.relative) == (wanted.source, wanted.relative)
     if not same or (wanted.length is not None and upload.length not in (None, wanted.length)):

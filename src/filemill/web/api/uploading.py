@@ -23,7 +23,7 @@ from filemill.model.tags import TagSyntaxError, check_tag
 from filemill.ports.clock import RandomIds
 from filemill.ports.units import parse_duration
 from filemill.queries import FileHistory, Queries
-from filemill.service import acts
+from filemill.service import acts, replies
 from filemill.service.face_frames import Entrance
 from filemill.web.answering import json
 from filemill.web.errors import ApiError
@@ -156,9 +156,10 @@ class _Reception:
             source=self._entrance.source,
             relative=each.name,
             size=each.size,
+            stored=each.stored,
             tags=tuple(self._tags),
         )
-        done = await self._state.channel.ask(act, self._principal.name, acts.Done)
+        done = await self._state.channel.ask(act, self._principal.name, replies.Done)
         if not all(done.moved):
             await self._compare(each)
             return False
@@ -179,7 +180,13 @@ class _Reception:
             raise ApiError(422, "this Idempotency-Key was used for another file", code="key-reused")
 
     def _begin(self, name: bytes) -> None:
-        each = Receiving(self._state.opening.data, self._id(), proper_name(name), self._entrance)
+        each = Receiving(
+            self._state.opening.data,
+            self._id(),
+            proper_name(name),
+            self._entrance,
+            self._state.sealer,
+        )
         each.begin()
         self._files.append(each)
 

@@ -1,0 +1,62 @@
+"""Encrypting outputs as they are staged: plain in the worker's scratch, whole and encrypted in the staging folder.
+
+An output waits as a file without a name in the work folder, where columns, compression and what a dropped run leaves
+are worked on as ever; when it is whole it is encrypted in one pass into the staged file. So no plain byte of it is ever
+in the sink's folder. Size and digest are those of what is published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+
+from filemill.encryption.age import Sealer
+
+_PIECE = 1 << 20
+
+
+def spool() -> int:
+    """An open file without a name, in the work folder.
+
+    Raises:
+        OSError: there is no room.
+    """
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def scratch(staged: bytes) -> bytes:
+    """Where what belongs to a staged file, and is not encrypted, may lie: in the work folder."""
+    return os.path.join(os.fsencode(tempfile.gettempdir()), os.path.basename(staged))
+
+
+class _Digesting:
+    """What is written to a descriptor, counted and digested."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        count = os.write(self._descriptor, data)
+        self.digest.update(memoryview(data)[:count])
+        self.size += count
+        return count
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
+def seal(sealer: Sealer, plain: int, out: int) -> tuple[int, str, int]:
+    """Encrypt a spool into an empty file; size and sha256 of what is there then, and the plain size.
+
+    Raises:
+        OSError: the disk is full or failing.
+    """
+    os.lseek(plain, 0, os.SEEK_SET)
+    target = _Digesting(out)
+    with open(plain, "rb", buffering=_PIECE, closefd=False) as source:
+        count = sealer.stream(source, target)
+    return target.size, target.digest.hexdigest(), count
