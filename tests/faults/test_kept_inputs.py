@@ -141,15 +141,16 @@ def test_an_input_is_named_when_it_is_there_and_goes_when_it_is_not(tmp_path: Pa
     seed = int(os.environ.get("FILEMILL_SEED", str(random.randrange(1 << 30))))
     print(f"seed {seed}")
     last = actions(tmp_path / "whole")
-    # The last ten are those of the capture, the commit, and the end; before them a stride is enough.
+    # The last ten are those of the capture, the commit, and the end: every other one; before them a stride is enough.
+    chance = random.Random(seed)
     numbers = [
-        *range(1 + random.Random(seed).randrange(25), last - 9, 25),
-        *range(last - 9, last + 1),
+        *range(1 + chance.randrange(25), last - 9, 25),
+        *range(last - 9 + chance.randrange(2), last + 1, 2),
     ]
     killed = [
         number for number in numbers if strike(tmp_path / str(number), f"server.*:{number}:kill")
     ]
-    assert len(killed) >= 8, killed
+    assert len(killed) >= 5, killed
 
 
 @pytest.mark.crash
