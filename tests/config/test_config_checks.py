@@ -168,6 +168,17 @@ CASES = {
         help: write 1
         """,
     ),
+    "a key within a section": (
+        "version: 1",
+        "version: 1\nweb: {tls: {cert: c.pem, keys: k.pem}}",
+        """
+        error[unknown-key]: no key `keys` (`web.tls`)
+          --> filemill.yaml:2:26
+        2 | web: {tls: {cert: c.pem, keys: k.pem}}
+          |                          ^^^^
+        help: did you mean `key`?
+        """,
+    ),
     "a duration without a unit": (
         "inbox, tags",
         "inbox, settle: 500, tags",

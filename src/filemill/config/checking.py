@@ -95,6 +95,7 @@ class Checker:
             place=tree.place,
             problems=self.problems,
             what="top level",
+            by_section=True,
             root=self.root,
         )
         if judged is None:

@@ -58,12 +58,14 @@ def judge(
     root: str | None = None,
     example: str = "",
     hidden: Iterable[str] = (),
+    by_section: bool = False,
 ) -> Model | None:
     """The validated model, or None with every reason among the problems.
 
     `node` is what `value` was made of, `place` where to point when a key is missing, `what` names the part for
-    people. `root` is handed to path options, `example` is the help when a value is missing, `hidden` are keys not to
-    be offered as alternatives.
+    people; what is wrong further in is said of that section, as `web.oidc`, where `by_section` says so. `root` is
+    handed to path options, `example` is the help when a value is missing, `hidden` are keys not to be offered as
+    alternatives.
     """
     try:
         return model.model_validate(value, context={"root": root})
@@ -77,6 +79,7 @@ def judge(
         what=what,
         example=example,
         hidden=frozenset(hidden),
+        by_section=by_section,
     ).report(issues)
     return None
 
@@ -97,12 +100,14 @@ class _Judge:
         what: str,
         example: str,
         hidden: frozenset[str],
+        by_section: bool,
     ) -> None:
         self.model = model
         self.node = node
         self.place = place
         self.problems = problems
-        self.what = what
+        self.whole = self.what = what
+        self.by_section = by_section
         self.example = example
         self.hidden = hidden
 
@@ -114,10 +119,22 @@ class _Judge:
             alone = issue["type"] in ("missing", "extra_forbidden")
             groups.setdefault(id(issue) if alone else id(node), []).append((issue, node, rest))
         for group in groups.values():
+            self.what = self.named(group[0][0]["loc"])
             if len(group) == 1:
                 self.one(*group[0])
             else:
                 self.several(group)
+
+    def named(self, loc: tuple[str | int, ...]) -> str:
+        """The part an issue is in, for people."""
+        keys: list[str] = []
+        node = self.node
+        for part in loc[:-1]:
+            if not isinstance(node, Map) or part not in node.entries:
+                break
+            keys.append(str(part))
+            node = node.entries[str(part)].value
+        return f"`{'.'.join(keys)}`" if keys and self.by_section else self.whole
 
     def without_echoes(self, issues: list[Any]) -> list[Any]:
         """Without the missing keys that are there, misspelt: the unknown key is told, with its right name."""
