@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
@@ -72,7 +72,7 @@ def _why_not(path: bytes) -> str:
 
 
 class Reading:
-    """The bytes of one file, read in order or from anywhere. Blocks: call it in a thread. A context."""
+    """The bytes of one file, read in order or from anywhere. Blocks: call it in a thread."""
 
     def __init__(self, file: Sendable) -> None:
         """Open it.
@@ -108,6 +108,23 @@ class Reading:
     def close(self) -> None:
         """Let go of it."""
         os.close(self._descriptor)
+
+
+async def pieces(file: Sendable, at: int, sent: Callable[[int], None]) -> AsyncIterator[bytes]:
+    """Its bytes from there; `sent` is told, behind each piece, how far it is.
+
+    Raises:
+        Changed: it is not the file it was.
+    """
+    reading = await asyncio.to_thread(Reading, file)
+    try:
+        while at < file.size:
+            piece = await asyncio.to_thread(reading.piece, at)
+            yield piece
+            at += len(piece)
+            sent(at)
+    finally:
+        reading.close()
 
 
 async def digest_of(file: Sendable) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
 from filemill.client.exchange import Exchange
-from filemill.client.files import Reading
+from filemill.client.files import pieces
 from filemill.client.outcomes import Receipt
 from filemill.client.parcels import Parcel
 from filemill.client.refusals import refusal
@@ -54,15 +53,8 @@ class Form:
             Changed: the file is not what it was.
         """
         yield self._head
-        reading, at = await asyncio.to_thread(Reading, self._file), 0
-        try:
-            while at < self._file.size:
-                piece = await asyncio.to_thread(reading.piece, at)
-                yield piece
-                at += len(piece)
-                self._sent(at)
-        finally:
-            reading.close()
+        async for piece in pieces(self._file, 0, self._sent):
+            yield piece
         yield self._tail
 
 

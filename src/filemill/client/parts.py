@@ -5,14 +5,13 @@ Its Idempotency-Key finds the same upload again, so that another run of the comm
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import httpx2
 
 from filemill.client.exchange import Again, Exchange
-from filemill.client.files import Reading
+from filemill.client.files import pieces
 from filemill.client.outcomes import Receipt
 from filemill.client.parcels import Parcel
 from filemill.client.refusals import refusal
@@ -64,7 +63,7 @@ class Parts:
                 continue
             if file := answer.headers.get("filemill-file", ""):
                 return self._taken(file, fresh=self._added)
-            part = self._part(self._offset)
+            part = pieces(self._file, self._offset, self._sent)
             headers = _VERSION | {
                 "content-type": _STREAM,
                 "upload-offset": str(self._offset),
@@ -115,14 +114,3 @@ class Parts:
     def _taken(self, file: str, *, fresh: bool) -> Receipt:
         self._sent(self._file.size)
         return Receipt(file.rpartition("/")[2], fresh)
-
-    async def _part(self, at: int) -> AsyncIterator[bytes]:
-        reading = await asyncio.to_thread(Reading, self._file)
-        try:
-            while at < self._file.size:
-                piece = await asyncio.to_thread(reading.piece, at)
-                yield piece
-                at += len(piece)
-                self._sent(at)
-        finally:
-            reading.close()
