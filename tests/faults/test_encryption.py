@@ -20,6 +20,14 @@ Children._sealed = staticmethod(lambda sealer, path, staged: os.stat(shutil.copy
 from filemill.cli.main import main
 sys.exit(main())
 """
+DIES = """
+import sys
+import os
+from filemill.engine.capturing import Capturing
+Capturing._sealed = staticmethod(lambda captured, plaintext: os.kill(os.getpid(), 9))
+from filemill.cli.main import main
+sys.exit(main())
+"""
 QUOTED = """
 import sys
 from filemill.engine import worker
@@ -106,6 +114,18 @@ def test_the_canary_finds_one_place_that_was_forgotten(tmp_path: Path, entry: st
         finally:
             del os.environ["PYTHONPATH"]
         assert w.leaks(root) != []
+
+
+def test_a_worker_that_dies_over_an_input_to_keep_leaves_nothing_plain(tmp_path: Path) -> None:
+    with w.world(tmp_path / "w") as root:
+        (root / "sitecustomize.py").write_text(_patch(DIES))
+        os.environ["PYTHONPATH"] = str(root)
+        try:
+            ended = w.once(root)
+        finally:
+            del os.environ["PYTHONPATH"]
+        assert ended.stdout.count("lost: killed by SIGKILL") == 2, ended.stdout
+        assert w.leaks(root) == []
 
 
 def _patch(entry: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -76,6 +77,12 @@ class Capturing:
                 order.run, why=f"the steps before it failed when they worked again: {said}"
             )
 
+    def _folder(self) -> bytes:
+        """Where an input is written: plain bytes go with this worker's job, however it ends."""
+        if self._plaintext is None:
+            return inputs_folder(self._plan.data)
+        return os.fsencode(tempfile.gettempdir())
+
     @staticmethod
     def _sealed(captured: Captured, plaintext: Plaintext) -> Captured:
         """The same, encrypted where the server takes it from."""
@@ -98,7 +105,7 @@ class Capturing:
         chain, place = self._before(pipeline, asked)
         if begun is not None and place <= _place(pipeline.steps, begun.told.step):
             return begun.as_captured(order.run)  # what it began with is still there
-        folder = inputs_folder(self._plan.scratch)
+        folder = self._folder()
         try:
             os.makedirs(folder, 0o700, exist_ok=True)
         except OSError as error:
