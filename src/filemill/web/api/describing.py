@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
-from filemill.web.answering import json
 from filemill.web.describing import Describing
 from filemill.web.identifying import MetaViewer
 from filemill.web.state import State
@@ -22,28 +22,36 @@ _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 async def openapi(request: Request, principal: MetaViewer) -> Response:
     """OpenAPI of every route."""
     del principal
-    return json(described(request.app))
+    return Response(_made(request.app).encoded, media_type="application/json")
 
 
 @router.get("/docs", summary="This description, for people")
 async def docs(request: Request, principal: MetaViewer) -> Response:
     """A page that lists every route."""
     del principal
-    return Response(_page(described(request.app)), media_type="text/html")
+    return Response(_made(request.app).page, media_type="text/html")
 
 
-def described(app: FastAPI) -> dict[str, Any]:
-    """OpenAPI of the application, with the paths that its configuration names. It is made once for each of these."""
+class _Made(NamedTuple):
+    """What is sent, ready: it is large, and who asks for it again and again must not keep others waiting."""
+
+    entrances: list[str]
+    encoded: bytes
+    page: bytes
+
+
+def _made(app: FastAPI) -> _Made:
+    """The description with the paths that the configuration names now. It is made once for each of these."""
     state: State = app.state.filemill
     entrances = [each.path for each in state.opening.entrances]
-    kept = getattr(app.state, "described", None)
-    if kept is None or kept[0] != entrances:
+    made: _Made | None = getattr(app.state, "described", None)
+    if made is None or made.entrances != entrances:
         found = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        app.state.described = kept = (entrances, Describing(found, entrances).whole())
-    whole: dict[str, Any] = kept[1]
-    return whole
+        whole = Describing(found, entrances).whole()
+        app.state.described = made = _Made(entrances, msgspec.json.encode(whole), _page(whole).encode())
+    return made
 
 
 def _page(found: dict[str, Any]) -> str:
