@@ -96,7 +96,9 @@ class Tenant:
             "/files/{file}": self.done,
             "/files/{file}/content": self.done,
             "/files/{file}/outputs/{publication}": self.done,
+            "/files/{file}/mend": self.dead,
             "/runs/{run}": self.run,
+            "/runs/{run}/input": self.run,
             "/dead/{group}": self.group,
             "/uploads/{file}": self.upload,
         }

@@ -35,6 +35,8 @@ NEEDED = {
     ("GET", "/files/{file}"): OWN,
     ("GET", "/files/{file}/content"): CONTENT,
     ("GET", "/files/{file}/outputs/{publication}"): CONTENT,
+    ("GET", "/runs/{run}/input"): CONTENT,
+    ("POST", "/files/{file}/mend"): ACT,
     ("POST", "/{entrance:path}"): SEND,
     ("POST", "/uploads"): SEND,
     ("HEAD", "/uploads/{file}"): SEND,
@@ -52,6 +54,12 @@ NEEDED = {
     ("POST", "/pipelines/{name}/resume"): ACT,
     ("GET", "/session"): frozenset(Right),
     ("GET", "/audit"): RULE,
+    ("GET", "/audit/verify"): RULE,
+    ("GET", "/keys"): RULE,
+    ("POST", "/keys"): RULE,
+    ("POST", "/keys/revoke"): RULE,
+    ("GET", "/sessions"): RULE,
+    ("POST", "/sessions/end"): RULE,
     ("POST", "/config/reload"): RULE,
     ("POST", "/drain"): RULE,
 }
@@ -135,6 +143,8 @@ OF_ONE = {
     ("GET", "/files/{file}/content"),
     ("GET", "/files/{file}/outputs/{publication}"),
     ("GET", "/runs/{run}"),
+    ("GET", "/runs/{run}/input"),
+    ("POST", "/files/{file}/mend"),
     ("GET", "/dead/{group}"),
     ("HEAD", "/uploads/{file}"),
     ("PATCH", "/uploads/{file}"),
@@ -152,6 +162,12 @@ ACTS = {
 }
 """What acts on ids in the body: which of a tenant's."""
 WHOLE = {
+    ("GET", "/audit/verify"),
+    ("GET", "/keys"),
+    ("POST", "/keys"),
+    ("POST", "/keys/revoke"),
+    ("GET", "/sessions"),
+    ("POST", "/sessions/end"),
     ("GET", "/metrics"),
     ("GET", "/revisions"),
     ("GET", "/sinks"),
@@ -163,6 +179,12 @@ WHOLE = {
     ("POST", "/drain"),
 }
 """What touches all tenants' files: not for a key that is for one's."""
+BODIES = {
+    "/keys": {"name": "whole", "roles": ["admin"]},
+    "/keys/revoke": {"keys": ["abcdefgh"]},
+    "/sessions/end": {"sessions": ["abcdefgh"]},
+}
+"""What a route takes that looks at the body before anything is done."""
 APART = {
     ("GET", "/events"),
     ("GET", "/session"),
@@ -211,7 +233,11 @@ def test_what_another_tenant_has_is_not_there(site, acme, bo, asked, whose):
     }:  # the control; an upload is only its sender's, whatever else one may
         owner = bo.key if path == "/uploads/{file}" else bo.narrow
         with site.client(owner) as client:
-            assert ask_for_one(client, bo, method, path).status_code == 200
+            answer = ask_for_one(client, bo, method, path)
+        if path == "/runs/{run}/input":  # it is their run, of which nothing is kept
+            assert answer.json()["error"]["code"] == "not-kept"
+        else:
+            assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("path", sorted(LISTS))
@@ -253,7 +279,7 @@ def test_nobody_acts_on_what_another_tenant_has(site, client, acme, bo, path):
 @pytest.mark.parametrize(("method", "path"), sorted(WHOLE))
 def test_what_touches_all_is_not_for_a_part(site, acme, method, path):
     with site.client(acme.narrow) as narrow:
-        body = {"json": {"groups": [acme.group]} if "resolve" in path else {}}
+        body = {"json": {"groups": [acme.group]} if "resolve" in path else BODIES.get(path, {})}
         body = {} if method == "GET" else body
         answer = narrow.request(method, path.replace("{name}", "tables"), **body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")

@@ -7,7 +7,8 @@ beside it, `held` has `releasing`, `files` `replaying`, `config` `revising`; `pa
 come over HTTP, and for what anybody did; `once` is `run --once`, `completing` is behind `completion`,
 `version` behind `--version`.
 
-Over HTTP: `upload` sends files; `reaching` says which commands a server can be asked for so, and asks.
+Over HTTP: `upload` sends files; `reaching` says which commands a server can be asked for so, and asks;
+`handing_over` brings a mended file to whoever takes it.
 
 What commands share: `configuring` and `paths` find what they are given, `reading` opens the ledger,
 `doing` asks, goes piece by piece and waits; `output` prints tables, `trial_shapes` the JSON of

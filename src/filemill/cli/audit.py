@@ -12,6 +12,7 @@ from filemill.cli.failing import FAILED, OK
 from filemill.cli.files import AfterOption, LimitOption, SinceOption
 from filemill.cli.reading import open_ledger, short, since
 from filemill.cli.session import Session
+from filemill.service.access_shapes import audit_verdict
 from filemill.service.shapes import audit_row, detail_of
 from filemill.telemetry.wording import harmless_json, number, plural, printable, utc
 
@@ -90,18 +91,7 @@ def verify(
         verdict = queries.verify_audit(head)
     output = session.output
     if output.json:
-        output.document(
-            "filemill.audit-verdict/1",
-            whole=not verdict.problem,
-            rows=verdict.rows,
-            first=verdict.first,
-            last=verdict.last,
-            head=verdict.head,
-            removed=verdict.removed,
-            removed_until=utc(verdict.removed_until_ns) or None,
-            wrong=verdict.wrong or None,
-            problem=verdict.problem or None,
-        )
+        output.document("filemill.audit-verdict/1", **audit_verdict(verdict))
         return FAILED if verdict.problem else OK
     if verdict.problem:
         output.say(f"error: {verdict.problem}")

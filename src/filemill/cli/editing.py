@@ -8,7 +8,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -18,17 +19,15 @@ from filemill.cli.dead import dead
 from filemill.cli.doing import ReasonOption, YesOption
 from filemill.cli.failing import FAILED, OK
 from filemill.cli.files import find
+from filemill.cli.handing_over import Mended, hand_over
 from filemill.cli.letters import dead_runs
-from filemill.cli.reading import open_ledger, short
+from filemill.cli.reading import open_ledger, originals_of, short
 from filemill.cli.session import Session
-from filemill.model.deeds import Chosen
-from filemill.model.errors import FilemillError, NotFound, SystemFault, UsageError
-from filemill.ports.clock import RandomIds
-from filemill.queries import FileHistory, RunHistory
+from filemill.model.errors import NotFound, SystemFault, UsageError
+from filemill.queries import FileHistory
 from filemill.service.copying import safe_name
-from filemill.service.encrypting import scratch_of
 from filemill.service.exporting import BAD_MARK, bad_records, form_of
-from filemill.service.originals import Originals, pieces, why_not_alone
+from filemill.service.originals import pieces, why_not_alone
 from filemill.telemetry.wording import plural, printable
 
 _PEEK = 8192
@@ -71,7 +70,7 @@ def edit(
     if not runs:
         raise _not_dead(history)
     _say_delivered(history, yes=yes)
-    originals = Originals(session.data())
+    originals = originals_of(session, history)
     with originals.open(history.content) as source:
         head = os.pread(source.fileno(), _PEEK, 0)
         if mended is None and _is_binary(head):
@@ -80,11 +79,13 @@ def edit(
                 help=f"mend a copy elsewhere: filemill dead export {which}, then --with FILE",
             )
         name = safe_name(history.summary.relative, history.summary.file)
-        made = _edited(session, name, pieces(source), mended)
+        scratch = originals.scratch(history.content)
+        made = _edited(session, name, pieces(source), mended, scratch)
     if made is None:
         return OK
     try:
-        return _send(session, history, runs, made, reason=reason)
+        sent = Mended(history, runs, made.read, again=False, beside=yes, reason=reason)
+        return _send(session, sent, made)
     finally:
         made.close()
 
@@ -139,21 +140,23 @@ def _resubmit(
         )
     if is_dead:
         _say_delivered(history, yes=yes)
-    originals = Originals(session.data())
+    originals = originals_of(session, history)
     with originals.open(history.content) as source:
         name = safe_name(history.summary.relative, run.summary.run, BAD_MARK)
-        made = _edited(session, name, bad_records(source, run), mended)
+        scratch = originals.scratch(history.content)
+        made = _edited(session, name, bad_records(source, run), mended, scratch)
     if made is None:
         return OK
     try:
-        content: Iterable[bytes] = made.read()
+        content: Callable[[], Iterable[bytes]] = made.read
         if is_dead:
             from filemill.service.mending import spliced
 
             whole = b"".join(made.read())
-            content = spliced(originals, history.content, run.bad, form, whole)
+            content = partial(spliced, originals, history.content, run.bad, form, whole)
         runs = dead_runs(history) if is_dead else [run]
-        return _send(session, history, runs, made, content=content, again=again, reason=reason)
+        sent = Mended(history, runs, content, again=again, beside=yes, reason=reason)
+        return _send(session, sent, made)
     finally:
         made.close()
 
@@ -223,9 +226,9 @@ def _is_binary(head: bytes) -> bool:
 
 
 def _edited(
-    session: Session, name: str, content: Iterable[bytes], mended: str | None
+    session: Session, name: str, content: Iterable[bytes], mended: str | None, scratch: str | None
 ) -> _Made | None:
-    """The mended file; None when nothing was changed.
+    """The mended file; None when nothing was changed. `scratch` is where a copy may lie that is edited.
 
     Raises:
         UsageError: there is no editor, it failed, or `mended` is no file.
@@ -239,7 +242,7 @@ def _edited(
         raise UsageError(
             "no editor is set", help="set VISUAL or EDITOR, or name the mended file: --with FILE"
         )
-    folder = tempfile.mkdtemp(prefix="filemill-edit-", dir=scratch_of(session.data()))
+    folder = tempfile.mkdtemp(prefix="filemill-edit-", dir=scratch)
     path = os.path.join(folder, name)
     digest = hashlib.sha256()
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
@@ -271,62 +274,33 @@ def _edited(
     return made
 
 
-def _send(
-    session: Session,
-    history: FileHistory,
-    runs: list[RunHistory],
-    made: _Made,
-    *,
-    content: Iterable[bytes] | None = None,
-    again: bool = False,
-    reason: str,
-) -> int:
-    """Stage the mended file and have it taken in; says what became of it."""
-    from filemill.service import acts
-    from filemill.service.asking import ask
-    from filemill.service.mending import drop, stage
-
-    data, child = session.data(), RandomIds().new()
-    staged, size = stage(data, child, made.read() if content is None else content)
-    act = acts.MendFile(
-        runs=tuple(Chosen(run.summary.run, run.summary.fence) for run in runs),
-        child=child,
-        staged=staged,
-        relative=history.summary.relative,
-        again=again,
-        reason=reason,
-        size=size,
-    )
+def _send(session: Session, mended: Mended, made: _Made) -> int:
+    """Have the mended file taken in; says what became of it."""
+    history = mended.of
     try:
-        done = ask(data, act)
-    except UsageError:
-        drop(data, staged)
-        raise
-    except (FilemillError, OSError) as error:
-        # Whether it was done nobody knows: what is staged is left to the next start.
+        taken = hand_over(session, mended)
+    except SystemFault as error:
         raise SystemFault(
-            f"{error}; the mended copy is kept: {made.path}",
-            help=f"look whether it was done: filemill files show {child}",
+            f"{error}; the mended copy is kept: {made.path}", help=error.help
         ) from error
-    moved = all(done.moved)
+    moved = bool(taken.child)
     made.sent = moved
+    given_up = [r.summary.run for r in mended.runs if moved and r.summary.state == "dead"]
     output = session.output
     if output.json:
         output.document(
             "filemill.edit/1",
             file=history.summary.file,
-            child=child if moved else None,
-            discarded=[r.summary.run for r in runs if moved and r.summary.state == "dead"],
-            live=done.live,
+            child=taken.child or None,
+            discarded=given_up,
+            live=taken.live,
         )
     elif moved:
-        given_up = [r for r in runs if r.summary.state == "dead"]
-        when = "" if done.live else "; no server runs: at the next start"
+        when = "" if taken.live else "; no server runs: at the next start"
         ended = f", {plural(len(given_up), 'dead run')} given up" if given_up else ""
-        output.print(f"sent as {short(child)}{ended}{when}")
+        output.print(f"sent as {short(taken.child)}{ended}{when}")
     if moved:
         return OK
-    drop(data, staged)
     output.say(
         f"{short(history.summary.file)} has moved on meanwhile, nothing is sent: "
         f"filemill files show {short(history.summary.file)}; the mended copy is kept: {made.path}"

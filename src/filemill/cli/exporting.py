@@ -9,12 +9,11 @@ from filemill.cli.failing import FAILED, OK
 from filemill.cli.files import find
 from filemill.cli.letters import dead_runs
 from filemill.cli.progress import progress
-from filemill.cli.reading import open_ledger, short
+from filemill.cli.reading import open_ledger, originals_of, short
 from filemill.cli.session import Session
 from filemill.model.errors import NotFound, SystemFault, UsageError
 from filemill.queries import Queries
 from filemill.service.exporting import Exported, Exporter, dead_of_group
-from filemill.service.originals import Originals
 from filemill.telemetry.wording import plural, printable
 
 
@@ -32,7 +31,7 @@ def export_all(session: Session, what: str, *, everything: bool, to: str, record
     told: list[Exported] = []
     with open_ledger(session) as queries:
         letters = _chosen(queries, what, records=records)
-        exporter = Exporter(queries, Originals(session.data()), to)
+        exporter = Exporter(queries, originals_of(session), to)
         try:
             with progress(session, "exporting", total=len(letters), unit="run") as step:
                 for each in exporter.export(letters, records=records):

@@ -14,12 +14,12 @@ from filemill.cli.application import command
 from filemill.cli.dead import dead
 from filemill.cli.files import find
 from filemill.cli.letters import dead_runs
-from filemill.cli.reading import open_ledger, short
+from filemill.cli.reading import open_ledger, originals_of, short
 from filemill.cli.session import Session
 from filemill.model.errors import NotFound, SystemFault, UsageError
 from filemill.queries.choosing import must_be
 from filemill.service.originals import Originals, pieces
-from filemill.service.reasons import failure_of
+from filemill.service.reasons import why_not_kept
 from filemill.telemetry.wording import printable, size
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def write_input(
         history = find(queries, which)
     must_be("dead", history)
     run = _only(history, which)
-    originals = Originals(session.data())
-    with _given(session, history, run, originals) as (given, length):
+    originals = originals_of(session, history)
+    with _given(history, run, originals) as (given, length):
         if to is None:
             _to_stdout(given, length)
             return
@@ -83,7 +83,7 @@ def _only(history: FileHistory, which: str) -> RunHistory:
 
 @contextmanager
 def _given(
-    session: Session, history: FileHistory, run: RunHistory, originals: Originals
+    history: FileHistory, run: RunHistory, originals: Originals
 ) -> Iterator[tuple[BinaryIO, int]]:
     """What the run's failed step was given, open.
 
@@ -91,17 +91,10 @@ def _given(
         NotFound: nothing is kept of it, and the step was given something else than the original.
     """
     if run.input:
-        from filemill.service.encrypting import plain_file, scratch_of
-        from filemill.service.kept_inputs import opened
-
-        data = session.data()
-        with (
-            plain_file(data, originals.path(run.input)) as path,
-            opened(path, scratch_of(data)) as given,
-        ):
+        with originals.input(run) as given:
             yield given
         return
-    if why := _why_nothing(run):
+    if why := why_not_kept(run):
         which = short(run.summary.run)
         raise NotFound(
             f"nothing is kept of run {which}: {why}",
@@ -109,21 +102,6 @@ def _given(
         )
     with originals.opened(history.content) as given:
         yield given
-
-
-def _why_nothing(run: RunHistory) -> str:
-    """Why the failed step's input is not kept; empty where it is the original itself."""
-    last = next((each for each in reversed(run.attempts) if each.failure or each.unkept), None)
-    failure = failure_of(run)
-    if last is not None and last.unkept:
-        return last.unkept
-    if failure is not None and failure.kind == "crash":
-        return "it brought its worker down"
-    if run.summary.step.startswith("publish:"):
-        return "every step was done, and its outputs are staged for the sink"
-    if run.summary.step in {"pipeline", "revision"}:
-        return "no step of it began"
-    return ""
 
 
 def _to_stdout(given: BinaryIO, length: int) -> None:

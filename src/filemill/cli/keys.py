@@ -11,6 +11,7 @@ from filemill.cli.application import command, group
 from filemill.cli.configuring import load_config
 from filemill.cli.doing import ReasonOption, YesOption
 from filemill.cli.failing import FAILED, OK
+from filemill.cli.reaching import ask
 from filemill.cli.reading import open_ledger, span
 from filemill.cli.session import Session
 from filemill.cli.wrong_words import meant
@@ -18,12 +19,15 @@ from filemill.model.access import ROLES, Right
 from filemill.model.errors import NotFound, UsageError
 from filemill.model.keys import IN_FORCE
 from filemill.ports.clock import SystemClock
+from filemill.service.access_shapes import key_row
 from filemill.telemetry.wording import age, plural, printable, utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filemill.model.keys import StoredKey
+    from filemill.service.acts import CreateKey
+    from filemill.service.replies import KeyMade
 
 keys = group("keys")
 _URL = "http://127.0.0.1:8600"
@@ -57,11 +61,10 @@ def create(
 ) -> int:
     """Make a key and print it, this once. Several --role, --source, --pipeline add up."""
     from filemill.service.acts import CreateKey
-    from filemill.service.asking import ask_key
 
     roles, sources, pipelines = (tuple(each or ()) for each in (role, source, pipeline))
     _known("role", roles, list(ROLES))
-    if sources or pipelines:
+    if (sources or pipelines) and session.address() is None:
         plan = load_config(session, trusting=True).plan
         _known("source", sources, [each.name for each in plan.sources])
         _known("pipeline", pipelines, [each.name for each in plan.pipelines])
@@ -75,7 +78,7 @@ def create(
         expires_ns=expires_ns,
         reason=reason,
     )
-    made = ask_key(session.data(), act)
+    made = _made(session, act)
     output = session.output
     if output.json:
         output.document(
@@ -142,7 +145,6 @@ def revoke(
 ) -> int:
     """Put keys out of force, at once and for good."""
     from filemill.service.acts import RevokeKeys
-    from filemill.service.asking import ask
 
     with open_ledger(session) as queries:
         chosen = [_find(word, queries.keys()) for word in which]
@@ -158,7 +160,7 @@ def revoke(
         if not typer.confirm(f"revoke {plural(len(chosen), 'key')}?", err=True):
             return OK
     act = RevokeKeys(keys=tuple(key.id for key in chosen), reason=reason)
-    done = ask(session.data(), act)
+    done = ask(session, act)
     if output.json:
         output.document(
             "filemill.revoked/1",
@@ -173,21 +175,17 @@ def revoke(
     return OK if all(done.moved) else FAILED
 
 
-def key_row(key: StoredKey, now_ns: int) -> dict[str, object]:
-    """A key as in `filemill.keys/1`; nothing that opens anything."""
-    return {
-        "id": key.id,
-        "name": key.name,
-        "state": key.state(now_ns),
-        "roles": list(key.roles),
-        "sources": list(key.sources),
-        "pipelines": list(key.pipelines),
-        "created_at": utc(key.created_ns),
-        "created_by": key.created_by,
-        "expires_at": utc(key.expires_ns or 0) or None,
-        "used_at": utc(key.used_ns or 0) or None,
-        "revoked_at": utc(key.revoked_ns or 0) or None,
-    }
+def _made(session: Session, act: CreateKey) -> KeyMade:
+    """Have the key made: over HTTP, by the server of this machine, or here."""
+    if (address := session.address()) is None:
+        from filemill.service.asking import ask_key
+
+        return ask_key(session.data(), act)
+    from filemill.client import acting
+    from filemill.client.connection import Connection
+
+    with Connection(address) as connection:
+        return acting.ask_key(connection, act)
 
 
 def _find(word: str, known: Sequence[StoredKey]) -> StoredKey:

@@ -35,13 +35,13 @@ _OVER_HTTP = (
     *("upload", "status", "files ls", "files show", "files replay", "files cancel"),
     *("dead ls", "dead show", "dead redrive", "dead discard", "dead resolve"),
     *("held ls", "held show", "held release", "held discard"),
+    *("dead export", "dead edit", "dead input", "dead resubmit", "tail"),
+    *("keys create", "keys ls", "keys revoke", "sessions ls", "sessions end", "audit verify"),
     *("pause", "resume", "reload", "drain", "audit ls", "audit export", "config log"),
 )
 _DATA = (
-    *("tail", "dead export", "dead edit", "dead input", "dead resubmit", "backfill", "gc"),
-    *("backup", "verify", "audit verify", "keys create", "keys ls", "keys revoke"),
-    *("config diff", "config rollback", "encryption status", "encryption rotate"),
-    *("open", "sessions ls", "sessions end"),
+    *("backfill", "gc", "backup", "verify", "config diff", "config rollback"),
+    *("encryption status", "encryption rotate", "open"),
 )
 _HERE = (
     *("init", "demo", "run", "check", "try", "explain", "graph", "doctor", "restore"),

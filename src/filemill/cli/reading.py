@@ -57,13 +57,12 @@ def open_ledger(session: Session) -> Queries:
         ) from error
 
 
-def originals_of(session: Session, history: FileHistory) -> Originals:
-    """The bytes that are kept of this file: in the data directory, or what a server gives of them over HTTP."""
+def originals_of(session: Session, history: FileHistory | None = None) -> Originals:
+    """The bytes that are kept: in the data directory, or what a server gives of them over HTTP, as of this file."""
     if (address := session.address()) is not None:
-        from filemill.client.connection import Connection
-        from filemill.client.reading import RemoteOriginals, RemoteQueries
+        from filemill.client.originals import RemoteOriginals
 
-        return RemoteOriginals(RemoteQueries(Connection(address)), history)
+        return RemoteOriginals(address, history)
     from filemill.service.originals import Originals
 
     return Originals(session.data())

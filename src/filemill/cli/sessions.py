@@ -9,11 +9,13 @@ import typer
 from filemill.cli.application import command, group
 from filemill.cli.doing import ReasonOption
 from filemill.cli.failing import FAILED, OK
+from filemill.cli.reaching import ask
 from filemill.cli.reading import open_ledger
 from filemill.cli.session import Session
 from filemill.cli.wrong_words import meant
 from filemill.model.errors import NotFound, UsageError
 from filemill.ports.clock import SystemClock
+from filemill.service.access_shapes import session_row
 from filemill.telemetry.wording import age, plural, printable, utc
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def ls(session: Session) -> None:
         found = [each for each in queries.sessions() if each.expires_ns > now]
     output = session.output
     if output.json:
-        output.items("filemill.sessions/1", [_row(each) for each in found], None)
+        output.items("filemill.sessions/1", [session_row(each) for each in found], None)
         return
     if not found:
         output.say("no browser is logged in")
@@ -70,7 +72,6 @@ def end(
 ) -> int:
     """Log browsers out, at once."""
     from filemill.service.acts import EndSessions
-    from filemill.service.asking import ask
 
     if bool(which) == every:
         raise UsageError("which sessions?", help="name ids or people, or say --all")
@@ -79,9 +80,7 @@ def end(
     chosen = list(known) if every else [each for word in which or () for each in _find(word, known)]
     chosen = list({each.id: each for each in chosen}.values())
     output = session.output
-    done = ask(
-        session.data(), EndSessions(sessions=tuple(each.id for each in chosen), reason=reason)
-    )
+    done = ask(session, EndSessions(sessions=tuple(each.id for each in chosen), reason=reason))
     if output.json:
         output.document(
             "filemill.sessions-ended/1",
@@ -93,23 +92,6 @@ def end(
     elif not session.quiet:
         output.print(f"{plural(sum(done.moved), 'session')} ended")
     return OK if all(done.moved) else FAILED
-
-
-def _row(each: StoredSession) -> dict[str, object]:
-    """A session as in `filemill.sessions/1`; nothing that opens anything."""
-    return {
-        "id": each.id,
-        "principal": each.principal,
-        "how": each.how,
-        "roles": list(each.roles),
-        "sources": list(each.sources),
-        "pipelines": list(each.pipelines),
-        "key": each.key or None,
-        "address": each.address or None,
-        "created_at": utc(each.created_ns),
-        "used_at": utc(each.used_ns),
-        "expires_at": utc(each.expires_ns),
-    }
 
 
 def _find(word: str, known: Sequence[StoredSession]) -> list[StoredSession]:

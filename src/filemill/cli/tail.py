@@ -54,6 +54,8 @@ def tail(
                 for event in following.news():
                     if all_kinds or not isinstance(event, FileIngested):
                         log(event)
+                for note in following.notes():
+                    session.output.say(note)
                 time.sleep(_LOOK_EVERY)
         finally:
             log.close(5.0)

@@ -12,6 +12,7 @@ from filemill.client.connection import Connection
 from filemill.client.refusals import BadConfiguration
 from filemill.model.deeds import Chosen, Redrive, Release, Replay
 from filemill.model.errors import SystemFault, UsageError
+from filemill.ports.clock import SystemClock
 from filemill.queries import Revisions
 from filemill.service import acts, replies
 
@@ -59,6 +60,27 @@ def ask_drain(connection: Connection, reason: str = "") -> None:
         FilemillError: as `ask`.
     """
     connection.do("/drain", {"reason": reason})
+
+
+def ask_key(connection: Connection, act: acts.CreateKey) -> replies.KeyMade:
+    """Have a key made.
+
+    Raises:
+        FilemillError: as `ask`.
+    """
+    left = (act.expires_ns or 0) - SystemClock().wall_ns()
+    done = connection.do(
+        "/keys",
+        {
+            "name": act.name,
+            "roles": list(act.roles),
+            "sources": list(act.sources),
+            "pipelines": list(act.pipelines),
+            "expires": f"{max(0, left) // 1_000_000}ms" if act.expires_ns is not None else "",
+            "reason": act.reason,
+        },
+    )
+    return replies.KeyMade(str(done["id"]), str(done["key"]))
 
 
 def _nothing(alike: Named) -> dict[str, Any]:
@@ -176,6 +198,21 @@ def _resolve(connection: Connection, act: acts.ResolveCauses) -> replies.Done:
     return replies.Done(tuple(True for _ in act.fingerprints))
 
 
+def _revoke(connection: Connection, act: acts.RevokeKeys) -> replies.Done:
+    return _moved(connection.do("/keys/revoke", {"keys": list(act.keys), "reason": act.reason}))
+
+
+def _end_sessions(connection: Connection, act: acts.EndSessions) -> replies.Done:
+    if not act.sessions:
+        return replies.Done(())
+    body = {"sessions": list(act.sessions), "reason": act.reason}
+    return _moved(connection.do("/sessions/end", body))
+
+
+def _moved(answer: dict[str, Any]) -> replies.Done:
+    return replies.Done(tuple(bool(each["moved"]) for each in answer["items"]))
+
+
 _DOING: dict[type, Callable[[Connection, Any], replies.Done]] = {
     acts.RedriveRuns: _redrive,
     acts.DiscardRuns: _discard_runs,
@@ -187,4 +224,6 @@ _DOING: dict[type, Callable[[Connection, Any], replies.Done]] = {
     acts.PausePipelines: _pause,
     acts.ResumePipelines: _resume,
     acts.ResolveCauses: _resolve,
+    acts.RevokeKeys: _revoke,
+    acts.EndSessions: _end_sessions,
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -128,6 +129,51 @@ class Connection:
             raise refusal(answer.status_code, answer.content, self.address.url)
         return answer.content
 
+    def fetch(self, path: str, out: BinaryIO) -> None:
+        """Write a download into an open file.
+
+        Raises:
+            FilemillError: as `value`, or it ended before its end.
+            OSError: the file cannot be written.
+        """
+        url = f"{self.address.url}{quote(path)}"
+        try:
+            with self._client.stream("GET", url) as answer:
+                if answer.status_code != 200:
+                    raise refusal(answer.status_code, answer.read(), self.address.url)
+                out.writelines(answer.iter_bytes())
+        except httpx2.HTTPError as error:
+            raise lost(error, self.address.url) from error
+
+    def lines(self, path: str, headers: dict[str, str], **parameters: str | int) -> Iterator[str]:
+        """The lines of an answer that goes on, as they come.
+
+        Raises:
+            FilemillError: as `value`, or the connection is lost.
+        """
+        url = f"{self.address.url}{quote(path)}"
+        said = {name: value for name, value in parameters.items() if value}
+        try:
+            with self._client.stream("GET", url, params=said, headers=headers) as answer:
+                if answer.status_code != 200:
+                    raise refusal(answer.status_code, answer.read(), self.address.url)
+                yield from answer.iter_lines()
+        except httpx2.HTTPError as error:
+            raise lost(error, self.address.url) from error
+
+    def send(
+        self,
+        path: str,
+        content: Callable[[], Iterable[bytes]],
+        **parameters: str | bool | list[str],
+    ) -> dict[str, Any]:
+        """Send bytes as the body, which `content` gives anew each time; the JSON that is the answer.
+
+        Raises:
+            FilemillError: as `do`.
+        """
+        return self._document(self._ask("POST", path, parameters, {}, content))
+
     def answers(self) -> bool:
         """Say whether something still answers there."""
         try:
@@ -150,18 +196,20 @@ class Connection:
         self,
         method: str,
         path: str,
-        parameters: dict[str, str | int | bool],
+        parameters: Mapping[str, str | int | bool | list[str]],
         headers: dict[str, str],
-        body: bytes | None,
+        body: bytes | Callable[[], Iterable[bytes]] | None,
     ) -> httpx2.Response:
         if body is not None:
-            headers = headers | {"content-type": "application/json"}
+            kind = "application/json" if isinstance(body, bytes) else "application/octet-stream"
+            headers = headers | {"content-type": kind}
         said = {k: str(v).lower() if isinstance(v, bool) else v for k, v in parameters.items() if v}
         url = f"{self.address.url}{quote(path)}"
         for left in range(_AGAIN, -1, -1):
             try:
+                content = body() if callable(body) else body
                 answer = self._client.request(
-                    method, url, params=said, headers=headers, content=body
+                    method, url, params=said, headers=headers, content=content
                 )
             except httpx2.HTTPError as error:
                 raise lost(error, self.address.url) from error

@@ -7,24 +7,30 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, cast
 
 from filemill.client.connection import Connection
+from filemill.client.following import RemoteFollowing
 from filemill.model.auditing import Sealed
 from filemill.model.errors import FilemillError, NotFound, UsageError
+from filemill.model.keys import StoredKey
+from filemill.model.sessions import StoredSession
 from filemill.ports.clock import SystemClock
 from filemill.ports.reading import PauseRow, Reading
 from filemill.queries import (
     AuditPage,
+    AuditVerdict,
     DeadCause,
     DeadPage,
     FileHistory,
     FilePage,
+    Follows,
     HeldPage,
+    KeyList,
     Queries,
     Refusal,
     Revision,
     Revisions,
+    SessionList,
     Status,
 )
-from filemill.service.originals import Originals
 from filemill.service.replies import Seen
 
 PAGE = 500
@@ -136,6 +142,22 @@ class RemoteQueries(Queries):
             if each.paused is not None
         }
 
+    def follow(self, *, tag: str = "", pipeline: str = "", state: str = "") -> Follows:
+        """As `Queries.follow`."""
+        return RemoteFollowing(self.connection, tag=tag, pipeline=pipeline, state=state)
+
+    def keys(self) -> tuple[StoredKey, ...]:
+        """As `Queries.keys`, without their hashes."""
+        return self.connection.value("/keys", KeyList).items
+
+    def sessions(self) -> tuple[StoredSession, ...]:
+        """As `Queries.sessions`, without their hashes."""
+        return self.connection.value("/sessions", SessionList).items
+
+    def verify_audit(self, head: str = "") -> AuditVerdict:
+        """As `Queries.verify_audit`, by the server."""
+        return self.connection.value("/audit/verify", AuditVerdict, head=head)
+
     def revisions(self) -> tuple[Revision, ...]:
         """As `Queries.revisions`, without their texts; none for a key that sees a part of the files only."""
         try:
@@ -236,32 +258,6 @@ class RemoteQueries(Queries):
         if not since_ns:
             return ""
         return f"{max(self._clock.wall_ns() - since_ns, 0) // 1_000_000}ms"
-
-
-class RemoteOriginals(Originals):
-    """Content of a server, as far as the key may see it."""
-
-    def __init__(self, queries: RemoteQueries, history: FileHistory) -> None:
-        super().__init__("")
-        self._queries = queries
-        self._file = history
-
-    def kept(self, reference: str) -> bool:
-        """Say whether the bytes are still there."""
-        return bool(reference) and self._file.freed_ns is None
-
-    def piece(self, reference: str, start: int, end: int, limit: int) -> bytes:
-        """The bytes from `start` to `end`, at most `limit` of them.
-
-        Raises:
-            FilemillError: they are gone, or this key may not read content.
-        """
-        del reference
-        size = max(0, min(end - start, limit))
-        if not size:
-            return b""
-        path = f"/files/{self._file.summary.file}/content"
-        return self._queries.connection.piece(path, start, size)
 
 
 def _sendable(text: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from filemill.queries.access import AuditPage, AuditVerdict
+from filemill.queries.access import AuditPage, AuditVerdict, KeyList, SessionList
 from filemill.queries.balancing import Balance, balance_of
+from filemill.queries.following import Follows
 from filemill.queries.grouping import group_name
 from filemill.queries.reader import Queries
 from filemill.queries.results import (
@@ -48,8 +49,10 @@ __all__ = [
     "FileHistory",
     "FilePage",
     "FileSummary",
+    "Follows",
     "HeldItem",
     "HeldPage",
+    "KeyList",
     "Output",
     "Pause",
     "PipelineStatus",
@@ -60,6 +63,7 @@ __all__ = [
     "Revisions",
     "RunHistory",
     "RunSummary",
+    "SessionList",
     "Standing",
     "Status",
     "balance_of",

@@ -24,6 +24,18 @@ class AuditPage(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
+class KeyList(msgspec.Struct, frozen=True):
+    """Every key there ever was, the oldest first; hashes are left out."""
+
+    items: tuple[StoredKey, ...]
+
+
+class SessionList(msgspec.Struct, frozen=True):
+    """Every login that was not ended, the oldest first; hashes are left out."""
+
+    items: tuple[StoredSession, ...]
+
+
 class AuditVerdict(msgspec.Struct, frozen=True):
     """What a look at the whole chain found."""
 

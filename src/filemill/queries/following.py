@@ -14,6 +14,7 @@ retry that begins and ends between two looks (its end is), and what is above `AT
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from filemill.model.errors import UsageError
 from filemill.model.events import (
@@ -38,6 +39,19 @@ STATES = ("arrived", "done", "retrying", "dead", "held", "rejected", "quarantine
 """What can be followed."""
 
 _Key = tuple[str, str, int]
+
+
+class Follows(Protocol):
+    """Whoever follows: `last` once, if at all, then `news` again and again, in one thread."""
+
+    def last(self, count: int) -> list[Event]:
+        """The last `count` ends that fit, in the order of time."""
+
+    def news(self) -> list[Event]:
+        """What happened since the last look, in the order of time."""
+
+    def notes(self) -> list[str]:
+        """What a person should know who reads along, said once."""
 
 
 class Following:
@@ -91,6 +105,10 @@ class Following:
         self._told = {key: at for key, at in self._told.items() if at >= kept}
         told = [*self._arrivals(arrived), *self._tell(fresh)]
         return sorted(told, key=lambda event: event.at_ns)
+
+    def notes(self) -> list[str]:
+        """Nothing is in its way."""
+        return []
 
     def _untold(self, rows: Sequence[RunRow] | Sequence[FileRow]) -> list[RunRow | FileRow]:
         fresh: list[RunRow | FileRow] = []

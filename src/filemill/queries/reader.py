@@ -11,7 +11,7 @@ from filemill.model.uploads import PartialUpload
 from filemill.ports.reading import FileRow, RunRow, Selection
 from filemill.queries.access import AccessQueries
 from filemill.queries.dead import BAD_KEPT, CANDIDATES, DeadQueries
-from filemill.queries.following import Following
+from filemill.queries.following import Following, Follows
 from filemill.queries.paging import place_of
 from filemill.queries.results import (
     FileHistory,
@@ -215,7 +215,7 @@ class Queries(DeadQueries, StatusQueries, AccessQueries):
         """Ids of files and runs that begin so."""
         return [identity for _, identity, _ in self._reading.ids(prefix, limit)]
 
-    def follow(self, *, tag: str = "", pipeline: str = "", state: str = "") -> Following:
+    def follow(self, *, tag: str = "", pipeline: str = "", state: str = "") -> Follows:
         """What happens from now on, as events; see `queries.following`.
 
         Raises:

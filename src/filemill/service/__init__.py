@@ -12,7 +12,7 @@ What people ask: `acts` are the requests, `replies` the answers, `acting` does t
 what it asks in `face_frames`,
 `part_uploads` what comes in parts, `keeping_sessions` who is logged in; `measured` is what metrics are made of;
 `recognising` says whose key somebody shows it; `shapes` is the JSON of what all faces show, `shape_types` its types,
-`values` what a command line that reads over HTTP gets instead.
+`access_shapes` that of keys and logins, `values` what a command line that reads over HTTP gets instead.
 
 `encrypting` knows for whom content is encrypted and where the identity is; `handing_out` keeps the process that opens
 it for downloads. `resealing` has all of it encrypted for others, `resealing_beside` so beside a server, whose share is

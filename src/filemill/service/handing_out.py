@@ -23,11 +23,15 @@ from filemill.model.deeds import Deed
 from filemill.model.errors import SystemFault, UsageError
 from filemill.model.plan import EncryptionPlan
 from filemill.ports.clock import Clock, is_id
+from filemill.ports.content import INPUT
 from filemill.ports.ledger import Ledger
 from filemill.service import acts, replies
 from filemill.service.encrypting import identity_of
 
-_REFERENCE = re.compile(r"[a-z2-7]{5}/([a-z2-7]{13})\.[0-9a-f]{8}\.age\Z")
+_REFERENCE = re.compile(
+    rf"[a-z2-7]{{5}}/([a-z2-7]{{13}})(?:\.[0-9]+{re.escape(INPUT)})?\.[0-9a-f]{{8}}\.age\Z"
+)
+"""Of a file, or of what is kept of a run."""
 _PATIENCE = 20.0
 _GRACE = 2.0
 

@@ -78,6 +78,12 @@ class Mender:
         return StagedChild(act.child, path, act.relative, identity)
 
 
+def staged_as(data: str, child: str) -> tuple[str, bytes]:
+    """What the bytes of a mended file are called, and the absolute path that a server takes them from."""
+    name = f"{child}{_MARK}"
+    return name, os.path.join(children_folder(data), name.encode())
+
+
 def stage(data: str, child: str, content: Iterable[bytes]) -> tuple[str, int]:
     """Write a mended file where the server takes it from, synced; answers with its name there, and its plain size.
 
@@ -86,8 +92,8 @@ def stage(data: str, child: str, content: Iterable[bytes]) -> tuple[str, int]:
     """
     durable = Durable(Failpoints.from_environment("command"))
     sealer, size = sealer_of(data), 0
-    folder, name = children_folder(data), f"{child}{_MARK}"
-    path = os.path.join(folder, name.encode())
+    name, path = staged_as(data, child)
+    folder = os.path.dirname(path)
     try:
         durable.make_directory(folder, 0o700)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

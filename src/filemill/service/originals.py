@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from filemill.encryption.age import Opener, key_in
 from filemill.model.errors import NotFound
 from filemill.model.runs import BadRecord, RecordForm
-from filemill.service.encrypting import is_ours, opener_of
+from filemill.service.encrypting import is_ours, opener_of, plain_file, scratch_of
+
+if TYPE_CHECKING:
+    from filemill.queries import RunHistory
 
 _PIECE = 1 << 20
 
@@ -89,6 +92,35 @@ class Originals:
         """
         with self.open(reference) as file:
             yield file, os.fstat(file.fileno()).st_size
+
+    @contextlib.contextmanager
+    def input(self, run: RunHistory) -> Iterator[tuple[BinaryIO, int]]:
+        """What is kept of a run as a file that people can read, and how many of its bytes count.
+
+        Raises:
+            NotFound: nothing is.
+            PermanentError: it is damaged.
+            OSError: it cannot be read, or there is no room to write records.
+        """
+        from filemill.service.kept_inputs import opened  # noqa: PLC0415
+
+        if not run.input:
+            raise NotFound(f"nothing is kept of run {run.summary.run}")
+        with (
+            plain_file(self._data, self.path(run.input)) as path,
+            opened(path, scratch_of(self._data)) as given,
+        ):
+            yield given
+
+    def scratch(self, reference: str) -> str | None:
+        """Where a copy of this content may lie for a moment: in memory, if it is encrypted; None: anywhere.
+
+        Raises:
+            UsageError: there is no such place.
+            SystemFault: it cannot be told.
+        """
+        del reference
+        return scratch_of(self._data)
 
     def piece(self, reference: str, start: int, end: int, limit: int) -> bytes:
         """The bytes from `start` to `end`, at most `limit` of them.

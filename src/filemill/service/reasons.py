@@ -50,6 +50,21 @@ def failure_of(run: RunHistory) -> Any:
     return next((each.failure for each in reversed(run.attempts) if each.failure), None)
 
 
+def why_not_kept(run: RunHistory) -> str:
+    """Why the input of the step at which a run failed is not kept; empty where it is the original itself."""
+    last = next((each for each in reversed(run.attempts) if each.failure or each.unkept), None)
+    failure = failure_of(run)
+    if last is not None and last.unkept:
+        return last.unkept
+    if failure is not None and failure.kind == "crash":
+        return "it brought its worker down"
+    if run.summary.step.startswith("publish:"):
+        return "every step was done, and its outputs are staged for the sink"
+    if run.summary.step in {"pipeline", "revision"}:
+        return "no step of it began"
+    return ""
+
+
 def _of_run(run: RunHistory) -> dict[str, Any]:
     summary, failure = run.summary, failure_of(run)
     return {

@@ -16,6 +16,12 @@ from filemill.model.errors import SystemFault
 
 MEDIA = "application/vnd.filemill.values"
 """The media type of such an answer; who wants one asks for it by `Accept`."""
+STREAM = f"text/event-stream; of={MEDIA}"
+"""The media type of events whose data are values, in base64."""
+NOW = ": now"
+"""The line of such a stream behind the last of what was before."""
+GAP = ": gap"
+"""The line in place of what lies between, where that is too much."""
 T = TypeVar("T")
 _ENCODER = msgspec.msgpack.Encoder()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from filemill.web import access_documents as a
 from filemill.web import documents as d
 
 STATUSES = {
@@ -176,6 +177,14 @@ ANSWERS: dict[tuple[str, str], Answer] = {
     ("POST", "/runs/cancel"): _deed("cancel"),
     ("GET", "/dead"): _page(d.DeadPage),
     ("GET", "/dead/{group}"): Answer(shapes=(d.DeadGroupDocument,), errors=(404,)),
+    ("GET", "/runs/{run}/input"): _download(500),
+    ("POST", "/files/{file}/mend"): Answer(
+        shapes=(d.Mended,),
+        status=201,
+        errors=(404, 408, 409, 422, 507),
+        headers=("Location",),
+        body={"application/octet-stream": _BYTES},
+    ),
     ("POST", "/dead/redrive"): _deed("redrive"),
     ("POST", "/dead/discard"): _deed("discard"),
     ("POST", "/dead/resolve"): Answer(shapes=(d.Resolved,), errors=(404, 408, 409, 422)),
@@ -190,6 +199,12 @@ ANSWERS: dict[tuple[str, str], Answer] = {
     ("GET", "/sinks"): Answer(shapes=(d.Sinks,)),
     ("GET", "/workers"): Answer(shapes=(d.Workers,)),
     ("GET", "/audit"): _page(d.AuditPage),
+    ("GET", "/audit/verify"): Answer(shapes=(a.VerdictOfAudit,), errors=(422,)),
+    ("GET", "/keys"): Answer(shapes=(a.KeyPage,)),
+    ("POST", "/keys"): Answer(shapes=(a.NewKey,), status=201, errors=(408, 409, 422)),
+    ("POST", "/keys/revoke"): Answer(shapes=(a.RevokedKeys,), errors=(404, 408, 409, 422)),
+    ("GET", "/sessions"): Answer(shapes=(a.LoginPage,)),
+    ("POST", "/sessions/end"): Answer(shapes=(a.EndedLogins,), errors=(404, 408, 409, 422)),
     ("GET", "/metrics"): Answer(media="text/plain", others=("application/openmetrics-text",)),
     ("GET", "/events"): Answer(media="text/event-stream", errors=(422,)),
     ("GET", "/session"): Answer(shapes=(d.Session,)),

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from filemill.web import errors
 from filemill.web.api import (
+    access,
     auditing,
     contents,
     describing,
@@ -18,6 +19,7 @@ from filemill.web.api import (
     letters,
     logging_in,
     looking,
+    mending,
     metrics,
     operating,
     resuming,
@@ -43,9 +45,11 @@ ROUTERS = (
     events.router,
     describing.router,
     letters.router,
+    mending.router,
     held.router,
     operating.router,
     auditing.router,
+    access.router,
     logging_in.router,
     resuming.router,
     uploading.router,
@@ -83,6 +87,8 @@ def takes_files(state: State) -> Callable[[str], bool]:
 
     def takes(path: str) -> bool:
         if path == UPLOADS or path.startswith(f"{UPLOADS}/"):
+            return True
+        if mending.PATH.match(path):
             return True
         return any(each.path == path for each in state.opening.entrances)
 

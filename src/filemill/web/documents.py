@@ -327,6 +327,16 @@ class Receipt(TypedDict):
     runs: NotRequired[list[t.RunHistory]]
 
 
+class Mended(TypedDict):
+    """A mended file that was taken in the place of runs."""
+
+    schema: Literal["filemill.edit/1"]
+    file: t.FileId
+    child: t.FileId
+    discarded: Annotated[list[str], Meta(description="dead runs that were given up for it")]
+    live: Live
+
+
 class Taken(TypedDict):
     """The files of a request, in its order."""
 

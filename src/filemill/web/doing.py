@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from filemill.model.access import Principal
 from filemill.model.errors import NotFound, UsageError
-from filemill.queries import FileHistory, Queries
+from filemill.queries import FileHistory, Queries, RunHistory
 from filemill.queries.choosing import Target
 from filemill.service import acts, replies
 from filemill.web.answering import json
@@ -30,6 +30,20 @@ def find(queries: Queries, word: str) -> FileHistory:
         UsageError: several begin so.
     """
     return queries.file(word)
+
+
+async def find_run(state: State, principal: Principal, run: str) -> tuple[FileHistory, RunHistory]:
+    """The run of this id, or of a prefix that no other has, and its file.
+
+    Raises:
+        ApiError: 404, there is none.
+        NotFound: nothing has such an id, or it is out of the principal's scope.
+    """
+    found = await state.read(lambda queries: queries.file(run), principal)
+    mine = [each for each in found.runs if each.summary.run.startswith(run.lower())]
+    if len(mine) != 1:
+        raise ApiError(404, f"no run has an id that begins with `{run}`", help="GET /runs")
+    return found, mine[0]
 
 
 def as_listed(queries: Queries, listed: Sequence[Listed]) -> list[Target]:

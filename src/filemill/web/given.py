@@ -15,6 +15,7 @@ Id = Annotated[str, Field(min_length=1, max_length=64, description="any unique p
 Span = Annotated[
     str, Field(max_length=20, description="of the last 90s, 24h, 7d", examples=["24h"])
 ]
+Word = Annotated[str, Field(min_length=1, max_length=200)]
 Revision = Annotated[
     str, Field(pattern=r"^(current|old|[1-9][0-9]{0,9})$", description="current, old, or a number")
 ]
@@ -84,6 +85,28 @@ class Groups(_Deed):
     """Groups of dead letters."""
 
     groups: list[Id] = Field(min_length=1, max_length=MOST, examples=[["D-3fa2c1"]])
+
+
+class NewKey(_Deed):
+    """A key that is to be made."""
+
+    name: str = Field(min_length=1, max_length=64, description="whose it is", examples=["acme"])
+    roles: list[Word] = Field(min_length=1, max_length=10, examples=[["uploader"]])
+    sources: list[Word] = Field([], max_length=100, description="only files of these")
+    pipelines: list[Word] = Field([], max_length=100, description="only files of these")
+    expires: Span = Field("", description="good for 12h, 90d...", examples=["90d"])
+
+
+class KeyNames(_Deed):
+    """Keys, by their ids."""
+
+    keys: list[Id] = Field(min_length=1, max_length=MOST)
+
+
+class Logins(_Deed):
+    """Browsers that are logged in, by the ids of their sessions."""
+
+    sessions: list[Id] = Field(min_length=1, max_length=MOST)
 
 
 class HeldQuery(Given):

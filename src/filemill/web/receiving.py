@@ -72,9 +72,19 @@ class Receiving:
     """One file on its way in."""
 
     def __init__(
-        self, data: str, file: str, name: bytes, entrance: Entrance, sealer: Sealer | None = None
+        self,
+        data: str,
+        file: str,
+        name: bytes,
+        entrance: Entrance,
+        sealer: Sealer | None = None,
+        *,
+        path: bytes = b"",
     ) -> None:
-        """`sealer` has all of it written as ciphertext; size and digest are of what came."""
+        """`sealer` has all of it written as ciphertext; size and digest are of what came.
+
+        `path` is where, if not in the folder of uploads.
+        """
         self.file = file
         self.name = name
         self.size = 0
@@ -84,7 +94,7 @@ class Receiving:
         self._head = b""
         self._pieces = Pieces(sealer.data) if sealer is not None else None
         key = sealer.key if sealer is not None else ""
-        self._path = os.path.join(os.fsencode(data), FOLDER, staged_name(file, key))
+        self._path = path or os.path.join(os.fsencode(data), FOLDER, staged_name(file, key))
         self._descriptor = -1
         self._stored = 0
         self._writing: asyncio.Future[None] | None = None

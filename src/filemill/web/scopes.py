@@ -25,6 +25,20 @@ def must_be_whole(principal: Principal) -> None:
         )
 
 
+def must_take_any_pipeline(principal: Principal) -> None:
+    """Refuse a principal that is for some pipelines what may go to any, by what is in it.
+
+    Raises:
+        ApiError: 403.
+    """
+    if principal.pipelines:
+        raise ApiError(
+            403,
+            "a mended file goes to every pipeline that wants it, and this key is for some",
+            help="a key without --pipeline",
+        )
+
+
 def must_be_for_pipeline(principal: Principal, pipeline: str, known: tuple[str, ...]) -> None:
     """Refuse pipelines that are not there, or not for this principal: it cannot tell one from the other.
 

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from filemill.queries import AuditPage
+from filemill.queries import AuditPage, AuditVerdict
+from filemill.service.access_shapes import audit_verdict
 from filemill.service.shapes import audit_row
 from filemill.web.answering import told
 from filemill.web.given import since_ns
 from filemill.web.identifying import Admin
+from filemill.web.scopes import must_be_whole
 from filemill.web.state import state_of
 
 router = APIRouter(tags=["audit"])
@@ -42,6 +44,25 @@ async def audit(
         principal,
     )
     return told(request, page, _document)
+
+
+@router.get("/audit/verify", summary="Whether the audit is as it was written")
+async def verify(
+    request: Request,
+    principal: Admin,
+    *,
+    head: Annotated[
+        str, Query(max_length=100, description="NUMBER:CHAIN that was noted before: it must be in")
+    ] = "",
+) -> Response:
+    """Computes the chain anew, row by row. Note the `head` it says elsewhere: it proves the end, too."""
+    must_be_whole(principal)
+    verdict = await state_of(request).read(lambda queries: queries.verify_audit(head), principal)
+    return told(request, verdict, _verdict)
+
+
+def _verdict(found: AuditVerdict) -> dict[str, Any]:
+    return {"schema": "filemill.audit-verdict/1", **audit_verdict(found)}
 
 
 def _document(page: AuditPage) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""The bytes themselves: a file as it came, an output as it was published."""
+"""The bytes themselves: a file as it came, what a failed step was given, an output as it was published."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
@@ -13,6 +15,8 @@ from filemill.model.access import Principal, Right
 from filemill.model.files import was_infected
 from filemill.queries import FileHistory
 from filemill.service import acts, replies
+from filemill.service.reasons import why_not_kept
+from filemill.web.doing import find_run
 from filemill.web.downloading import Download, open_below
 from filemill.web.errors import ApiError
 from filemill.web.guarding import address_of
@@ -23,6 +27,15 @@ from filemill.web.state import State, state_of
 router = APIRouter(tags=["content"])
 
 
+class _Wanted(NamedTuple):
+    """Bytes of content that somebody wants."""
+
+    of: FileHistory
+    reference: str
+    size: int
+    name: str
+
+
 @router.get("/files/{file}/content", summary="A file as it came")
 async def content(request: Request, principal: ContentViewer, file: str) -> Response:
     """As a download; `Range` is answered. A quarantined file needs the right `release-unsafe`, too.
@@ -30,42 +43,73 @@ async def content(request: Request, principal: ContentViewer, file: str) -> Resp
     What is encrypted at rest is opened on its way out.
     """
     state = state_of(request)
-    found = await _kept(state, principal, file)
-    if key_in(found.content):
+
+    async def wanted() -> _Wanted:
+        found = await state.read(lambda queries: queries.file(file), principal)
+        if not found.content:
+            _harmless(principal, found)
+            raise ApiError(404, "its bytes are not kept any more", code="gone")
+        return _Wanted(found, found.content, found.summary.size, found.summary.name)
+
+    return await _kept(request, principal, wanted)
+
+
+@router.get("/runs/{run}/input", summary="What a failed step was given")
+async def step_input(request: Request, principal: ContentViewer, run: str) -> Response:
+    """As it is kept for the next attempt: `filemill dead input --url` writes it as the records were read.
+
+    404 with the code `not-kept` where nothing is kept, as where the step was given the file itself.
+    """
+    state = state_of(request)
+
+    async def wanted() -> _Wanted:
+        found, mine = await find_run(state, principal, run)
+        kept = mine.kept
+        if mine.input is None or kept is None:
+            _harmless(principal, found)
+            why = why_not_kept(mine) if mine.summary.state == "dead" else "it waits for nobody"
+            raise ApiError(
+                404,
+                f"nothing is kept of it: {why or 'the step was given the file itself'}",
+                help=f"GET /files/{found.summary.file}/content",
+                code="not-kept",
+            )
+        return _Wanted(found, mine.input, kept.size, f"{mine.summary.run}.input")
+
+    return await _kept(request, principal, wanted)
+
+
+async def _kept(
+    request: Request, principal: Principal, wanted: Callable[[], Awaitable[_Wanted]]
+) -> Response:
+    """Send what is found in content.
+
+    Raises:
+        ApiError: 403 or 404, it may not be had, or is not there.
+    """
+    state = state_of(request)
+    found = await wanted()
+    _harmless(principal, found.of)
+    if key_in(found.reference):
         try:
             answer = await _opened(request, state, principal, found)
         except ApiError as error:
-            again = await _kept(state, principal, file)
-            if error.code != "gone" or again.content == found.content:
+            again = await wanted()
+            if error.code != "gone" or again.reference == found.reference:
                 raise
             # It was encrypted anew meanwhile.
             answer = await _opened(request, state, principal, again)
-        _note(request, principal, found)
+        _note(request, principal, found.of)
         return answer
     root = os.path.join(os.fsencode(state.opening.data), b"content")
-    _note(request, principal, found)
-    return await _download(root, found.content.encode(), found.summary.name)
+    _note(request, principal, found.of)
+    return await _download(root, found.reference.encode(), found.name)
 
 
-async def _kept(state: State, principal: Principal, file: str) -> FileHistory:
-    """The file, whose bytes are kept and may be had.
-
-    Raises:
-        ApiError: 403 or 404, they may not, or are not.
-    """
-    found = await state.read(lambda queries: queries.file(file), principal)
-    _harmless(principal, found)
-    if not found.content:
-        raise ApiError(404, "its bytes are not kept any more", code="gone")
-    return found
-
-
-async def _opened(
-    request: Request, state: State, principal: Principal, found: FileHistory
-) -> Response:
-    ask = acts.HandOut(content=found.content)
+async def _opened(request: Request, state: State, principal: Principal, found: _Wanted) -> Response:
+    ask = acts.HandOut(content=found.reference)
     ticket = await state.channel.ask(ask, principal.name, replies.HandedOut)
-    return await opened(request, ticket, found.summary.size, found.summary.name)
+    return await opened(request, ticket, found.size, found.name)
 
 
 @router.get("/files/{file}/outputs/{publication}", summary="An output")

@@ -50,7 +50,9 @@ def _made(app: FastAPI) -> _Made:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         whole = Describing(found, entrances).whole()
-        app.state.described = made = _Made(entrances, msgspec.json.encode(whole), _page(whole).encode())
+        app.state.described = made = _Made(
+            entrances, msgspec.json.encode(whole), _page(whole).encode()
+        )
     return made
 
 

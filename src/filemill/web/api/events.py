@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import anyio.to_thread
 import msgspec
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from filemill.model.access import Right
 from filemill.model.events import Event
-from filemill.queries.following import LOOK_BACK, OVERLAP_NS, Following
+from filemill.queries.following import LOOK_BACK, OVERLAP_NS, Follows
+from filemill.service import values
 from filemill.telemetry.jsonlog import as_json
 from filemill.web.errors import ApiError
 from filemill.web.identifying import MetaViewer, Needs
@@ -42,6 +44,7 @@ async def events(
     tag: str = "",
     pipeline: str = "",
     state: str = "",
+    last: Annotated[int, Query(ge=0, le=LOOK_BACK, description="begin with so many ends")] = 0,
     last_event_id: Annotated[str, Header(description="of the last event that was seen")] = "",
 ) -> Response:
     """Each has its time as `id`; with `Last-Event-ID` ends come again from 3 s before it, so one may come twice.
@@ -64,25 +67,36 @@ async def events(
     async def recheck() -> None:
         await Needs(Right.VIEW_META)(request)
 
-    stream = _told(following, int(last_event_id or 0), recheck, lambda: known.channel.gone)
+    framed = _as_value if request.headers.get("accept", "") == values.STREAM else _as_json
+    before = Before(last, int(last_event_id or 0))
+    stream = _told(following, before, framed, recheck, lambda: known.channel.gone)
     return EventStream(stream, close)
 
 
+class Before(NamedTuple):
+    """What of the past is told first: so many ends, or those since the time that is the last event's id."""
+
+    ends: int
+    seen_ns: int
+
+
 async def _told(
-    following: Following,
-    seen_ns: int,
+    following: Follows,
+    before: Before,
+    framed: Callable[[Event], bytes],
     recheck: Callable[[], Awaitable[None]],
     is_over: Callable[[], bool],
 ) -> AsyncIterator[bytes]:
     """The stream, until the server ends or the key is over."""
     yield b"retry: 2000\n\n"
-    if seen_ns:
+    if before.seen_ns:
         past = await anyio.to_thread.run_sync(following.last, LOOK_BACK)
-        if len(past) == LOOK_BACK and past[0].at_ns > seen_ns:
-            yield b"event: gap\ndata: {}\n\n"
-        again = [each for each in past if each.at_ns >= seen_ns - OVERLAP_NS]
-        if again:
-            yield b"".join(map(_framed, again))
+        if len(past) == LOOK_BACK and past[0].at_ns > before.seen_ns:
+            yield f"{values.GAP}\n".encode() if framed is _as_value else b"event: gap\ndata: {}\n\n"
+        past = [each for each in past if each.at_ns >= before.seen_ns - OVERLAP_NS]
+    else:
+        past = await anyio.to_thread.run_sync(following.last, before.ends)
+    yield b"".join(map(framed, past)) + f"{values.NOW}\n\n".encode()
     said = checked = time.monotonic()
     while not is_over():
         if time.monotonic() - checked >= RECHECK:
@@ -92,14 +106,19 @@ async def _told(
             except ApiError:
                 return  # whoever asks again is told why
         if found := await anyio.to_thread.run_sync(following.news):
-            yield b"".join(map(_framed, found))
+            yield b"".join(map(framed, found))
         if time.monotonic() - said >= HEARTBEAT:
             said = time.monotonic()
             yield b": alive\n\n"
         await asyncio.sleep(LOOK_EVERY)
 
 
-def _framed(event: Event) -> bytes:
+def _as_value(event: Event) -> bytes:
+    """For a command line: exact, as it was emitted."""
+    return b"data: %s\n\n" % base64.b64encode(values.pack(event))
+
+
+def _as_json(event: Event) -> bytes:
     name = type(event).__name__.encode()
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (
         event.at_ns,

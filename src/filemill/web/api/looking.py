@@ -13,7 +13,7 @@ from filemill.queries import Revisions
 from filemill.service import shapes
 from filemill.telemetry.wording import utc
 from filemill.web.answering import json, told
-from filemill.web.errors import ApiError
+from filemill.web.doing import find_run
 from filemill.web.given import since_ns
 from filemill.web.identifying import MetaViewer, OwnViewer
 from filemill.web.scopes import must_be_whole
@@ -60,12 +60,9 @@ async def runs(
 @router.get("/runs/{run}", summary="One run")
 async def run_(request: Request, principal: MetaViewer, run: str) -> Response:
     """Its attempts, steps, outputs, bad records and traceback; found by a unique prefix of its id."""
-    found = await state_of(request).read(lambda queries: queries.file(run), principal)
-    mine = [each for each in found.runs if each.summary.run.startswith(run.lower())]
-    if len(mine) != 1:
-        raise ApiError(404, f"no run has an id that begins with `{run}`", help="GET /runs")
+    found, mine = await find_run(state_of(request), principal, run)
     file = {"file": found.summary.file, "name": found.summary.name}
-    return json({"schema": "filemill.run/1", **file, **shapes.run_history(mine[0])})
+    return json({"schema": "filemill.run/1", **file, **shapes.run_history(mine)})
 
 
 @router.get("/pipelines", summary="Pipelines, and how they stand")
