@@ -2,9 +2,9 @@
 
 The way in: `main`, `application`, `session`; `failing` and `wrong_words` are the way out. Commands have modules of
 their own names, but for those that many words share: `dead` has `redriving`, `editing`, `exporting` and `inputting`
-beside it, `held` has `releasing`, `files` `replaying`, `config` `revising`; `pausing`, `reloading`, `draining`,
-`opening` and `trying` are words that Python has, or that say more; `keys`, `sessions` and `audit` are for those who
-come over HTTP, and for what anybody did; `once` is `run --once`, `completing` is behind `completion`,
+beside it, `held` has `releasing`, `files` `replaying` and `erasing`, `config` `revising`; `pausing`, `reloading`,
+`draining`, `opening` and `trying` are words that Python has, or that say more; `keys`, `sessions` and `audit` are for
+those who come over HTTP, and for what anybody did; `once` is `run --once`, `completing` is behind `completion`,
 `version` behind `--version`.
 
 Over HTTP: `upload` sends files; `reaching` says which commands a server can be asked for so, and asks;

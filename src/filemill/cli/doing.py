@@ -92,7 +92,14 @@ def one_of_both(words: Sequence[str], everything: bool, narrowed: bool) -> None:
 
 
 def agreed(
-    session: Session, verb: str, targets: Sequence[Target], *, yes: bool, dry_run: bool, named: bool
+    session: Session,
+    verb: str,
+    targets: Sequence[Target],
+    *,
+    yes: bool,
+    dry_run: bool,
+    named: bool,
+    unit: str = "run",
 ) -> bool:
     """Say what a command is about to do, and ask; False when it must not go on.
 
@@ -107,16 +114,16 @@ def agreed(
             output.say(f"nothing to {verb}")
         return False
     if dry_run:
-        _tell(session, f"would {verb}", targets)
+        _tell(session, f"would {verb}", targets, unit)
         return False
     if yes or (named and len(targets) == 1):
         return True
-    _tell(session, f"{verb}:", targets)
+    _tell(session, f"{verb}:", targets, unit)
     if not sys.stdin.isatty():
         raise UsageError(
-            f"{plural(len(targets), 'run')} to {verb}, and nobody to ask", help="add --yes"
+            f"{plural(len(targets), unit)} to {verb}, and nobody to ask", help="add --yes"
         )
-    return typer.confirm(f"{verb} {plural(len(targets), 'run')}?", err=True)
+    return typer.confirm(f"{verb} {plural(len(targets), unit)}?", err=True)
 
 
 def perform(
@@ -126,6 +133,7 @@ def perform(
     doing: str,
     *,
     rate: float | None = None,
+    unit: str = "run",
 ) -> Result:
     """Have it done, piece by piece, no faster than `rate` a second; `doing` is what progress calls it.
 
@@ -138,7 +146,7 @@ def perform(
 
     result = Result()
     piece = MOST if rate is None else max(1, min(MOST, int(rate)))
-    with progress(session, doing, total=len(targets), unit="run") as step, _between() as stopped:
+    with progress(session, doing, total=len(targets), unit=unit) as step, _between() as stopped:
         for first in range(0, len(targets), piece):
             began = time.monotonic()
             group = targets[first : first + piece]
@@ -190,6 +198,7 @@ def close(
     result: Result,
     *,
     left: str = "the same command again goes on with them",
+    unit: str = "run",
     **more: object,
 ) -> int:
     """The last words: JSON, or a line; the exit code says whether everything moved, or that Ctrl-C came first.
@@ -216,9 +225,9 @@ def close(
     when = "" if result.live or not result.moved else "; no server runs: at the next start"
     if not session.quiet:
         skipped = f", {len(result.skipped):,} had moved on" if result.skipped else ""
-        output.print(f"{verb} {plural(len(result.moved), 'run')}{skipped}{when}")
+        output.print(f"{verb} {plural(len(result.moved), unit)}{skipped}{when}")
     if result.stopped:
-        output.say(f"stopped with {plural(result.stopped, 'run')} left: {left}")
+        output.say(f"stopped with {plural(result.stopped, unit)} left: {left}")
     return code
 
 
@@ -232,14 +241,14 @@ def _item(target: Target, *, moved: bool) -> dict[str, object]:
     }
 
 
-def _tell(session: Session, what: str, targets: Sequence[Target]) -> None:
+def _tell(session: Session, what: str, targets: Sequence[Target], unit: str) -> None:
     output = session.output
     if output.json:
         output.document(
             "filemill.plan/1", what=what, items=[_item(target, moved=False) for target in targets]
         )
         return
-    output.say(f"{what} {plural(len(targets), 'run')}")
+    output.say(f"{what} {plural(len(targets), unit)}")
     for target in targets[:_SHOWN]:
         where = f"  {target.pipeline} > {target.step}" if target.pipeline else ""
         output.say(f"  {short(target.file)}  {printable(target.name)}{where}")

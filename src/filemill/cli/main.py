@@ -44,7 +44,7 @@ _MODULES = {
     "try": ("trying",),
     "dead": ("dead", "redriving", "editing", "inputting"),
     "held": ("held", "releasing"),
-    "files": ("files", "replaying"),
+    "files": ("files", "replaying", "erasing"),
     "pause": ("pausing",),
     "resume": ("pausing",),
     "reload": ("reloading",),

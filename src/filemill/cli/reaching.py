@@ -40,7 +40,7 @@ _OVER_HTTP = (
     *("pause", "resume", "reload", "drain", "audit ls", "audit export", "config log"),
 )
 _DATA = (
-    *("backfill", "gc", "backup", "verify", "config diff", "config rollback"),
+    *("files erase", "backfill", "gc", "backup", "verify", "config diff", "config rollback"),
     *("encryption status", "encryption rotate", "open"),
 )
 _HERE = (

@@ -19,10 +19,10 @@ from typing import Protocol
 
 import msgspec
 
-from filemill.model.deeds import Chosen, Deed, Mend, Redrive, Release, Replay
 from filemill.model.files import Claim, Facts, FileRef
 from filemill.model.runs import ChunkRange, Failure, Publication, RunOrder, RunResult
 from filemill.ports.access import Admitting
+from filemill.ports.deciding import Deciding
 from filemill.ports.sessions import KeepingSessions
 
 
@@ -145,7 +145,7 @@ class Disposal(msgspec.Struct, frozen=True):
     how: str
 
 
-class Ledger(Admitting, KeepingSessions, Protocol):
+class Ledger(Deciding, Admitting, KeepingSessions, Protocol):
     """The methods; see the module for what all of them promise."""
 
     async def add_revision(self, digest: str, text: str, at_ns: int) -> int:
@@ -306,78 +306,8 @@ class Ledger(Admitting, KeepingSessions, Protocol):
         """Note that `after:` was applied."""
         ...
 
-    async def redrive(self, redrives: Sequence[Redrive], deed: Deed) -> list[bool]:
-        """DEAD -> QUEUED with no attempt spent, no interruption and a new fence.
-
-        A run that died at `publish:<sink>` and still has what it staged: DEAD -> PUBLISHING, its fence kept.
-        """
-        ...
-
-    async def release(self, releases: Sequence[Release], deed: Deed) -> list[bool]:
-        """HELD -> QUEUED under a new fence; the answer is remembered with the run, under the step that asked."""
-        ...
-
-    async def discard(self, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
-        """DEAD or HELD -> DISCARDED. The file's content stays until retention takes it."""
-        ...
-
-    async def cancel(self, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
-        """QUEUED, RETRYING or RUNNING -> CANCELLED under a new fence: what a worker does for it counts no more."""
-        ...
-
-    async def replay(self, replays: Sequence[Replay], deed: Deed) -> list[bool]:
-        """A new QUEUED run for each ended run. False: the run has not ended, or its file's content is gone."""
-        ...
-
-    async def readmit(
-        self, files: Sequence[str], deed: Deed, *, unsafe: bool = False, people: int = 1
-    ) -> list[bool]:
-        """HELD -> INGESTED: the files are to be inspected and routed again, by the current revision.
-
-        With `unsafe` also QUARANTINED, and each file has the attribute `released` from then on, with the principal's
-        name. With two `people`, a quarantined file moves when another principal asked for the same before, since it is
-        in quarantine; until then the answer is False and that this one asked is noted.
-        """
-        ...
-
-    async def discard_files(self, files: Sequence[str], deed: Deed) -> list[bool]:
-        """HELD, REJECTED or QUARANTINED -> DISCARDED, of files without runs."""
-        ...
-
-    async def mend(self, mends: Sequence[Mend], deed: Deed) -> list[bool]:
-        """Each mended file becomes a row in CLAIMING, a child of its runs' file, with tags and end as by `stage`.
-
-        In the same commit its dead runs go DEAD -> DISCARDED; a run that is DONE with bad records stays so. Each run
-        remembers the child. False, and nothing is done: one of the runs is elsewhere, or sent its records before.
-        """
-        ...
-
-    async def publishing(self, runs: Sequence[str]) -> tuple[list[RunOrder], list[Publication]]:
-        """The orders of those of `runs` that are PUBLISHING, and their outputs that are staged and not published."""
-        ...
-
-    async def uninspected(self, files: Sequence[str]) -> list[FileRef]:
-        """Those of `files` that are INGESTED, in the order asked, with their content reference as path."""
-        ...
-
-    async def pause(self, pipelines: Sequence[str], deed: Deed) -> list[bool]:
-        """Lease no runs of these pipelines any more. False: it is paused already."""
-        ...
-
-    async def resume(self, pipelines: Sequence[str], deed: Deed) -> list[bool]:
-        """Lease runs of these pipelines again. False: it is not paused."""
-        ...
-
-    async def resolve(self, fingerprints: Sequence[str], revision: int, deed: Deed) -> None:
-        """Remember that the causes of these groups of dead letters are mended: a death of one later is a regression."""
-        ...
-
-    async def note(self, action: str, objects: Sequence[str], detail: str, deed: Deed) -> None:
-        """Write into the audit what changes nothing else in the ledger."""
-        ...
-
-    async def note_copies(self, copies: Sequence[tuple[str, int, str]]) -> None:
-        """Remember copies in the folder of what failed: (id of the run or file, when it died, name of the copy)."""
+    async def note_copies(self, copies: Sequence[tuple[str, int, str, str]]) -> None:
+        """Remember copies in the folder of what failed: (id of run or file, when it died, name, sha256)."""
         ...
 
     async def forget_copies(self, subjects: Sequence[str]) -> None:

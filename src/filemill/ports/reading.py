@@ -171,6 +171,8 @@ class FailureRow(msgspec.Struct, frozen=True):
     died_ns: int
     name: str = ""
     """Of the copy there is, of an earlier death or of a run that is not dead any more."""
+    digest: str = ""
+    """sha256 of that copy's bytes, hex; empty: it was not noted."""
 
 
 class TallyRow(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ from filemill.service import acts, replies
 Handler = Callable[[Any, Deed], Awaitable[Sequence[bool] | replies.Made]]
 """Does one kind of act; says of each of its items whether it moved, or what was made."""
 
-_GIVES_UP = (acts.DiscardRuns, acts.CancelRuns, acts.MendFile, acts.MoveContent)
+_GIVES_UP = (acts.DiscardRuns, acts.CancelRuns, acts.MendFile, acts.MoveContent, acts.EraseFiles)
 """After these nobody needs what was kept of the runs, or staged, or the bytes under their former reference."""
 
 
@@ -96,6 +96,7 @@ class Actions:
             acts.ReadmitFiles: self._readmit,
             acts.DiscardRuns: lambda act, deed: ledger.discard(act.runs, deed),
             acts.DiscardFiles: lambda act, deed: ledger.discard_files(act.files, deed),
+            acts.EraseFiles: lambda act, deed: ledger.erase(act.files, deed),
             acts.CancelRuns: lambda act, deed: ledger.cancel(act.runs, deed),
             acts.ReplayRuns: self._replay,
             acts.PausePipelines: lambda act, deed: ledger.pause(act.pipelines, deed),

@@ -218,6 +218,12 @@ class ApplyRetention(Act, frozen=True):
     begin: bool = True
 
 
+class EraseFiles(Act, frozen=True):
+    """Remove all that is kept and known of these files; what is at work, or was made into something known, stays."""
+
+    files: tuple[str, ...]
+
+
 class MoveContent(Act, frozen=True):
     """Contents are encrypted anew: (old reference, new one) of each, whose bytes are there and durable.
 
@@ -284,6 +290,7 @@ Request = (
     | NoteOffset
     | EndUpload
     | ApplyRetention
+    | EraseFiles
     | MoveContent
     | Reword
     | Reload

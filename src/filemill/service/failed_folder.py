@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -198,8 +199,8 @@ class FailedFolder:
             await self._ledger.note_copies(made)
         return bool(gone or made)
 
-    def _make(self, due: Iterable[FailureRow]) -> Iterator[tuple[str, int, str]]:
-        """Copy these; (subject, death, name) of each that is in the folder now."""
+    def _make(self, due: Iterable[FailureRow]) -> Iterator[tuple[str, int, str, str]]:
+        """Copy these; (subject, death, name, digest) of each that is in the folder now."""
         with self._copies.alone():
             for row in due:
                 try:
@@ -217,8 +218,9 @@ class FailedFolder:
                     with contextlib.suppress(NotFound):
                         source = stack.enter_context(self._originals.open(history.content))
                     bytes_ = pieces(source) if source is not None else None
+                    digest = _digest(source) if source is not None else ""
                     self._copies.add(name, bytes_, text_of(reason_of(history, run)))
-                yield row.subject, row.died_ns, name
+                yield row.subject, row.died_ns, name, digest
 
     def _remove(self, gone: Iterable[FailureRow]) -> None:
         """Take these copies away; one that somebody changed stays, without its reason."""
@@ -230,18 +232,26 @@ class FailedFolder:
                     self._copies.remove_reason(row.name)
 
     def _is_ours(self, row: FailureRow) -> bool:
-        """Say whether the copy has the original's bytes; where the original is gone, nobody can tell."""
+        """Say whether the copy has the bytes that were copied, or the original's; if nobody can tell, it has not."""
         try:
-            history = self._queries.file(row.file)
-            with (
-                self._originals.open(history.content) as original,
-                os.fdopen(self._copies.open(row.name), "rb", buffering=0) as copy,
-            ):
-                return _same(original, copy)
+            with os.fdopen(self._copies.open(row.name), "rb", buffering=0) as copy:
+                if row.digest:
+                    return _digest(copy) == row.digest
+                history = self._queries.file(row.file)
+                with self._originals.open(history.content) as original:
+                    return _same(original, copy)
         except FilemillError:
             return False
         except OSError:
             return False
+
+
+def _digest(source: BinaryIO) -> str:
+    """sha256 of its bytes, hex."""
+    found = hashlib.sha256()
+    for piece in pieces(source):
+        found.update(piece)
+    return found.hexdigest()
 
 
 def _same(one: BinaryIO, other: BinaryIO) -> bool:

@@ -10,8 +10,8 @@ from filemill.ledgers.sqlite.transaction import Transaction, texts
 SQL = load("copies.sql")
 
 
-def note_copies(tx: Transaction, copies: Sequence[tuple[str, int, str]]) -> None:
-    """Each is (subject, death, name)."""
+def note_copies(tx: Transaction, copies: Sequence[tuple[str, int, str, str]]) -> None:
+    """Each is (subject, death, name, digest)."""
     tx.many(SQL["note_copies"], copies)
 
 

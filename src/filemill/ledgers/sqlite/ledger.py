@@ -198,7 +198,7 @@ class SqliteLedger(SqliteRetaining, SqliteAdmitting, SqliteUploads, SqliteSessio
         """Note that `after:` was applied."""
         return await self._writer.ask(lambda tx: claims.disposed(tx, files, at_ns))
 
-    async def note_copies(self, copies_: Sequence[tuple[str, int, str]]) -> None:
+    async def note_copies(self, copies_: Sequence[tuple[str, int, str, str]]) -> None:
         """Remember which deaths the folder of what failed tells of."""
         await self._writer.ask(lambda tx: copies.note_copies(tx, copies_))
 

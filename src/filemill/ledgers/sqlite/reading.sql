@@ -73,7 +73,7 @@ SELECT * FROM (
 -- Copies in the folder of what failed of what is not dead, or not rejected, any more.
 SELECT subject, coalesce(
     (SELECT file.id FROM run JOIN file ON file.no = run.file WHERE run.id = subject),
-    (SELECT id FROM file WHERE id = subject), ''), died_ns, name
+    (SELECT id FROM file WHERE id = subject), ''), died_ns, name, digest
 FROM failure_copy
 WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = subject AND run.state = 'dead')
   AND NOT EXISTS (SELECT 1 FROM file WHERE file.id = subject AND file.state = 'rejected')

@@ -8,12 +8,14 @@ import apsw
 import msgspec
 
 from filemill.ledgers.sqlite import auditing
+from filemill.ledgers.sqlite.deeds import audit
 from filemill.ledgers.sqlite.opening import open_reader
 from filemill.ledgers.sqlite.packing import signed, unsigned
 from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.tally import Tally, decode_latency
-from filemill.ledgers.sqlite.transaction import Transaction, numbers
+from filemill.ledgers.sqlite.transaction import Transaction, numbers, texts
 from filemill.ledgers.sqlite.writer import Writer
+from filemill.model.deeds import Deed
 from filemill.ports.retention import Cutoffs, Freed, Garbage, KeptVersion
 
 SQL = load("retention.sql")
@@ -39,6 +41,8 @@ _GARBAGE = msgspec.json.Decoder(list[tuple[str, str, int]])
 _KEPT = msgspec.json.Decoder(list[tuple[str, str, int, int, int, int, str]])
 _COUNTS = msgspec.json.Decoder(list[tuple[str, str, str, str, int, int, int, str]])
 _NUMBERS = msgspec.json.Decoder(list[int])
+_NUMBERED = msgspec.json.Decoder(list[tuple[int, str]])
+_PAIRS = msgspec.json.Decoder(list[tuple[int, int]])
 
 
 class SqliteRetaining:
@@ -57,6 +61,10 @@ class SqliteRetaining:
     ) -> Freed:
         """Delete all rows of files at an end."""
         return await self._writer.ask(lambda tx: forget(tx, cutoffs, before, most, dry=dry))
+
+    async def erase(self, files: Sequence[str], deed: Deed) -> list[bool]:
+        """Delete all rows of files that are not at work."""
+        return await self._writer.ask(lambda tx: erase(tx, files, deed))
 
     async def garbage(self, most: int) -> list[Garbage]:
         """Bytes that are to be removed."""
@@ -173,6 +181,34 @@ def free(
     )
 
 
+def erase(tx: Transaction, files: Sequence[str], deed: Deed) -> list[bool]:
+    """Delete all rows of these files, whatever their age; what was made from one goes with it or before it."""
+    wanted = dict(tx.read(SQL["numbered"], _NUMBERED, texts(files))) if files else {}
+    rows = {row.no: row for row in tx.read(SQL["known"], _ROWS, numbers(wanted))} if wanted else {}
+    made = tx.read(SQL["children_of_files"], _PAIRS, numbers(wanted)) if wanted else []
+    gone: list[int] = []
+    for no in wanted:  # the latest first, so that what was made from a file is looked at before it
+        children = {child for parent, child in made if parent == no}
+        if rows[no].fate != "live" and children <= set(gone):
+            gone.append(no)
+    due = [rows[no] for no in gone]
+    audit(tx, deed, "erase", {wanted[no]: {} for no in gone})
+    if due:
+        tx.run(SQL["drop_uploads_of_files"], numbers(gone))
+        _give_up(tx, gone, [row for row in due if row.size >= 0])
+        _drop(tx, due)
+    erased = {wanted[no] for no in gone}
+    return [file in erased for file in files]
+
+
+def _drop(tx: Transaction, due: Sequence[_Row]) -> int:
+    """Delete all rows of these files; how many."""
+    files = [row.no for row in due]
+    tx.run(SQL["keep_versions"], numbers(files))
+    gone = tx.many(SQL["drop_tags"], [(tag, row.no) for row in due for tag in row.tags.split()])
+    return gone + sum(tx.run(SQL[name], numbers(files)) for name in _OF_FILES)
+
+
 def forget(tx: Transaction, cutoffs: Cutoffs, before: int | None, most: int, *, dry: bool) -> Freed:
     """One step of deleting rows."""
     limits = {
@@ -194,11 +230,7 @@ def forget(tx: Transaction, cutoffs: Cutoffs, before: int | None, most: int, *, 
     if due and not dry:
         files = [row.no for row in due]
         _give_up(tx, files, stored)
-        tx.run(SQL["keep_versions"], numbers(files))
-        tags = [(tag, row.no) for row in due for tag in row.tags.split()]
-        gone = tx.many(SQL["drop_tags"], tags)
-        for name in _OF_FILES:
-            gone += tx.run(SQL[name], numbers(files))
+        gone = _drop(tx, due)
     return Freed(
         following,
         files=len(due),

@@ -71,6 +71,23 @@ SELECT json_group_array(json_array(no, fate, ended_ns, size, content, how, tags,
   FROM carray(?1) AS wanted CROSS JOIN file ON file.no = wanted.value ORDER BY file.no DESC
 );
 
+-- name: numbered
+-- The numbers of files, the latest first.
+SELECT json_group_array(json_array(no, id)) FROM (
+  SELECT file.no AS no, file.id AS id
+  FROM carray(?1) AS wanted CROSS JOIN file ON file.id = wanted.value ORDER BY file.no DESC
+);
+
+-- name: children_of_files
+-- What was made from these files.
+SELECT json_group_array(json_array(parent.no, child.no))
+FROM carray(?1) AS wanted CROSS JOIN file AS parent ON parent.no = wanted.value
+CROSS JOIN file AS child ON child.parent = parent.id;
+
+-- name: drop_uploads_of_files
+-- Forget how these files came.
+DELETE FROM upload WHERE state = 'taken' AND id IN (SELECT id FROM file WHERE no IN (SELECT value FROM carray(?1)));
+
 -- name: free
 -- Note that the bytes of these files go.
 UPDATE file SET freed_ns = ?2 WHERE no IN (SELECT value FROM carray(?1)) AND freed_ns IS NULL;

@@ -236,6 +236,22 @@ class DeedContract(LedgerFixtures):
         assert await journey.ledger.readmit([file], _deed(journey)) == [False]
 
     @in_loop
+    async def test_what_is_at_work_is_not_erased_and_what_is_leaves_its_id(
+        self, journey: Journey
+    ) -> None:
+        ledger, deed = journey.ledger, _deed(journey)
+        (held,) = await journey.ingested()
+        await ledger.route([journey.routing(held, held="unrouted")])
+        dead = await journey.failed("dead")
+        (working,) = await journey.queued(pipelines=("orders",))
+        files = [working, held, dead.file.file, "unknown"]
+        assert await ledger.erase(files, deed) == [False, True, True, False]
+        assert await ledger.erase(files, deed) == [False] * 4
+        assert await ledger.discard_files([held], deed) == [False], "nothing is known of it"
+        assert await ledger.redrive([Redrive(dead.run, dead.fence)], deed) == [False]
+        assert {order.file.file for order in await journey.lease()} == {working}
+
+    @in_loop
     async def test_a_paused_pipeline_is_not_leased(self, journey: Journey) -> None:
         ledger = journey.ledger
         await journey.queued(pipelines=("orders", "logs"))
