@@ -28,7 +28,7 @@ test: check  ## check, and every test
 torture: setup  ## kill it at every step, for longer than `test` does (under an hour)
 	@scripts/services torture
 	FILEMILL_SEEDS=$${FILEMILL_SEEDS:-2000} FILEMILL_STRIDE=$${FILEMILL_STRIDE:-3} $(BIN)/python -m pytest $(TORTURE) \
-		-n $(WORKERS) --dist worksteal --timeout 3600
+		-n $(WORKERS) --dist load --maxschedchunk 1 --timeout 3600 --durations 40
 
 bench: setup  ## measure it beside its peers, into docs/performance.md (about 40 minutes)
 	$(BIN)/python benchmarks/run.py

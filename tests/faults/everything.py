@@ -252,7 +252,8 @@ def finish(
         if left.get("dead"):
             for words in (("redrive", "-p", "logs"), ("discard", "-p", "junk")):
                 someone.act(words[0], "dead", *words, "--yes", kill=0)
-            someone.edit(kill=0)
+            while someone.edit(kill=0):
+                """One after the other."""
         if left.get("held"):
             someone.act("release", "held", "release", "-p", "asks", "--yes", kill=0)
         if left:
@@ -261,7 +262,7 @@ def finish(
         old = range(FIRST_OLD, FIRST_OLD + OLD)
         return not judge(root, total) and not judge_others(root, total, old)
 
-    wait_for(ended, 240)
+    wait_for(ended, 600)
     assert program.stop() == 0, log.read_text()[-3_000:]
 
 

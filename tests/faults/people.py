@@ -86,20 +86,25 @@ class People:
         code, told = self.act("replay", *words)
         self.said["replayed"] += code == 0 and "nothing to replay" not in told
 
-    def edit(self, kill: float = 0.25) -> None:
-        """Mend the latest dead table, if there is one; also of a cause that somebody called mended too early."""
+    def edit(self, kill: float = 0.25) -> bool:
+        """Mend the latest dead table, if there is one; also of a cause that somebody called mended too early.
+
+        Answers whether one was mended.
+        """
         _, told = self.act("list", "dead", "ls", "-p", "tables", "--all", "--json", kill=0)
         try:
             items = json.loads(told)["items"]
         except ValueError:  # it was refused: the data directory is being opened
-            return
-        if items:
-            number = int(items[0]["name"][5:10])
-            mended = self.root / "drop" / "mended.csv"
-            mended.write_text(MENDED.format(number=number))
-            words = ("dead", "edit", items[0]["id"], "--with", str(mended), "--yes")
-            code, _ = self.act("edit", *words, kill=kill)
-            self.said["edited"] += code == 0
+            return False
+        if not items:
+            return False
+        number = int(items[0]["name"][5:10])
+        mended = self.root / "drop" / "mended.csv"
+        mended.write_text(MENDED.format(number=number))
+        words = ("dead", "edit", items[0]["id"], "--with", str(mended), "--yes")
+        code, _ = self.act("edit", *words, kill=kill)
+        self.said["edited"] += code == 0
+        return code == 0
 
     def resolve(self) -> None:
         """Call a cause mended, whatever it is."""

@@ -36,10 +36,38 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
+LONGEST = (
+    "test_a_million_files",
+    "test_thirty_kills",
+    "test_sixty_pictures",
+    "test_a_large_upload",
+    "test_a_file_of_ten_gigabytes",
+    "test_slow_clients",
+    "test_the_power_goes",
+    "test_every_action",
+)
+"""They begin first, so that none of them is left alone at the end."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest first."""
+
+    def place(item: pytest.Item) -> int:
+        named = (i for i, each in enumerate(LONGEST) if item.name.startswith(each))
+        return next(named, len(LONGEST))
+
+    items.sort(key=place)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was measured: with xdist, what a test prints is not seen."""
-    for report in terminalreporter.stats.get("passed", []):
-        if "tests/torture" not in report.nodeid:
+    # What is recorded behind a test is in the report of its end, which has no category.
+    for report in (*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("", [])):
+        if "tests/torture" not in report.nodeid or not report.passed:
             continue
-        for name, value in report.user_properties:
+        told = report.user_properties
+        if report.when == "teardown":
+            told = [each for each in told if each[0] == "CPU s"]
+        for name, value in told:
             terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {name} {value}")

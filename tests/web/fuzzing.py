@@ -31,7 +31,7 @@ SETTINGS = """\
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "3xx", "4xx", "503", "507"]
 [checks.missing_required_header]
-expected-statuses = [400, 401, 403, 404, 406, 412, 415, 422]
+expected-statuses = [400, 401, 403, 404, 405, 406, 412, 415, 422]
 """
 
 
