@@ -32,6 +32,16 @@ def test_denials_and_downloads_are_noted(site, client, stranger):
     assert "fm_wrong" not in client.get("/audit?limit=500").text
 
 
+def test_a_deed_has_the_address_that_it_was_asked_from(site, client):
+    assert client.post("/pipelines/tables/pause", json={"reason": "a look"}).status_code == 200
+    assert client.post("/pipelines/tables/resume").status_code == 200
+    (paused,) = rows(client, action="pause")
+    assert paused["detail"] == {"reason": "a look", "address": "127.0.0.1"}
+    make(site, "local-deed", "--role", "scraper")
+    made = rows(client, action="create-key")[0]
+    assert "address" not in made["detail"], "who asks on the machine has none"
+
+
 def test_a_sender_learns_no_place_of_the_server(site):
     sender = make(site, "sender", "--role", "uploader")["key"]
     with site.client(sender) as sending:

@@ -12,11 +12,12 @@ from filemill.model.runs import StagedChild
 
 
 class Deed(msgspec.Struct, frozen=True):
-    """Who did it, when (wall nanoseconds) and why, in their own words."""
+    """Who did it, when (wall nanoseconds), why, in their own words, and from where, if it was asked over HTTP."""
 
     principal: str
     at_ns: int
     reason: str = ""
+    address: str = ""
 
 
 class Redrive(msgspec.Struct, frozen=True):

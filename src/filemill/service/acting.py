@@ -106,14 +106,14 @@ class Actions:
         }
 
     async def perform(
-        self, act: acts.Request, principal: str
+        self, act: acts.Request, principal: str, address: str = ""
     ) -> replies.Done | replies.Reloaded | replies.Made:
         """Do it, in one commit; a reload or a drain is the server's own affair.
 
         Raises:
             FilemillError: nothing was done.
         """
-        deed = Deed(principal, self._clock.wall_ns(), act.reason)
+        deed = Deed(principal, self._clock.wall_ns(), act.reason, address)
         if isinstance(act, acts.Reload):
             reload = None if self._live is None else self._live.reload
             if reload is None:

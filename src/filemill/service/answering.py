@@ -81,16 +81,16 @@ class Answering:
         await self._socket.stop()
 
     async def perform(
-        self, act: acts.Request, principal: str
+        self, act: acts.Request, principal: str, address: str = ""
     ) -> replies.Done | replies.Collected | replies.Reloaded | replies.Made:
-        """Have it done for that principal.
+        """Have it done for that principal, who asks from `address`, if it is not on this machine.
 
         Raises:
             FilemillError: nothing was done.
         """
         if isinstance(act, acts.ApplyRetention):
             return await self._parts.tidier.apply(act, principal)
-        return await self._actions.perform(act, principal)
+        return await self._actions.perform(act, principal, address)
 
     async def _take_paths(self, act: acts.TakePaths, deed: Deed) -> list[bool]:
         """Copy old files in; False for each that is known already."""

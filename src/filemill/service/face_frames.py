@@ -92,6 +92,8 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
     number: int
     principal: str
     act: acts.Request | acts.Look | acts.Measure | acts.HandOut
+    address: str = ""
+    """Where they ask from."""
 
 
 ToChild = Opening | Answered

@@ -56,7 +56,8 @@ LONGEST_PAUSE = 30.0
 STEADY = 60.0
 """A child that lived so long (s) is begun again at once."""
 
-Perform = Callable[[acts.Request, str], Awaitable[replies.Answer]]
+Perform = Callable[[acts.Request, str, str], Awaitable[replies.Answer]]
+"""Does something for a principal, asked from an address."""
 HandOut = Callable[[acts.HandOut, str], Awaitable[replies.HandedOut]]
 
 
@@ -233,7 +234,7 @@ class Face:
             elif isinstance(asked.act, acts.Measure):
                 answer = self._measure()
             else:
-                answer = await self._perform(asked.act, asked.principal)
+                answer = await self._perform(asked.act, asked.principal, asked.address)
         except LedgerSyncError as error:
             self.crashed = error
             return

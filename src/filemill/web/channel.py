@@ -7,6 +7,7 @@ import itertools
 import os
 import socket
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 import msgspec
@@ -29,6 +30,8 @@ from filemill.service.face_frames import (
 PATIENCE = 120.0
 """Seconds in which the server must have answered."""
 A = TypeVar("A")
+ADDRESS: ContextVar[str] = ContextVar("address", default="")
+"""Where the request comes from that is answered; what is asked of the server for it says so."""
 
 
 class Channel:
@@ -90,7 +93,7 @@ class Channel:
         future = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            self._writer.write(pack(Asked(number, principal, act)))
+            self._writer.write(pack(Asked(number, principal, act, ADDRESS.get())))
             async with asyncio.timeout(PATIENCE):
                 got = await future
                 found = got if isinstance(got, replies.HandedOut) else raised(got)

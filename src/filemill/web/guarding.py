@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from filemill.model.plan import LOOPBACK
 from filemill.service.face_frames import Opening
 from filemill.web.bodies import MOST_BODY, Body, Message, Receive, Scope
+from filemill.web.channel import ADDRESS
 from filemill.web.errors import ERROR, ApiError, body
 from filemill.web.limiting import Limits
 
@@ -54,6 +55,7 @@ class Guard:
         """Pass a request on, or answer it."""
         if scope["type"] != "http":
             return
+        ADDRESS.set(address_of(scope))
         scope["filemill.request"] = number = secrets.token_hex(6)
         given = Body(scope, receive, is_bounded=not self._takes_files(scope["path"]))
 

@@ -59,7 +59,7 @@ def create(tx: Transaction, key: StoredKey, deed: Deed) -> Literal["made", "name
         "pipelines": " ".join(key.pipelines),
         "expires_ns": key.expires_ns,
     }
-    _audit(tx, deed, "create-key", {key.id: {k: v for k, v in detail.items() if v}})
+    auditing.note(tx, deed, "create-key", {key.id: {k: v for k, v in detail.items() if v}})
     return "made"
 
 
@@ -76,16 +76,5 @@ def revoke(tx: Transaction, which: Sequence[str], deed: Deed) -> list[bool]:
         chosen |= fresh
     if chosen:
         tx.run(SQL["revoke_keys"], texts(chosen), deed.at_ns)
-    _audit(tx, deed, "revoke-key", {key: {"name": name} for key, name in chosen.items()})
+    auditing.note(tx, deed, "revoke-key", {key: {"name": name} for key, name in chosen.items()})
     return answers
-
-
-def _audit(tx: Transaction, deed: Deed, action: str, details: dict[str, dict[str, object]]) -> None:
-    reason = {"reason": deed.reason} if deed.reason else {}
-    auditing.add(
-        tx,
-        [
-            (deed.at_ns, deed.principal, action, key, _json(detail | reason).decode())
-            for key, detail in details.items()
-        ],
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import apsw
@@ -12,8 +12,10 @@ from filemill.ledgers.sqlite.packing import plain
 from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.transaction import Transaction
 from filemill.model.auditing import chained
+from filemill.model.deeds import Deed
 
 SQL = load("access.sql")
+_json = msgspec.json.Encoder().encode
 _HEAD = msgspec.json.Decoder(tuple[int, str])
 Entry = tuple[int, str, str, str, str]
 """at_ns, principal, action, object, detail."""
@@ -33,6 +35,24 @@ def add(tx: Transaction, entries: Iterable[Entry]) -> None:
         chain = chained(chain, number, at_ns, principal, action, named, detail)
         rows.append((number, at_ns, principal, action, named, detail, chain))
     tx.many(SQL["add_audit"], rows)
+
+
+def note(
+    tx: Transaction, deed: Deed, action: str, details: Mapping[str, Mapping[str, object]]
+) -> None:
+    """Write one row per object of a deed, with the reason given and where it was asked from."""
+    said = {
+        name: plain(value)
+        for name, value in (("reason", deed.reason), ("address", deed.address))
+        if value
+    }
+    add(
+        tx,
+        [
+            (deed.at_ns, deed.principal, action, each, _json({**detail, **said}).decode())
+            for each, detail in details.items()
+        ],
+    )
 
 
 def forget(tx: Transaction, before_ns: int, most: int) -> int:

@@ -73,7 +73,7 @@ def redrive(tx: Transaction, redrives: Sequence[Redrive], deed: Deed) -> list[bo
         | ({"revision": r.revision} if r.revision else {})
         for row, r in again
     }
-    audit(tx, deed, "redrive", details)
+    auditing.note(tx, deed, "redrive", details)
     return answers
 
 
@@ -100,7 +100,9 @@ def release(tx: Transaction, releases: Sequence[Release], deed: Deed) -> list[bo
             for row, r in moved
         ],
     )
-    audit(tx, deed, "release", {row.id: {"step": row.step, "choice": r.choice} for row, r in moved})
+    auditing.note(
+        tx, deed, "release", {row.id: {"step": row.step, "choice": r.choice} for row, r in moved}
+    )
     return answers
 
 
@@ -108,7 +110,7 @@ def discard(tx: Transaction, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
     """DEAD or HELD -> DISCARDED; what was kept of them and what they staged is nobody's any more."""
     answers, moved = _choose(tx, runs, RunState.DISCARDED)
     give_up(tx, moved, deed.at_ns)
-    audit(tx, deed, "discard", _agreed(runs, answers))
+    auditing.note(tx, deed, "discard", _agreed(runs, answers))
     return answers
 
 
@@ -126,7 +128,7 @@ def cancel(tx: Transaction, runs: Sequence[Chosen], deed: Deed) -> list[bool]:
     tx.run(SQL["inputs_to_garbage"], moved)
     tx.run(SQL["cancel"], moved, deed.at_ns)
     tx.run(RUNS["drop_chunks"], moved)
-    audit(tx, deed, "cancel", _agreed(runs, answers))
+    auditing.note(tx, deed, "cancel", _agreed(runs, answers))
     return answers
 
 
@@ -166,7 +168,7 @@ def replay(tx: Transaction, replays: Sequence[Replay], deed: Deed) -> list[bool]
             for row, r in moved
         ],
     )
-    audit(
+    auditing.note(
         tx, deed, "replay", {row.id: {"run": r.run, "supersede": r.supersede} for row, r in moved}
     )
     return answers
@@ -183,7 +185,7 @@ def readmit(
     if unsafe and people > 1:
         lonely = _lonely(tx, files, deed)
         if lonely:
-            audit(tx, deed, ASKED, {file: {} for file in lonely})
+            auditing.note(tx, deed, ASKED, {file: {} for file in lonely})
             moved_on = iter(
                 readmit(tx, [f for f in files if f not in lonely], deed, unsafe=True, people=1)
             )
@@ -193,7 +195,7 @@ def readmit(
     tx.many(SQL["forget_tags"], [(tag, no) for no, tags in tagged for tag in tags.split()])
     tx.run(SQL["readmit"], moved, deed.at_ns, plain(deed.principal) if unsafe else None)
     unsafely: dict[str, object] = {"unsafe": True} if unsafe else {}
-    audit(tx, deed, "readmit", dict.fromkeys(_agreed_files(files, answers), unsafely))
+    auditing.note(tx, deed, "readmit", dict.fromkeys(_agreed_files(files, answers), unsafely))
     return answers
 
 
@@ -210,7 +212,7 @@ def discard_files(tx: Transaction, files: Sequence[str], deed: Deed) -> list[boo
     before = {FileState.HELD, FileState.REJECTED, FileState.QUARANTINED}
     answers, moved = _choose_files(tx, files, FileState.DISCARDED, before)
     tx.run(SQL["discard_files"], moved, deed.at_ns)
-    audit(tx, deed, "discard", _agreed_files(files, answers))
+    auditing.note(tx, deed, "discard", _agreed_files(files, answers))
     return answers
 
 
@@ -226,7 +228,7 @@ def pause(tx: Transaction, pipelines: Sequence[str], deed: Deed) -> list[bool]:
     already = set(tx.read(SQL["paused"], _TEXTS))
     new = [name for name in dict.fromkeys(pipelines) if name not in already]
     tx.many(SQL["pause"], [(n, deed.at_ns, deed.principal, plain(deed.reason)) for n in new])
-    audit(tx, deed, "pause", {name: {} for name in new})
+    auditing.note(tx, deed, "pause", {name: {} for name in new})
     return [name not in already for name in pipelines]
 
 
@@ -235,7 +237,7 @@ def resume(tx: Transaction, pipelines: Sequence[str], deed: Deed) -> list[bool]:
     already = set(tx.read(SQL["paused"], _TEXTS))
     old = [name for name in dict.fromkeys(pipelines) if name in already]
     tx.run(SQL["resume"], texts(old))
-    audit(tx, deed, "resume", {name: {} for name in old})
+    auditing.note(tx, deed, "resume", {name: {} for name in old})
     return [name in already for name in pipelines]
 
 
@@ -244,12 +246,14 @@ def resolve(tx: Transaction, fingerprints: Sequence[str], revision: int, deed: D
     known = revision or int(tx.one(SQL["latest_revision"]))
     rows = [(f, deed.at_ns, known, deed.principal, plain(deed.reason)) for f in fingerprints]
     tx.many(SQL["resolve"], rows)
-    audit(tx, deed, "resolve", {f: {"revision": known} for f in fingerprints})
+    auditing.note(tx, deed, "resolve", {f: {"revision": known} for f in fingerprints})
 
 
 def note(tx: Transaction, action: str, objects: Sequence[str], detail: str, deed: Deed) -> None:
     """Only the audit."""
-    audit(tx, deed, action, {each: {"detail": detail} if detail else {} for each in objects})
+    auditing.note(
+        tx, deed, action, {each: {"detail": detail} if detail else {} for each in objects}
+    )
 
 
 def _find(tx: Transaction, runs: Iterable[str]) -> dict[str, _Run]:
@@ -298,15 +302,3 @@ def _agreed(runs: Sequence[Chosen], answers: Sequence[bool]) -> _Details:
 
 def _agreed_files(files: Sequence[str], answers: Sequence[bool]) -> _Details:
     return {file: {} for file, ok in zip(files, answers, strict=True) if ok}
-
-
-def audit(tx: Transaction, deed: Deed, action: str, details: _Details) -> None:
-    """One row per object, with the reason given."""
-    reason = {"reason": plain(deed.reason)} if deed.reason else {}
-    auditing.add(
-        tx,
-        [
-            (deed.at_ns, deed.principal, action, each, _json(detail | reason).decode())
-            for each, detail in details.items()
-        ],
-    )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from filemill.ledgers.sqlite import auditing
 from filemill.ledgers.sqlite.children import add_child_rows
-from filemill.ledgers.sqlite.deeds import SQL, audit, give_up
+from filemill.ledgers.sqlite.deeds import SQL, give_up
 from filemill.ledgers.sqlite.transaction import Transaction, numbers, texts
 from filemill.model.deeds import Deed, Mend
 from filemill.model.states import RunState
@@ -64,5 +65,5 @@ def _do(tx: Transaction, each: Mend, rows: Sequence[_Run], deed: Deed) -> None:
         details: dict[str, dict[str, object]] = {
             row.id: {"child": child.file} for row in rows if row.state == state
         }
-        audit(tx, deed, action, details)
-    audit(tx, deed, "mended", {child.file: {"of": " ".join(row.id for row in rows)}})
+        auditing.note(tx, deed, action, details)
+    auditing.note(tx, deed, "mended", {child.file: {"of": " ".join(row.id for row in rows)}})

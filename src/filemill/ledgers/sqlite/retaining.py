@@ -8,7 +8,6 @@ import apsw
 import msgspec
 
 from filemill.ledgers.sqlite import auditing
-from filemill.ledgers.sqlite.deeds import audit
 from filemill.ledgers.sqlite.opening import open_reader
 from filemill.ledgers.sqlite.packing import signed, unsigned
 from filemill.ledgers.sqlite.sql import load
@@ -192,7 +191,7 @@ def erase(tx: Transaction, files: Sequence[str], deed: Deed) -> list[bool]:
         if rows[no].fate != "live" and children <= set(gone):
             gone.append(no)
     due = [rows[no] for no in gone]
-    audit(tx, deed, "erase", {wanted[no]: {} for no in gone})
+    auditing.note(tx, deed, "erase", {wanted[no]: {} for no in gone})
     if due:
         tx.run(SQL["drop_uploads_of_files"], numbers(gone))
         _give_up(tx, gone, [row for row in due if row.size >= 0])

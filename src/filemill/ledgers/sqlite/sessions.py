@@ -76,7 +76,7 @@ def _open(tx: Transaction, session: StoredSession, deed: Deed) -> bool:
         "key": session.key,
     }
     told = {name: value for name, value in detail.items() if value}
-    _audit(tx, deed, "login", {session.id: told})
+    auditing.note(tx, deed, "login", {session.id: told})
     return True
 
 
@@ -84,17 +84,8 @@ def _end(tx: Transaction, sessions: Sequence[str], deed: Deed) -> list[bool]:
     owners = dict(tx.read(SQL["session_owners"], _OWNERS, texts(sessions))) if sessions else {}
     if owners:
         tx.run(SQL["end_sessions"], texts(owners))
-        _audit(tx, deed, "logout", {each: {"of": owner} for each, owner in owners.items()})
+        auditing.note(tx, deed, "logout", {each: {"of": owner} for each, owner in owners.items()})
     return [owners.pop(each, None) is not None for each in sessions]
-
-
-def _audit(tx: Transaction, deed: Deed, action: str, details: dict[str, dict[str, str]]) -> None:
-    reason = {"reason": deed.reason} if deed.reason else {}
-    rows = [
-        (deed.at_ns, deed.principal, action, each, _json(detail | reason).decode())
-        for each, detail in details.items()
-    ]
-    auditing.add(tx, rows)
 
 
 def _session(row: Any) -> StoredSession:
