@@ -66,7 +66,7 @@ DEEDS = {"redrive", "release", "replay", "discard", "edit", "reload"}
 PLAIN = ("-m", "filemill")
 SILENT = """
 import sys
-from filemill.ledgers.sqlite import deeds
+from filemill.ledgers.sqlite import auditing
 # The deed and its row in the audit are not one commit any more: the row is never written.
 auditing.note = lambda tx, deed, action, details: None
 from filemill.cli.main import main
