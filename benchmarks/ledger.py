@@ -27,9 +27,9 @@ from run import PAGE, machine_words
 from table import write_section
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteReading
 from filemill.ledgers.sqlite.opening import open_writer
 from filemill.ledgers.sqlite.packing import pack_attempt, pack_facts, pack_failure
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.errors import FailureKind
 from filemill.model.files import Facts, TagHit
 from filemill.model.fingerprint import fingerprint

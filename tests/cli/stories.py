@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.model.errors import FailureKind
 from filemill.model.files import Claim, Facts, Identity, TagHit
 from filemill.model.fingerprint import fingerprint

@@ -13,7 +13,7 @@ from shell import FILEMILL, Shell
 
 from filemill.cli import application
 from filemill.cli.main import COMMANDS, load
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.model.deeds import Deed
 from filemill.model.sessions import StoredSession
 

@@ -9,7 +9,7 @@ import pytest
 
 from filemill.cli import opening
 from filemill.cli.completing import offers
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.model.deeds import Deed
 from filemill.model.sessions import StoredSession
 from filemill.ports.clock import SystemClock

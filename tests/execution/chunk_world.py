@@ -16,7 +16,7 @@ from filemill.engine.chunking import Chunked, ChunkedRuns
 from filemill.engine.execution import Executor
 from filemill.engine.supervisor import Limits, WorkerDied
 from filemill.engine.trouble import Trouble
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.model.events import Event
 from filemill.model.plan import StepPlan
 from filemill.model.runs import RunOrder, RunResult

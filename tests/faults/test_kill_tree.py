@@ -26,7 +26,7 @@ def test_twenty_kills_under_load_leave_exactly_one_output_per_sink(
 
 FORGETFUL = """
 import apsw, os, sys
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 open_ledger = SqliteLedger.open.__func__
 
 async def open_and_forget(cls, path, **rest):

@@ -11,7 +11,7 @@ import pytest
 from program import children
 
 from filemill.config.loading import load
-from filemill.ledgers.sqlite import InstanceLock
+from filemill.ledgers.sqlite.lock import InstanceLock
 from filemill.ports.registry import Registry
 from filemill.service.children import describe
 from filemill.service.server import Revision, Server

@@ -16,7 +16,7 @@ import pytest
 import sealed_world as w
 
 import serving
-from filemill.ledgers.sqlite import references_stay
+from filemill.ledgers.sqlite.lock import references_stay
 
 KEPT = 150
 """Files from before."""

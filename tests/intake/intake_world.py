@@ -14,7 +14,7 @@ from typing import Any
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.intake.intake import Intake
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.model.events import Event
 from filemill.model.files import FileRef
 from filemill.ports.clock import RandomIds, SystemClock

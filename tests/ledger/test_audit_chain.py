@@ -6,8 +6,9 @@ import apsw
 import pytest
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger, SqliteReading
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.ledgers.sqlite.opening import migrate, migrations
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.auditing import GENESIS, Anchor
 from filemill.model.errors import PermanentError, UsageError
 from filemill.model.keys import Access

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger, SqliteReading
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.testing.contracts.ledger import LedgerContract
 
 

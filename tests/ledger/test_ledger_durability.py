@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger, SqliteReading
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.errors import LedgerSyncError, SystemFault
 from filemill.testing.clock import FakeClock
@@ -23,7 +24,7 @@ from filemill.testing.journey import Journey
 WRITER = """
 import asyncio, sys
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.testing.clock import FakeClock
 from filemill.testing.ids import SequentialIds
 from filemill.testing.journey import Journey

@@ -8,7 +8,8 @@ from hypothesis.stateful import initialize, invariant, run_state_machine_as_test
 from recounting import kept, recounted
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger, deeds, runs
+from filemill.ledgers.sqlite import deeds, runs
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.model.states import RUN_MOVES, RunState
 from filemill.testing.contracts.ledger_model import LedgerMachine
 

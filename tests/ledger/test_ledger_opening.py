@@ -12,13 +12,15 @@ import apsw
 import pytest
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import InstanceLock, SqliteLedger, SqliteReading, holder_of
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.lock import InstanceLock, holder_of
 from filemill.ledgers.sqlite.opening import (
     migrate,
     migrations,
     open_writer,
     refuse_network_filesystem,
 )
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.errors import Busy, LedgerDamaged, NotFound, SystemFault, UsageError
 
 
@@ -119,7 +121,7 @@ def test_a_second_instance_is_told_who_holds_the_lock(tmp_path):
 
 HOLDER = """
 import sys
-from filemill.ledgers.sqlite import InstanceLock
+from filemill.ledgers.sqlite.lock import InstanceLock
 lock = InstanceLock(sys.argv[1])
 lock.acquire()
 print("held", flush=True)

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger, SqliteReading
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.errors import NotFound, UsageError
 from filemill.model.files import Identity
 from filemill.queries import STATES, Queries

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import Reserve, SqliteLedger, reserve_size
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.reserve import Reserve, reserve_size
 from filemill.model.deeds import Deed
 from filemill.model.errors import SystemFault
 from filemill.testing.clock import FakeClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.testing.contracts.retention import RetentionContract
 
 

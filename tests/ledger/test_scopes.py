@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger, SqliteReading
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.access import ROLES, Principal
 from filemill.model.deeds import Deed, Redrive
 from filemill.model.errors import FilemillError, NotFound

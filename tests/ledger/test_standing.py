@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from recounting import kept, recounted
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger, SqliteReading
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.ledgers.sqlite.opening import migrate, migrations, open_writer
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.deeds import Deed, Replay
 from filemill.model.states import FileState, RunState
 from filemill.ports.access import Scope

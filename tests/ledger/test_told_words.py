@@ -9,7 +9,8 @@ import pytest
 
 from filemill.durable import Durable, Failpoints
 from filemill.encryption.texts import MARK
-from filemill.ledgers.sqlite import SqliteLedger, SqliteReading
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.ports.access import Scope
 from filemill.ports.reading import RunRow
 from filemill.testing.clock import FakeClock

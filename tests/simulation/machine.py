@@ -12,7 +12,8 @@ from filemill.durable import Durable, InjectedFault
 from filemill.engine import frames
 from filemill.engine.dispatching import as_staged
 from filemill.engine.revealing import Staged
-from filemill.ledgers.sqlite import Reserve, SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.reserve import Reserve
 from filemill.service.machine import Machine
 from filemill.testing.clock import FakeClock
 from simulation.actions import Cut, SimulatedDurable, WorkerEnd

@@ -8,7 +8,8 @@ import pytest
 from test_keys_over_http import make
 
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger, SqliteReading
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.access import Principal
 from filemill.model.errors import SystemFault
 from filemill.queries import Queries, scope_of

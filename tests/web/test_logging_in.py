@@ -19,7 +19,8 @@ from test_keys_over_http import command, make
 
 import serving
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger, SqliteReading
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.deeds import Deed
 from filemill.model.errors import NotFound, UsageError
 from filemill.model.plan import ClaimPlan, OidcPlan, SessionsPlan, TlsPlan, WebPlan

@@ -18,7 +18,7 @@ from sites import Site, web_child
 
 import serving
 from filemill.durable import Durable, Failpoints
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.model.deeds import Deed
 from filemill.service import acts
 from filemill.service.part_uploads import LIFE_NS, PartUploads

@@ -14,7 +14,9 @@ import msgspec
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.intake.retention import Retention
-from filemill.ledgers.sqlite import InstanceLock, Reserve, SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.lock import InstanceLock
+from filemill.ledgers.sqlite.reserve import Reserve
 from filemill.model import errors
 from filemill.model.errors import Busy, FilemillError, SystemFault, UsageError
 from filemill.model.plan import WebPlan

@@ -22,8 +22,8 @@ import msgspec
 from filemill.durable import Durable
 from filemill.encryption.age import key_in
 from filemill.identity import pepper
-from filemill.ledgers.sqlite import references_stay
 from filemill.ledgers.sqlite.health import Health, Stored, snapshot
+from filemill.ledgers.sqlite.lock import references_stay
 from filemill.model.errors import SystemFault, UsageError
 from filemill.ports.clock import Clock
 from filemill.service.collecting import ledger_of, must_exist

@@ -12,8 +12,10 @@ import msgspec
 from filemill.contents.local import LocalContent
 from filemill.durable import Durable, Failpoints
 from filemill.intake.retention import Retention, Swept, cutoffs_of, would_go
-from filemill.ledgers.sqlite import InstanceLock, Reserve, SqliteLedger
 from filemill.ledgers.sqlite.compacting import compact, sizes
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.lock import InstanceLock
+from filemill.ledgers.sqlite.reserve import Reserve
 from filemill.ledgers.sqlite.retaining import SqliteDryRetaining
 from filemill.model.deeds import Deed
 from filemill.model.errors import SystemFault, UsageError

@@ -11,7 +11,8 @@ from filemill.durable import Durable, Failpoints
 from filemill.durable.barrier import barrier_of
 from filemill.engine.slots import Limits, Numbers
 from filemill.engine.supervisor import WorkerPool
-from filemill.ledgers.sqlite import Reserve, SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.reserve import Reserve
 from filemill.model.events import Emit
 from filemill.model.plan import Plan
 from filemill.ports.clock import Clock, Ids, RandomIds, SystemClock

@@ -25,7 +25,7 @@ from filemill.intake.gate import Gate, QueueLimits
 from filemill.intake.intake import Intake
 from filemill.intake.retention import Retention
 from filemill.intake.uploaded import Uploads
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.ledgers.sqlite.reading import SqliteReading
 from filemill.model.events import Emit, Event
 from filemill.model.files import FileRef

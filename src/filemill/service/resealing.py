@@ -17,8 +17,10 @@ from filemill.encryption.age import Opener, Sealer, key_in
 from filemill.encryption.texts import reseal
 from filemill.engine.plaintext import check_pair
 from filemill.intake.retention import Retention
-from filemill.ledgers.sqlite import InstanceLock, Reserve, SqliteLedger, references_stay
 from filemill.ledgers.sqlite.health import Health
+from filemill.ledgers.sqlite.ledger import SqliteLedger
+from filemill.ledgers.sqlite.lock import InstanceLock, references_stay
+from filemill.ledgers.sqlite.reserve import Reserve
 from filemill.model.errors import UsageError
 from filemill.model.plan import EncryptionPlan, Plan
 from filemill.ports.clock import SystemClock

@@ -9,8 +9,8 @@ import msgspec
 
 from filemill.durable import Durable
 from filemill.identity import pepper
-from filemill.ledgers.sqlite import InstanceLock
 from filemill.ledgers.sqlite.health import Stored, mark_restored
+from filemill.ledgers.sqlite.lock import InstanceLock
 from filemill.model.errors import SystemFault, UsageError
 from filemill.ports.clock import Clock
 from filemill.service.acting import principal_of

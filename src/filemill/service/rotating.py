@@ -13,7 +13,7 @@ from typing import Any
 
 from filemill.contents.local import LocalContent
 from filemill.encryption.age import key_in
-from filemill.ledgers.sqlite import SqliteLedger
+from filemill.ledgers.sqlite.ledger import SqliteLedger
 from filemill.model.deeds import Deed
 from filemill.model.errors import Busy, UsageError
 from filemill.ports.clock import Clock

@@ -20,7 +20,8 @@ from filemill.engine.announcing import announced_before
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.policy import MAX_INTERRUPTIONS
 from filemill.engine.supervisor import make_folder
-from filemill.ledgers.sqlite import InstanceLock, Reserve, reserve_size
+from filemill.ledgers.sqlite.lock import InstanceLock
+from filemill.ledgers.sqlite.reserve import Reserve, reserve_size
 from filemill.model.errors import SystemFault
 from filemill.model.events import Emit, Event, ServerDraining, ServerStarted, ServerStopped
 from filemill.model.plan import Plan

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from filemill.ledgers.sqlite import auditing
 from filemill.ledgers.sqlite.auditing import SQL
 from filemill.ledgers.sqlite.transaction import Transaction, texts
-from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.deeds import Deed
 from filemill.model.keys import Access, StoredKey
+
+if TYPE_CHECKING:
+    from filemill.ledgers.sqlite.writer import Writer
+
 
 _json = msgspec.json.Encoder().encode
 _CALLED = msgspec.json.Decoder(list[tuple[str, str]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import apsw
 import msgspec
@@ -13,9 +14,12 @@ from filemill.ledgers.sqlite.packing import signed, unsigned
 from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.tally import Tally, decode_latency
 from filemill.ledgers.sqlite.transaction import Transaction, numbers, texts
-from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.deeds import Deed
 from filemill.ports.retention import Cutoffs, Freed, Garbage, KeptVersion
+
+if TYPE_CHECKING:
+    from filemill.ledgers.sqlite.writer import Writer
+
 
 SQL = load("retention.sql")
 _MINUTE_NS = 60_000_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,9 +11,12 @@ from filemill.ledgers.sqlite import auditing
 from filemill.ledgers.sqlite.reading_connection import ReadingConnection
 from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.transaction import Transaction, texts
-from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.deeds import Deed
 from filemill.model.sessions import StoredSession
+
+if TYPE_CHECKING:
+    from filemill.ledgers.sqlite.writer import Writer
+
 
 SQL = load("sessions.sql")
 _json = msgspec.json.Encoder().encode

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from filemill.ledgers.sqlite.reading_connection import ReadingConnection
 from filemill.ledgers.sqlite.sql import load
 from filemill.ledgers.sqlite.transaction import Transaction
-from filemill.ledgers.sqlite.writer import Writer
 from filemill.model.uploads import PartialUpload
+
+if TYPE_CHECKING:
+    from filemill.ledgers.sqlite.writer import Writer
+
 
 SQL = load("uploads.sql")
 _IDS = msgspec.json.Decoder(list[str])

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from filemill.durable.actions import IS_LINUX
 from filemill.identity import pepper
-from filemill.ledgers.sqlite import holder_of
+from filemill.ledgers.sqlite.lock import holder_of
 from filemill.model.errors import FilemillError
 from filemill.model.keys import IN_FORCE, StoredKey
 from filemill.model.plan import Plan, WebPlan

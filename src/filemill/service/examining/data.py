@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from filemill.durable import Durable
 from filemill.durable.probing import probe_folder, sync_seconds
-from filemill.ledgers.sqlite import Reserve, holder_of, reserve_size
+from filemill.ledgers.sqlite.lock import holder_of
 from filemill.ledgers.sqlite.opening import refuse_network_filesystem
+from filemill.ledgers.sqlite.reserve import Reserve, reserve_size
 from filemill.model.errors import FilemillError, NotFound, UsageError
 from filemill.model.plan import Plan
 from filemill.ports.examining import Finding, Level
