@@ -213,6 +213,32 @@ def test_handshakes_that_never_end_are_counted_and_end(secured, monkeypatch):
     assert b"here" in greeted(secured)
 
 
+def test_new_connections_of_one_address_wait_their_turn_and_nobody_elses(secured, monkeypatch):
+    monkeypatch.setattr(door, "NEW_A_SECOND", 4)
+    monkeypatch.setattr(door, "NEW_AT_ONCE", 2)
+    done, there = [], threading.Barrier(9)
+
+    def greet(address, number):
+        made = socket.create_connection(
+            ("127.0.0.1", secured.port), timeout=20, source_address=(address, 0)
+        )
+        if address == "127.0.0.1":
+            there.wait(20)
+        with secured.trusting.wrap_socket(made, server_hostname="127.0.0.1"):
+            done.append((address, number))
+
+    many = [threading.Thread(target=greet, args=("127.0.0.1", n)) for n in range(8)]
+    for each in many:
+        each.start()
+    there.wait(20)
+    serving.until(lambda: len(done) >= 2)
+    greet("127.0.0.2", 0)
+    for each in many:
+        each.join()
+    assert len(done) == 9, "none is turned away"
+    assert done.index(("127.0.0.2", 0)) < 8, "another address waits for none of them"
+
+
 def test_a_handshake_that_fails_is_not_counted_for_ever(secured, monkeypatch):
     monkeypatch.setattr(door, "PER_ADDRESS", 2)
     for _ in range(5):

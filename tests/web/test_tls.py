@@ -208,7 +208,7 @@ def test_the_command_line_trusts_whom_it_is_told_to(secured, tmp_path):
     assert "is not trusted" in err
     assert "--ca" in err
     (tmp_path / "sent.csv").write_text("a,b\n1,2\n")
-    for words in (["status"], ["upload", "sent.csv", "--source", "upload", "--wait"]):
+    for words in (["upload", "sent.csv", "--source", "upload", "--wait"], ["status"]):
         out, _ = command(tmp_path, *words, "--ca", str(secured.authority.path), **asked)
         assert "done" in out
     _, err = command(tmp_path, "status", "--ca", "sent.csv", code=2, **asked)

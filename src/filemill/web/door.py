@@ -19,10 +19,17 @@ REFUSALS = 128
 """Of those over it so many are told why; others are closed without a word."""
 HANDSHAKE = 10.0
 """Seconds in which a TLS handshake must be over."""
+NEW_A_SECOND, NEW_AT_ONCE = 100, 64
+"""TLS handshakes that one address may begin: so many a second, and so many before that counts. Others wait their turn.
+
+With its first requests a new connection costs some milliseconds of the one thread that serves all addresses.
+"""
 FAREWELL = 5.0
 """Seconds in which a client must answer the end of TLS."""
 BACKLOG = 1024
 _AT_ONCE = 128
+_REMEMBERED = 10_000
+"""Addresses whose turns are known before those that are over are forgotten."""
 _NO_ROOM = 0.5
 """Seconds for which nobody is let in when the process can open nothing more."""
 MakeProtocol = Callable[[Callable[[], None], bool], asyncio.BaseProtocol]
@@ -36,6 +43,8 @@ class Door:
         self._protocol = protocol
         self._context = context
         self._held: Counter[str] = Counter()
+        self._turns: dict[str, float] = {}
+        """When the next handshake of an address is due, if it were to begin them evenly."""
         self._listening: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_full = False
@@ -96,6 +105,15 @@ class Door:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _turn(self, address: str) -> float:
+        """Seconds until the next handshake of this address may begin; 0 or less: it may now."""
+        now = asyncio.get_running_loop().time()
+        if len(self._turns) > _REMEMBERED:
+            self._turns = {each: due for each, due in self._turns.items() if due > now}
+        due = max(self._turns.get(address, 0.0), now - NEW_AT_ONCE / NEW_A_SECOND)
+        self._turns[address] = due + 1 / NEW_A_SECOND
+        return due - now
+
     async def _let_in(self, connection: socket.socket, address: str, *, is_welcome: bool) -> None:
         is_in = True
 
@@ -108,6 +126,13 @@ class Door:
                     del self._held[address]
 
         patience = None if self._context is None else (HANDSHAKE, FAREWELL)
+        try:
+            if self._context is not None:
+                await asyncio.sleep(self._turn(address))
+        except asyncio.CancelledError:
+            connection.close()
+            gone()
+            raise
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: self._protocol(gone, is_welcome),
