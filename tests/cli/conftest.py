@@ -6,8 +6,9 @@ from shell import Shell
 
 
 @pytest.fixture
-def filemill(tmp_path):
-    return Shell(tmp_path)
+def filemill(tmp_path, request):
+    """With `INSIDE` in its module, commands that look or ask are done in this process."""
+    return Shell(tmp_path, inside=getattr(request.module, "INSIDE", False))
 
 
 @pytest.fixture(scope="module")

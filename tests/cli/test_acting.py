@@ -13,6 +13,8 @@ import pytest
 
 from serving import FILEMILL, LONG, begin, until
 
+INSIDE = True
+
 CONFIG = """\
 version: 1
 sources: {inbox: {folder: inbox, settle: 5ms, settle_unproven: 20ms}}

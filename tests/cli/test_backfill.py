@@ -8,6 +8,8 @@ from test_mending import Project, serve
 
 from serving import LONG, until
 
+INSIDE = True
+
 
 @pytest.fixture
 def old(filemill):

@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 from shell import FILEMILL
 
+INSIDE = True
+
 CONFIG = """
 version: 1
 sources: {box: {folder: in, create: true}}

@@ -10,6 +10,8 @@ import apsw
 import pytest
 from shell import FILEMILL, Shell
 
+INSIDE = True
+
 CONFIG = """\
 version: 1
 sources:

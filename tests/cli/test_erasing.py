@@ -9,6 +9,8 @@ import pytest
 
 from serving import serving, until
 
+INSIDE = True
+
 SECRET = "OlafSecret"
 CONFIG = """\
 version: 1

@@ -2,6 +2,8 @@
 
 import json
 
+INSIDE = True
+
 CONFIG = """
 version: 1
 sources: {box: {folder: in}}

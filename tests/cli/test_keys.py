@@ -14,6 +14,8 @@ from filemill.ports.clock import SystemClock
 from filemill.service.reading import open_queries
 from serving import serving
 
+INSIDE = True
+
 CONFIG = """\
 sources:
   inbox: {folder: inbox}

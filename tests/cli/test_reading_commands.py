@@ -8,6 +8,8 @@ import sys
 import pytest
 from test_command_line import imported
 
+INSIDE = True
+
 
 def shown(done):
     return json.loads(done.stdout)

@@ -12,6 +12,8 @@ import pytest
 
 from serving import serving, until
 
+INSIDE = True
+
 CONFIG = """\
 version: 1
 workers: 1

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+INSIDE = True
+
 SAMPLES = {"csv": "sample.csv", "logs": "sample.log"}
 
 

@@ -15,6 +15,8 @@ from filemill.model.sessions import StoredSession
 from filemill.ports.clock import SystemClock
 from serving import serving
 
+INSIDE = True
+
 CONFIG = """\
 sources:
   inbox: {folder: inbox}

@@ -15,6 +15,8 @@ from filemill.model.errors import UsageError
 from filemill.queries import Queries, following
 from filemill.testing.clock import FakeClock
 
+INSIDE = True
+
 
 def lines(done):
     return [json.loads(line) for line in done.stdout.splitlines()]

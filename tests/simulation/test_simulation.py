@@ -12,7 +12,7 @@ import pytest
 from simulation.controls import CONTROLS
 
 TESTS = Path(__file__).resolve().parents[1]
-SEEDS = int(os.environ.get("FILEMILL_SEEDS", "60"))
+SEEDS = int(os.environ.get("FILEMILL_SEEDS", "40"))
 FIRST = int(os.environ.get("FILEMILL_SEED", "1"))
 PARTS = 4
 TIME_LIMIT = 100.0 + 4.0 * SEEDS / PARTS

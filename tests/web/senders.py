@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import sys
 
-from filemill.cli.application import run as run_words
-from filemill.cli.main import COMMANDS
+from commanding import ended
 
 
 def run(folder, *words, code=0, **environ):
@@ -18,14 +14,10 @@ def run(folder, *words, code=0, **environ):
 
 def command(folder, *words, code=0, **environ):
     """Any command: its (stdout, stderr), after this exit code; `code` None: after whichever."""
-    out, err = _stream(), _stream()
-    decoded = [os.fsdecode(word) for word in words]
-    with _in(folder), _environ(environ), _streams(out, err):
-        ended = run_words(decoded, [n for n in COMMANDS if n in decoded] or list(COMMANDS))
-    said = tuple(_text(each) for each in (out, err))
-    assert code in (None, ended), f"{ended}\n{said[0]}\n{said[1]}"
+    found, *said = ended(folder, words, environ_of(environ))
+    assert code in (None, found), f"{found}\n{said[0]}\n{said[1]}"
     assert "unexpected" not in said[1]
-    return said
+    return tuple(said)
 
 
 def environ_of(more):
@@ -42,45 +34,3 @@ def files_named(site, name):
     with site.client() as client:
         items = client.get("/files", params={"name": name, "limit": 500}).json()["items"]
     return [each for each in items if each["name"] == name]
-
-
-def _stream():
-    return io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogateescape")
-
-
-def _text(stream):
-    stream.flush()
-    return stream.buffer.getvalue().decode("utf-8", "surrogateescape")
-
-
-@contextlib.contextmanager
-def _in(folder):
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-@contextlib.contextmanager
-def _environ(environ):
-    before = dict(os.environ)
-    wanted = environ_of(environ)
-    os.environ.clear()
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextlib.contextmanager
-def _streams(out, err):
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = out, err
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
