@@ -184,10 +184,15 @@ class Soak:
                 big += 1
 
     def _act(self, enough: threading.Event) -> None:
-        """People, one command behind the other; now and then another version of the configuration."""
+        """People, one command behind the other; now and then another version of the configuration.
+
+        Each in its turn, in an order of chance: content grows as long as nobody says `gc`.
+        """
         chance = random.Random(self._settings.seed + 2)
+        waiting: list[tuple[str, ...]] = []
         while not enough.wait(chance.uniform(0, 2 * self._settings.act_every)):
-            words = chance.choice(ACTS)
+            waiting = waiting or chance.sample(ACTS, len(ACTS))
+            words = waiting.pop()
             if words == ("reload",):
                 self._version += 1
                 world.put(self._root, self._version, self._settings.sizes)
