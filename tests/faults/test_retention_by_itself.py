@@ -30,6 +30,7 @@ BELIEVES = (
 )
 HASTY = "tidying.AWAY = 1e12"
 FILES = "SELECT count(*) FROM file"
+ENDED = "SELECT count(*) FROM file WHERE disposed_ns IS NOT NULL"
 
 
 def entry(more: str = "") -> list[str]:
@@ -78,6 +79,8 @@ def worked(root: Path, start: Callable[..., Program], more: str = "") -> Program
     program = start(root, entry=entry(more))
     drop(root, range(5))
     assert wait_for(lambda: came_out(root, 5), 60), said(root)
+    # What is noted only after the clock was set is of that time, and not old by it.
+    assert wait_for(lambda: versions.ledger(root, ENDED) == [(5,)], 60), said(root)
     return program
 
 
