@@ -14,23 +14,14 @@ import msgspec
 
 from filemill.client.connection import Connection
 from filemill.model.errors import Busy, SystemFault
-from filemill.model.events import (
-    Event,
-    FileHeld,
-    FileIngested,
-    FileRejected,
-    RunFailed,
-    RunFinished,
-    RunHeld,
-)
-from filemill.queries.following import OVERLAP_NS
+from filemill.model.events import Event
+from filemill.queries.following import OVERLAP_NS, Told
 from filemill.service import values
 
 _DATA = "data: "
 _PAUSE = 2.0
 """Seconds before a lost connection is made again."""
-_Told = FileHeld | FileIngested | FileRejected | RunFailed | RunFinished | RunHeld
-_read: msgspec.msgpack.Decoder[_Told] = msgspec.msgpack.Decoder(_Told)
+_read: msgspec.msgpack.Decoder[Told] = msgspec.msgpack.Decoder(Told)
 
 
 class RemoteFollowing:

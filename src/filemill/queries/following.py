@@ -38,6 +38,8 @@ LOOK_BACK = 5_000
 STATES = ("arrived", "done", "retrying", "dead", "held", "rejected", "quarantined")
 """What can be followed."""
 
+Told = FileHeld | FileIngested | FileRejected | RunFailed | RunFinished | RunHeld
+"""What is told."""
 _Key = tuple[str, str, int]
 
 
