@@ -32,6 +32,8 @@ HEADERS = (
     ),
 )
 """On every answer that does not say otherwise."""
+PIECE = 64 << 10
+"""Bytes that are handed to a connection at once: it waits for its client before it takes more, and holds no more."""
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 """Under TLS of our own: browsers ask this host no other way for a year."""
 
@@ -71,7 +73,12 @@ class Guard:
                     # Nobody reads what is left of the body, so no request can follow it.
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers
-            await send(message)
+            whole, at = message.get("body", b""), 0
+            while len(whole) - at > PIECE:
+                piece = whole[at : at + PIECE]
+                await send({"type": message["type"], "body": piece, "more_body": True})
+                at += PIECE
+            await send({**message, "body": whole[at:]} if at else message)
 
         if (why := self._refused(scope)) is not None:
             await _answer(why, scope, sending)
