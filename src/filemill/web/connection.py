@@ -57,6 +57,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for its first request."""
+        # Under TLS half a megabyte would wait in it otherwise.
+        transport.set_write_buffer_limits(high=64 << 10)
         self._lingering = Lingering(transport, lambda: not self._is_whole)
         super().connection_made(cast("asyncio.Transport", self._lingering))
         if self._is_welcome:
