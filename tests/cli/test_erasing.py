@@ -74,7 +74,7 @@ def test_all_of_one_partner_goes_and_all_of_the_other_stays(mill):
     assert "nobody to ask" in refused.stderr
     done = mill("files", "erase", "--tag", "partner:olaf", "--yes", "--reason", "he asked")
     assert done.stdout.startswith("erased 5 files")
-    assert "2 outputs of them stay where they were published:" in done.stderr
+    assert "what was published is left to you, 2 outputs:" in done.stderr
     assert "olaf-good.csv" in done.stderr
     left = {name: state for name, state in before.items() if "olaf" not in name}
     assert len(left) == 5

@@ -36,7 +36,8 @@ def test_a_key_is_made_listed_used_and_revoked(site, tmp_path):
         "--reason",
         "a partner",
     ]
-    out, _ = over(site, tmp_path, "keys", "create", "acme", *words)
+    out, told = over(site, tmp_path, "keys", "create", "acme", *words)
+    assert f"{site.url}/upload" in told, "a line to try it with names the server that was asked"
     key = out.strip()
     with site.client(key) as client:
         assert client.post("/upload?name=a.csv", content=b"a\n1\n").status_code == 201
@@ -54,7 +55,7 @@ def test_a_key_is_made_listed_used_and_revoked(site, tmp_path):
     began = time.mktime(time.strptime(found["created_at"][:19], "%Y-%m-%dT%H:%M:%S"))
     assert abs(ends - began - 90 * 86_400) < 30
     with site.client() as client:
-        told = client.get("/keys").text + client.get("/audit?limit=500").text
+        said = client.get("/keys").text + client.get("/audit?limit=500").text
     headers = {
         "authorization": f"Bearer {site.key}",
         "accept": "application/vnd.filemill.values",
@@ -62,7 +63,7 @@ def test_a_key_is_made_listed_used_and_revoked(site, tmp_path):
     values = httpx2.get(f"{site.url}/keys", headers=headers).content
     assert b"acme" in values
     secret = key.rpartition("_")[2]
-    assert secret not in told
+    assert secret not in said
     assert b"hash" not in values.replace(b"hash\xc4\x00", b""), (
         "a hash leaves the server in no answer"
     )

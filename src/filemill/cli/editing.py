@@ -23,7 +23,7 @@ from filemill.cli.handing_over import Mended, hand_over
 from filemill.cli.letters import dead_runs
 from filemill.cli.reading import open_ledger, originals_of, short
 from filemill.cli.session import Session
-from filemill.model.errors import NotFound, SystemFault, UsageError
+from filemill.model.errors import FilemillError, NotFound, UsageError
 from filemill.queries import FileHistory
 from filemill.service.copying import safe_name
 from filemill.service.exporting import BAD_MARK, bad_records, form_of
@@ -202,10 +202,9 @@ def _say_delivered(history: FileHistory, *, yes: bool) -> None:
     Raises:
         UsageError: a sink holds something of the file.
     """
-    held = [(o.sink, run) for run in history.runs for o in run.outputs if o.state != "staged"]
-    if not held or yes:
+    if not history.delivered or yes:
         return
-    sinks = ", ".join(dict.fromkeys(sink for sink, _ in held))
+    sinks = ", ".join(dict.fromkeys(each.sink for each in history.delivered))
     raise UsageError(
         f"{sinks} already hold{'s' if ',' not in sinks else ''} output of this file; a mended copy would be published "
         "there again, beside it",
@@ -279,9 +278,9 @@ def _send(session: Session, mended: Mended, made: _Made) -> int:
     history = mended.of
     try:
         taken = hand_over(session, mended)
-    except SystemFault as error:
-        raise SystemFault(
-            f"{error}; the mended copy is kept: {made.path}", help=error.help
+    except FilemillError as error:  # somebody's work: whatever it is, they are told where it lies
+        raise type(error)(
+            f"{error.message}; the mended copy is kept: {made.path}", help=error.help
         ) from error
     moved = bool(taken.child)
     made.sent = moved

@@ -87,15 +87,11 @@ def erase(
         printable(output.path.decode("utf-8", "surrogateescape"))
         for each in histories
         if each.summary.file in gone
-        for run in each.runs
-        for output in run.outputs
-        if output.state != "staged"
+        for output in each.delivered
     ]
     code = close(session, "filemill.erase/1", "erased", result, unit="file", published=outputs)
     if outputs and not session.output.json:
-        session.output.say(
-            f"{plural(len(outputs), 'output')} of them stay where they were published:"
-        )
+        session.output.say(f"what was published is left to you, {plural(len(outputs), 'output')}:")
         shown = outputs if session.verbose else outputs[:_SHOWN]
         for path in shown:
             session.output.say(f"  {path}")

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filemill.cli.session import Session
 from filemill.model.deeds import Chosen
-from filemill.model.errors import FilemillError, NotFound, SystemFault, UsageError
+from filemill.model.errors import (
+    FilemillError,
+    NoRoom,
+    NotFound,
+    QueueFull,
+    SystemFault,
+    UsageError,
+)
 from filemill.ports.clock import RandomIds
 
 if TYPE_CHECKING:
@@ -99,8 +106,8 @@ def _over_http(session: Session, mended: Mended) -> Taken:
             )
         except NotFound:
             return Taken("")
-        except UsageError:
-            raise
+        except (UsageError, QueueFull, NoRoom):
+            raise  # it was turned away at the door
         except FilemillError as error:
             raise SystemFault(
                 str(error), help=f"look whether it was done: filemill files show {file}"

@@ -96,7 +96,7 @@ def create(
     if not session.quiet:
         until = f", until {utc(expires_ns)}" if expires_ns else ""
         output.say(f"key {made.id} of {name}: {', '.join(roles)}{until}. It is not shown again.")
-        output.say(f"help: {_use(roles)}")
+        output.say(f"help: {_use(roles, address.url if (address := session.address()) else _URL)}")
     return OK
 
 
@@ -217,10 +217,10 @@ def _known(kind: str, words: Sequence[str], known: Sequence[str]) -> None:
             )
 
 
-def _use(roles: Sequence[str]) -> str:
+def _use(roles: Sequence[str], url: str) -> str:
     """A line to try it with."""
     rights = frozenset[Right]().union(*(ROLES[role] for role in roles))
     sent = 'curl -H "Authorization: Bearer $KEY"'
     if Right.UPLOAD in rights:
-        return f"{sent} -F file=@orders.csv {_URL}/upload"
-    return f"{sent} {_URL}/{'files' if Right.VIEW_META in rights else 'metrics'}"
+        return f"{sent} -F file=@orders.csv {url}/upload"
+    return f"{sent} {url}/{'files' if Right.VIEW_META in rights else 'metrics'}"

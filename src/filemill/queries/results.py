@@ -177,6 +177,11 @@ class FileHistory(msgspec.Struct, frozen=True):
     forgotten: tuple[str, ...] = ()
     """Those of `parent` and `duplicate_of` of which retention left nothing."""
 
+    @property
+    def delivered(self) -> tuple[Output, ...]:
+        """Outputs of it that sinks hold."""
+        return tuple(each for run in self.runs for each in run.outputs if each.state != "staged")
+
 
 class DeadItem(msgspec.Struct, frozen=True):
     """One dead run and its file."""

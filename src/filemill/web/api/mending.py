@@ -191,10 +191,11 @@ def _refuse_twice(found: FileHistory) -> None:
     Raises:
         ApiError: 409, a sink holds something of the file.
     """
-    if any(each.state != "staged" for run in found.runs for each in run.outputs):
+    if found.delivered:
+        sinks = ", ".join(dict.fromkeys(each.sink for each in found.delivered))
         raise ApiError(
             409,
-            "a sink holds output of this file; a mended copy would be published there again, beside it",
+            f"output of this file is in {sinks}; a mended copy would be published there again, beside it",
             help="POST /dead/redrive publishes only what is missing; `beside=true` does it all the same",
         )
 
