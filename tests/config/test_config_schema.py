@@ -114,6 +114,19 @@ def test_it_refuses_what_the_language_refuses():
     assert wrong(lambda d: d["tags"].update({"A": {"name": "x"}}))
 
 
+def test_a_folder_is_polled_as_often_as_an_editor_is_told():
+    made = schema()
+
+    def fits(poll) -> bool:
+        document = json.loads(json.dumps(GOOD))
+        document["sources"]["in"]["poll"] = poll
+        return accepts(made, document, made)
+
+    assert fits("always")
+    assert fits("5s")
+    assert not fits("often")
+
+
 def test_it_knows_the_formats_in_and_out():
     made = schema()
 

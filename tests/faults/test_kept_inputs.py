@@ -113,10 +113,10 @@ def strike(root: Path, fail: str, entry: tuple[str, ...] = ONCE) -> bool:
 
 
 def strike_at_the_end(root: Path, entry: tuple[str, ...]) -> None:
-    """Strike at each of the last actions: those of the capture, the commit, and the end."""
+    """Strike at each of the last actions, the very last first: those of the end, the commit, and the capture."""
     last = actions(root / "whole")
     # How many commits there are differs by a few from one run to the next.
-    for number in range(last - 15, last + 1):
+    for number in range(last + 2, last - 15, -1):
         strike(root / str(number), f"server.*:{number}:kill", entry)
 
 

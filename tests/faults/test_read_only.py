@@ -38,6 +38,9 @@ def test_work_waits_for_a_disk_that_is_read_only(
 ) -> None:
     root = tmp_path / "project"
     make_project(root)
+    config = root / "filemill.yaml"
+    # What could not be taken is tried again when its folder is scanned again, which is a minute where events tell.
+    config.write_text(config.read_text().replace("{folder: inbox,", "{folder: inbox, poll: 2s,"))
     link = {"sink": root / "out", "source": root / "inbox"}[place]
     if link.is_dir():
         link.rmdir()

@@ -74,9 +74,11 @@ class FolderSource:
         settle_unproven: Duration = Field(
             10.0, description="how long, when nothing tells whether somebody still writes it"
         )
-        poll: Annotated[Literal["auto", "always", "never"] | float, BeforeValidator(_poll)] = Field(
-            "auto",
-            description="scan every 2s: auto (where events are not reliable), always, never, or an interval",
+        poll: Annotated[Literal["auto", "always", "never"] | Duration, BeforeValidator(_poll)] = (
+            Field(
+                "auto",
+                description="scan every 2s: auto (where events are not reliable), always, never, or an interval",
+            )
         )
         claim: Literal["rename", "copy"] = Field(
             "rename", description="move files out of the folder, or copy them and leave them there"
