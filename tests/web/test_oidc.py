@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
 import time
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -298,9 +299,28 @@ def test_while_the_provider_is_away_what_is_known_goes_on(site, provider):
         serving.until(told)
         with browser(site.url) as browsing:
             assert browsing.get("/login/oidc").status_code == 303, "where it answers is known"
+        assert "cannot be asked" in examined(site)
     finally:
         provider.start()
     serving.until(lambda: asked(site, provider.token("olga")).status_code == 200)
+
+
+def examined(site):
+    """What `doctor` says of the provider."""
+    done = subprocess.run(
+        [*serving.FILEMILL, "doctor", "--json"],
+        cwd=site.root,
+        env=site.environ,
+        capture_output=True,
+        check=False,
+    )
+    items = json.loads(done.stdout)["items"]
+    return next(each["what"] for each in items if each["about"] == "identity provider")
+
+
+def test_doctor_asks_the_provider(site, provider):
+    assert f"{provider.url} answers, and publishes" in examined(site)
+    assert "browsers log in there" in examined(site)
 
 
 def test_a_provider_that_was_never_there_stops_nobody_else(tmp_path):

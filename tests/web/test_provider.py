@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from filemill.identity.tokens import Unfit
 from filemill.model.plan import ClaimPlan, OidcPlan
+from filemill.service.examining.provider import examine_provider
+from filemill.service.provider import AGAIN, ANEW, MOST, Provider, Unreachable
 from filemill.testing.clock import FakeClock
-from filemill.web.provider import AGAIN, ANEW, MOST, Provider, Unreachable
 
 CONFIGURATION, KEYS = "/.well-known/openid-configuration", "/keys"
 
@@ -204,3 +205,21 @@ def test_a_certificate_that_nobody_vouches_for_is_not_believed(tmp_path):
 def test_an_authority_that_is_gone_is_no_defect(tmp_path, server):
     with pytest.raises(Unreachable, match="cannot be read"):
         asked(plan(server, ca=str(tmp_path / "gone.pem")), server.token())
+
+
+def test_what_is_found_out_of_it_is_told_beforehand(server):
+    (well,) = examine_provider(plan(server))
+    assert (well.level, well.values) == ("ok", {"keys": 1})
+    assert well.what == f"{server.url} answers, and publishes 1 key; its access tokens are taken"
+    (nowhere,) = examine_provider(plan(server, client_id="us"))
+    assert nowhere.level == "problem"
+    assert "does not say where browsers log in" in nowhere.what
+    server.private.clear()
+    (keyless,) = examine_provider(plan(server))
+    assert keyless.level == "problem"
+    assert "publishes no key of a kind that counts" in keyless.what
+    server.description.update(issuer=server.url + "/")
+    (other,) = examine_provider(plan(server))
+    assert other.level == "problem"
+    assert "it calls itself" in other.what
+    assert "`issuer`" in other.help

@@ -72,6 +72,10 @@ def _examine(session: Session) -> list[Finding]:
     found += examine_data(plan, durable) + examine_syncing(plan, registry, durable, clock)
     found += examine_access(plan, loaded.path, session.environ, clock)
     found += examine_certificate(plan.web, clock)
+    if plan.web.port and plan.web.oidc is not None:
+        from filemill.service.examining.provider import examine_provider
+
+        found += examine_provider(plan.web.oidc)
     return found + examine_places(plan, registry, durable, clock) + _met(plan.data)
 
 

@@ -11,7 +11,8 @@ What people ask: `acts` are the requests, `replies` the answers, `acting` does t
 `mending` and `keeping_keys` are acts with a good deal behind them. `facing` keeps the process that speaks HTTP and does
 what it asks in `face_frames`,
 `part_uploads` what comes in parts, `keeping_sessions` who is logged in; `measured` is what metrics are made of;
-`recognising` says whose key somebody shows it; `shapes` is the JSON of what all faces show, `shape_types` its types,
+`recognising` says whose key somebody shows it, `provider` asks the identity provider;
+`shapes` is the JSON of what all faces show, `shape_types` its types,
 `access_shapes` that of keys and logins, `values` what a command line that reads over HTTP gets instead.
 
 `encrypting` knows for whom content is encrypted and where the identity is; `handing_out` keeps the process that opens

@@ -20,7 +20,7 @@ from filemill.web.sessions import Entered
 from filemill.web.state import State, state_of
 
 if TYPE_CHECKING:
-    from filemill.web.provider import Provider
+    from filemill.service.provider import Provider
 
 CHALLENGE = {"www-authenticate": 'Bearer realm="filemill"'}
 HOW = "send `Authorization: Bearer KEY` (`filemill keys create NAME --role ROLE` makes one); browsers: /login"
@@ -101,7 +101,7 @@ async def _known(state: State, given: str) -> Principal | None:
 async def _vouched_for(provider: Provider, given: str) -> Principal | None:
     # Loaded where there is one.
     from filemill.identity.tokens import Unfit  # noqa: PLC0415
-    from filemill.web.provider import Unreachable  # noqa: PLC0415
+    from filemill.service.provider import Unreachable  # noqa: PLC0415
 
     try:
         return await provider.owner(given)

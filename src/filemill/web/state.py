@@ -36,7 +36,7 @@ from filemill.web.sessions import Entered, Sessions, trust_of
 from filemill.web.standing import StandingCounts
 
 if TYPE_CHECKING:
-    from filemill.web.provider import Provider
+    from filemill.service.provider import Provider
 
 T = TypeVar("T")
 RECENT = 0.25
@@ -195,7 +195,7 @@ class State:
 def _provider(plan: OidcPlan | None) -> Provider | None:
     if plan is None:
         return None
-    from filemill.web.provider import Provider  # noqa: PLC0415 -- its libraries are large
+    from filemill.service.provider import Provider  # noqa: PLC0415 -- its libraries are large
 
     return Provider(plan)
 

@@ -24,7 +24,7 @@ from filemill.web.sessions import KEY, OIDC, Entered
 from filemill.web.state import State, state_of
 
 if TYPE_CHECKING:
-    from filemill.web.provider import Provider
+    from filemill.service.provider import Provider
 
 router = APIRouter(tags=["login"])
 LOGIN, LINK, WITH_KEY, OUT = "/login", "/login/link", "/login/key", "/logout"
@@ -120,7 +120,7 @@ async def go_to_provider(request: Request) -> Response:
     """To the provider, and from there back here (authorization code, PKCE)."""
     state = state_of(request)
     provider = _provider_or_nothing(state)
-    from filemill.web.provider import Unreachable  # noqa: PLC0415 -- loaded where there is one
+    from filemill.service.provider import Unreachable  # noqa: PLC0415 -- loaded where there is one
 
     try:
         endpoints = await provider.endpoints()
@@ -192,7 +192,7 @@ async def log_out(request: Request) -> Response:
 
 async def _come_in(request: Request, provider: Provider, code: str, seed: str) -> Response:
     from filemill.identity.tokens import Unfit  # noqa: PLC0415 -- as above
-    from filemill.web.provider import Unreachable  # noqa: PLC0415
+    from filemill.service.provider import Unreachable  # noqa: PLC0415
 
     state, address = state_of(request), address_of(request.scope)
     state.limits.may_try(address)

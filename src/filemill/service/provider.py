@@ -86,6 +86,11 @@ class Provider:
             await self._verified(text, self.plan.audience, tokens.ACCESS), self.plan
         )
 
+    @property
+    def keys(self) -> int:
+        """How many of its keys are known."""
+        return len({kid for kid, _ in self._keys})
+
     async def aclose(self) -> None:
         """Ask no more. Idempotent."""
         if self._renewing is not None:
