@@ -242,6 +242,7 @@ def done(root: Path, record_property: Callable[[str, object], None]) -> tuple[st
     return said, peak
 
 
+@pytest.mark.timeout(7_200)  # beside tests that sync the disk it takes eight times as long as alone
 def test_a_million_files(
     tmp_path: Path,
     start: Callable[..., Program],

@@ -16,7 +16,7 @@ from recorded import Recorded
 from walking import LEGS, half, walk
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(3_000)]
-PICTURES = 60
+PICTURES = 40
 """In each of three worlds."""
 
 
@@ -39,7 +39,7 @@ def test_fifty_power_cuts_of_which_any_part_is_kept(
 
 
 @pytest.mark.parametrize("world", range(3))
-def test_sixty_pictures_taken_under_load(
+def test_forty_pictures_taken_under_load(
     recorded: Recorded,
     start: Callable[..., Program],
     record_property: Callable[[str, object], None],
