@@ -305,6 +305,13 @@ def test_what_no_pipeline_would_get(project):
     assert (
         "  filter  43 in, 42 out" in said
     )  # what the pipelines would make of it is shown all the same
+    explained = project("explain", "inbox/big.csv", code=1).stdout
+    assert "It would be rejected: " in explained
+    assert "over max_size" in explained
+    assert "match" in explained  # what would have it, were it smaller
+    told = json.loads(project("explain", "inbox/big.csv", "--json", code=1).stdout)
+    assert "over max_size" in told["rejected"]
+    assert told["runs"] == []
 
 
 def test_a_hostile_name_and_hostile_records_reach_no_terminal(project):

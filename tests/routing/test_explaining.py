@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from filemill.model.files import FileRef
-from filemill.model.plan import PipelinePlan, Plan, SourcePlan, TagRulePlan
+from filemill.model.plan import PipelinePlan, Plan, ScannerPlan, SourcePlan, TagRulePlan
 from filemill.model.tags import parse_tag_expression
 from filemill.routing.explaining import Explanation, PipelineAnswer, Quoted, explain, why_not
 from filemill.routing.matching import pipelines_for
@@ -118,6 +118,15 @@ def test_what_would_be_held_says_why(example):
         some, pipelines=(pipeline("a", "orders", exclusive=True), pipeline("b", "orders"))
     )
     assert explain(file, two).held.startswith("pipeline a is exclusive")
+
+
+def test_the_scanners_it_would_have_to_pass_are_named(example):
+    file, some = example
+    assert explain(file, some).scanners == ()
+    scanned = msgspec.structs.replace(some, scan=(ScannerPlan("clamd"), ScannerPlan("yara")))
+    assert explain(file, scanned).scanners == ("clamd", "yara")
+    trusted = SourcePlan(file.source, "folder", {}, scan=False)
+    assert explain(file, msgspec.structs.replace(scanned, sources=(trusted,))).scanners == ()
 
 
 def test_an_unreadable_file_is_explained_as_that(example):

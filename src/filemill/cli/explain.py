@@ -103,6 +103,14 @@ def _print(output: Output, told: Explanation) -> None:
         ("written", quoted.tag, f"for the folder {printable(quoted.text)}")
         for quoted in told.quoted
     ]
+    rows += [
+        (
+            "scan" if place == 0 else "",
+            kind,
+            "would have to find nothing first; it is not asked here",
+        )
+        for place, kind in enumerate(told.scanners)
+    ]
     header = f"header {', '.join(map(printable, facts.header))}" if facts.header else "no header"
     rows.append(("seen", facts.media or "-", header))
     for line in output.lines_of(("", "", ""), rows, styles={0: "dim", 1: "strong"})[1:]:
@@ -113,6 +121,8 @@ def _print(output: Output, told: Explanation) -> None:
 def _verdict(told: Explanation) -> str:
     if runs := told.runs():
         return f"It would go through {', '.join(runs)}.   (nothing written)"
+    if told.refused:
+        return f"It would be rejected: {printable(told.refused)}.   (nothing written)"
     if told.held == "unrouted" and told.unrouted != "hold":
         return f"It would be unrouted: {told.unrouted}.   (nothing written)"
     return f"It would be held: {told.held or 'unreadable'}.   (nothing written)"
@@ -132,6 +142,8 @@ def _shape(told: Explanation) -> dict[str, Any]:
             {"name": p.name, "when": p.when, "matches": p.matches, "why": p.why}
             for p in told.pipelines
         ],
+        "scanners": list(told.scanners),
         "runs": list(told.runs()),
         "held": told.held,
+        "rejected": told.refused,
     }

@@ -52,14 +52,18 @@ class Explanation(msgspec.Struct, frozen=True):
     """Why it would be held: `unrouted`, or two pipelines of which one is exclusive."""
     unrouted: str = "hold"
     """What the plan does with a file that no pipeline wants."""
+    scanners: tuple[str, ...] = ()
+    """Those that would have to find nothing before anybody looks into it; they are not asked here."""
+    refused: str = ""
+    """Why its source, or an inspection, would reject it; empty when neither would."""
 
     def tags(self) -> tuple[TagHit, ...]:
         """The tags it would have, those of its source first."""
         return self.facts.tags
 
     def runs(self) -> tuple[str, ...]:
-        """The pipelines it would go through; empty when it is held or cannot be read."""
-        if self.held or self.facts.error:
+        """The pipelines it would go through; empty when it is rejected, held or cannot be read."""
+        if self.refused or self.held or self.facts.error:
             return ()
         return tuple(pipeline.name for pipeline in self.pipelines if pipeline.matches)
 
@@ -75,9 +79,17 @@ def explain(file: FileRef, plan: Plan, inspector: Inspector | None = None) -> Ex
     inspected = (inspector or Inspector(plan)).examine([file], explain=True)[0]
     facts = inspected.facts
     rules = tuple(RuleAnswer(each.tag, each.holds, each.why) for each in inspected.judged)
-    quoted = _quoted(file)
+    told = Explanation(
+        file,
+        facts,
+        rules,
+        quoted=_quoted(file),
+        unrouted=plan.unrouted,
+        scanners=tuple(each.kind for each in plan.scan) if plan.scans(file.source) else (),
+        refused=facts.refused,
+    )
     if facts.error:
-        return Explanation(file, facts, rules, quoted=quoted, unrouted=plan.unrouted)
+        return told
     tags = frozenset(hit.tag for hit in facts.tags)
     pipelines = tuple(
         PipelineAnswer(
@@ -90,7 +102,7 @@ def explain(file: FileRef, plan: Plan, inspector: Inspector | None = None) -> Ex
         for pipeline in plan.pipelines
     )
     held = pipelines_for(tags, plan).held
-    return Explanation(file, facts, rules, pipelines, quoted, held, plan.unrouted)
+    return msgspec.structs.replace(told, pipelines=pipelines, held=held)
 
 
 def why_not(when: TagExpression, tags: frozenset[str]) -> str:

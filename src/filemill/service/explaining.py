@@ -110,7 +110,9 @@ def explain_path(path: bytes, plan: Plan, registry: Registry) -> Explanation:
         UsageError: it is no file.
         SystemFault: the worker child that looks at it failed.
     """
-    return ask(arrival_of(path, plan, registry).file, plan)
+    arrival = arrival_of(path, plan, registry)
+    explained = ask(arrival.file, plan)
+    return msgspec.structs.replace(explained, refused=arrival.refused or explained.refused)
 
 
 def explain_known(history: FileHistory, plan: Plan) -> Explanation:
