@@ -6,6 +6,7 @@ import os
 import sys
 
 from filemill.cli.application import run
+from filemill.cli.completing import answer
 from filemill.cli.main import COMMANDS
 
 
@@ -14,7 +15,10 @@ def ended(folder, words, environ):
     out, err = _stream(), _stream()
     decoded = [os.fsdecode(word) for word in words]
     with _in(folder), _environ(environ), _streams(out, err):
-        code = run(decoded, [n for n in COMMANDS if n in decoded] or list(COMMANDS))
+        if decoded[:1] == ["__complete"]:
+            code = answer(decoded[1:])
+        else:
+            code = run(decoded, [n for n in COMMANDS if n in decoded] or list(COMMANDS))
     return code, _text(out), _text(err)
 
 

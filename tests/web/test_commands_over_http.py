@@ -96,6 +96,32 @@ def still(text):
     return re.sub(r" {2,}", "  ", text)
 
 
+def test_completion_offers_what_the_named_server_has_and_nothing_of_this_machine(
+    site, elsewhere, tmp_path
+):
+    (tmp_path / "filemill.yaml").write_text("version: 1\ntags: {local: {name: x}}\npipelines: {}\n")
+
+    def offered(line, **environ):
+        told, _ = command(tmp_path, "__complete", line, **(environ or asking(site)))
+        return dict(each.partition("\t")[::2] for each in told.splitlines())
+
+    shown = offered("filemill files show ")
+    assert {"good.csv (done)", "asked.txt (held)", "broken.json (dead)"} <= set(shown.values())
+    one = next(iter(shown))
+    assert one in offered(f"filemill files show {one[:4]}")
+    dead = offered("filemill dead redrive ")
+    assert {"broken.json (dead)", "again.json (dead)", "group"} == set(dead.values())
+    assert set(offered("filemill files ls --tag ")) >= {"table", "document"}
+    assert "local" not in offered("filemill files ls --tag ")
+    assert {"tables", "copies"} <= set(offered("filemill pause "))
+    assert "scraping" in offered("filemill keys revoke ")
+    named, key = asking(site)["FILEMILL_URL"], asking(site)["FILEMILL_KEY"]
+    line = f"filemill --url {named} files show "
+    assert "good.csv (done)" in offered(line, FILEMILL_KEY=key).values()
+    nobody = f"filemill --url={named} files ls --tag "
+    assert offered(nobody, FILEMILL_KEY="fm_no_such_key") == {}, "nothing, and no error"
+
+
 @pytest.mark.parametrize("name", READS)
 @pytest.mark.parametrize("how", [[], ["--json"], ["-v"]])
 def test_what_is_read_over_http_is_what_is_read_here(elsewhere, name, how):

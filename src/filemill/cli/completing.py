@@ -2,8 +2,9 @@
 
 `filemill __complete LINE`, which the scripts of `filemill completion` call, prints one offer a line, with a tab and
 its meaning behind it where there is one; a line `::files` asks the shell for names of files. It answers from the
-command line's own definitions, so nothing is kept twice, and reads the ledger by index only. It never fails: a shell
-that is told nothing offers nothing.
+command line's own definitions, so nothing is kept twice, and reads the ledger by index only; where the line or
+FILEMILL_URL names a server that the command would ask, that one is asked, and does not keep the shell waiting for long.
+It never fails: a shell that is told nothing offers nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filemill.cli.main import COMMANDS, load
 
@@ -26,8 +27,24 @@ FILES = "::files"
 _SAFE = re.compile(r"[\w.%:@+-]+\*?\Z")
 """Words that mean the same in every shell without quotes; others are not offered."""
 _RECENT = 60
+_PATIENCE = 2.0
+"""Seconds that a server over HTTP has to answer."""
 Offer = tuple[str, str]
 """A word, and what it means."""
+
+
+class _Walked(NamedTuple):
+    """Where the words before the cursor lead."""
+
+    command: Any
+    names: list[str]
+    """The command's."""
+    given: int
+    """Arguments so far."""
+    awaited: Any
+    """An option whose value comes next; None: none does."""
+    said: dict[str, str]
+    """The options that have been given, with their values, by name."""
 
 
 def answer(words: Sequence[str]) -> int:
@@ -45,31 +62,30 @@ def offers(line: str) -> list[Offer]:
     words = split(line)
     start = next((i for i, each in enumerate(words) if os.path.basename(each) == "filemill"), 0)
     *before, word = words[start + 1 :] or [""]
-    command, names, positionals, awaited, config = _walk(before)
+    line_so_far = _walk(before)
+    command, names, _, awaited, _ = line_so_far
     if awaited is not None:
-        return _beginning(word, _values(awaited, names, word, config))
+        return _beginning(word, _values(awaited, line_so_far, word))
     if word.startswith("-"):
         option, sign, value = word.partition("=")
         if sign and (known := _option(command, option)) is not None:
-            found = _beginning(value, _values(known, names, value, config))
+            found = _beginning(value, _values(known, line_so_far, value))
             return [(f"{option}={text}", meaning) for text, meaning in found]
         return _beginning(word, _options(command, before))
     below = getattr(command, "commands", None)
     if below is None:
-        return _beginning(word, _arguments(command, names, positionals, word, config))
+        return _beginning(word, _arguments(line_so_far, word))
     if not names:
         return _beginning(word, COMMANDS.items())
     return _beginning(word, [(name, each.get_short_help_str(60)) for name, each in below.items()])
 
 
-def _arguments(
-    command: Any, names: Sequence[str], given: int, word: str, config: str | None
-) -> list[Offer]:
+def _arguments(line: _Walked, word: str) -> list[Offer]:
     """What may stand where the command's next argument does."""
-    arguments = [p for p in command.params if type(p).__name__.endswith("Argument")]
-    if not arguments or (given >= len(arguments) and arguments[-1].nargs == 1):
+    arguments = [p for p in line.command.params if type(p).__name__.endswith("Argument")]
+    if not arguments or (line.given >= len(arguments) and arguments[-1].nargs == 1):
         return []
-    return _values(arguments[min(given, len(arguments) - 1)], names, word, config)
+    return _values(arguments[min(line.given, len(arguments) - 1)], line, word)
 
 
 def split(line: str) -> list[str]:
@@ -83,8 +99,8 @@ def split(line: str) -> list[str]:
     return line.split()
 
 
-def _walk(words: Sequence[str]) -> tuple[Any, list[str], int, Any, str | None]:
-    """The command that these words lead to: it, its names, its arguments so far, an option that awaits its value."""
+def _walk(words: Sequence[str]) -> _Walked:
+    """Where these words lead."""
     import typer
 
     from filemill.cli import application
@@ -94,20 +110,24 @@ def _walk(words: Sequence[str]) -> tuple[Any, list[str], int, Any, str | None]:
         load(name)
     command: Any = typer.main.get_command(application.app)
     names: list[str] = []
-    positionals, awaited, config = 0, None, None
+    positionals, awaited = 0, None
+    said: dict[str, str] = {}
     for word in words:
         if awaited is not None:
-            config = word if awaited.name == "config" else config
+            said[awaited.name] = word
             awaited = None
         elif word.startswith("-"):
-            option, sign, _ = word.partition("=")
+            option, sign, value = word.partition("=")
             known = _option(command, option)
-            awaited = known if known is not None and not sign and not known.is_flag else None
+            if known is not None and (sign or known.is_flag):
+                said[known.name] = value or "1"
+            else:
+                awaited = known
         elif (below := getattr(command, "commands", {}).get(word)) is not None:
             command, names = below, [*names, word]
         else:
             positionals += 1
-    return command, names, positionals, awaited, config
+    return _Walked(command, names, positionals, awaited, said)
 
 
 def _option(command: Any, text: str) -> Any:
@@ -131,7 +151,7 @@ def _beginning(word: str, found: Iterable[Offer]) -> list[Offer]:
     return list(mine.items())
 
 
-def _values(parameter: Any, names: Sequence[str], word: str, config: str | None) -> list[Offer]:
+def _values(parameter: Any, line: _Walked, word: str) -> list[Offer]:
     """What may stand in the place of a parameter."""
     annotation = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
     choices = getattr(annotation, "__members__", None)
@@ -139,7 +159,7 @@ def _values(parameter: Any, names: Sequence[str], word: str, config: str | None)
         return [(str(choice), "") for choice in choices.values()]
     metavar, name = parameter.metavar or "", parameter.name
     if metavar in ("FILE", "DIR") or name == "paths":
-        known = _asked(_recent, names, word, config) if names in (["explain"], ["try"]) else []
+        known = _asked(_recent, line, word) if line.names in (["explain"], ["try"]) else []
         return [(FILES, ""), *known]
     if name in {"form", "log_format"}:
         return [(each, "") for each in ("text", "json")]
@@ -147,31 +167,37 @@ def _values(parameter: Any, names: Sequence[str], word: str, config: str | None)
         r"[A-Z]+", metavar
     )  # `[ID|GROUP]...`: ids offer groups too, where groups are known
     source = _SOURCES.get(named[0] if named else name)
-    return _asked(source, names, word, config) if source else []
+    return _asked(source, line, word) if source else []
 
 
 def _asked(
-    source: Callable[[Session, Sequence[str], str], Iterable[Offer]],
-    names: Sequence[str],
-    word: str,
-    config: str | None,
+    source: Callable[[Session, Sequence[str], str], Iterable[Offer]], line: _Walked, word: str
 ) -> list[Offer]:
     from filemill.cli.output import Output
-    from filemill.cli.session import Session
+    from filemill.cli.reaching import reaches
+    from filemill.cli.session import ServerWords, Session
 
-    output = Output.for_process("never", json=False)
-    session = Session(config=config, quiet=True, verbose=False, output=output)
-    return [(text, meaning) for text, meaning in source(session, names, word) if _SAFE.match(text)]
+    said = {key: line.said.get(key, "") for key in ("url", "key_file", "ca", "cert")}
+    server = ServerWords(**said, plain_http="plain_http" in line.said)
+    session = Session(
+        config=line.said.get("config"),
+        quiet=True,
+        verbose=False,
+        output=Output.for_process("never", json=False),
+        server=server if reaches(" ".join(line.names), server.url, os.environ) else None,
+    )
+    found = source(session, line.names, word)
+    return [(text, meaning) for text, meaning in found if _SAFE.match(text)]
 
 
 @contextlib.contextmanager
 def _ledger(session: Session) -> Any:
-    """The ledger, or None where there is none yet."""
+    """The ledger, or what a server over HTTP answers of it; None where there is none yet."""
     from filemill.cli.reading import open_ledger
     from filemill.model.errors import FilemillError
 
     try:
-        queries = open_ledger(session)
+        queries = open_ledger(session, patience=_PATIENCE)
     except FilemillError:
         yield None
         return
@@ -188,11 +214,11 @@ def _recent(session: Session, names: Sequence[str], word: str) -> Iterable[Offer
     with _ledger(session) as queries:
         if queries is None:
             return
-        if word and not _is_group(word):
+        if word and not _is_group(word) and session.address() is None:
             yield from ((short(each), "") for each in queries.known_ids(word.lower()))
             return
         if state == "dead":
-            yield from _groups_of(queries)
+            yield from _groups_of(session, queries)
         for file in queries.files(state=state, limit=_RECENT).items:
             yield short(file.file), f"{printable(file.name)} ({file.state})"
 
@@ -203,20 +229,25 @@ def _is_group(word: str) -> bool:
 
 def _groups(session: Session, _names: Sequence[str], _word: str) -> Iterable[Offer]:
     with _ledger(session) as queries:
-        yield from _groups_of(queries) if queries is not None else ()
+        yield from _groups_of(session, queries) if queries is not None else ()
 
 
-def _groups_of(queries: Queries) -> Iterable[Offer]:
+def _groups_of(session: Session, queries: Queries) -> Iterable[Offer]:
     from filemill.queries import group_name
 
-    for fingerprint in queries.fingerprints():
-        yield group_name(fingerprint), "group"
+    if session.address() is None:
+        fingerprints = queries.fingerprints()
+    else:
+        fingerprints = [group.fingerprint for group in queries.dead(limit=1).groups]
+    yield from ((group_name(each), "group") for each in fingerprints)
 
 
 def _tags(session: Session, _names: Sequence[str], word: str) -> Iterable[Offer]:
     with _ledger(session) as queries:
-        if queries is not None:
+        if queries is not None and session.address() is None:
             yield from ((tag, "") for tag in queries.tags(word))
+        elif queries is not None:  # a server lists no tags: those of the latest files
+            yield from ((t, "") for file in queries.files(limit=_RECENT).items for t in file.tags)
     yield from ((tag, "") for tag in _section(session, "tags"))
 
 
@@ -279,6 +310,8 @@ def _section(session: Session, section: str) -> list[str]:
     """Names in one section of the configuration, read as plain YAML: nothing is judged, no code is asked."""
     import yaml
 
+    if session.address() is not None:
+        return []  # another server has another configuration
     config = session.config()
     folder = os.path.join(os.path.dirname(config), "conf.d")
     paths = [config]

@@ -33,8 +33,10 @@ STYLES = {
 """The colour of each state."""
 
 
-def open_ledger(session: Session) -> Queries:
+def open_ledger(session: Session, *, patience: float | None = None) -> Queries:
     """The ledger of this session's data directory, opened for reading only; or what a server answers over HTTP.
+
+    It has `patience` seconds for each answer, where that is given.
 
     Raises:
         UsageError: nothing has run there yet, or the ledger is of another version.
@@ -44,7 +46,7 @@ def open_ledger(session: Session) -> Queries:
         from filemill.client.connection import Connection
         from filemill.client.reading import RemoteQueries
 
-        return RemoteQueries(Connection(address))
+        return RemoteQueries(Connection(address, patience=patience))
     from filemill.service.reading import open_queries
 
     data = session.data()

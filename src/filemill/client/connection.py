@@ -65,12 +65,13 @@ def settings_of(address: Address) -> dict[str, Any]:
 
 
 class Connection:
-    """One command's way to a server. A context; not for several threads."""
+    """One command's way to a server, which has `patience` seconds to answer. A context; not for several threads."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, patience: float | None = None) -> None:
         self.address = address
         self._client = httpx2.Client(
-            timeout=httpx2.Timeout(PATIENCE, connect=CONNECT), **settings_of(address)
+            timeout=httpx2.Timeout(patience or PATIENCE, connect=patience or CONNECT),
+            **settings_of(address),
         )
 
     def __enter__(self) -> Self:
