@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 WORKERS ?= 4
+TORTURERS ?= 6
 TORTURE ?= tests/torture tests/simulation tests/faults/test_commands_under_faults.py
 
 .PHONY: help setup demo test check torture bench soak docs lock
@@ -28,7 +29,7 @@ test: check  ## check, and every test
 torture: setup  ## kill it at every step, for longer than `test` does (under an hour)
 	@scripts/services torture
 	FILEMILL_SEEDS=$${FILEMILL_SEEDS:-2000} FILEMILL_STRIDE=$${FILEMILL_STRIDE:-3} $(BIN)/python -m pytest $(TORTURE) \
-		-n $(WORKERS) --dist load --maxschedchunk 1 --timeout 3600 --durations 40
+		-n $(TORTURERS) --dist load --maxschedchunk 1 --timeout 3600 --durations 40
 
 bench: setup  ## measure it beside its peers, into docs/performance.md (about 40 minutes)
 	$(BIN)/python benchmarks/run.py

@@ -52,7 +52,9 @@ def test_every_action_fails_once_and_a_restart_mends_all(
         shutil.rmtree(root)
         return sorted(struck.fired)
 
-    walked = walk(strike, apart=apart(role, action), leg=leg, legs=LEGS)
+    # A full disk fails where a broken one does, and walks that way again: every other action is enough.
+    leg, legs = half(leg) if action == "ENOSPC" else (leg, LEGS)
+    walked = walk(strike, apart=apart(role, action), leg=leg, legs=legs)
     runs = next(count) - 1
     record_property("actions walked", walked)
     record_property("runs", runs)
