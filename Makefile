@@ -33,6 +33,7 @@ torture: setup  ## kill it at every step, for longer than `test` does (under an 
 
 bench: setup  ## measure it beside its peers, into docs/performance.md (about 40 minutes)
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/uploads.py --write
 
 soak: setup  ## half an hour of mixed load with kills; does anything grow?
 	$(BIN)/python benchmarks/soak.py

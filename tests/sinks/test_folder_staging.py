@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import stat
 
 import polars as pl
@@ -295,6 +296,36 @@ def test_outputs_get_the_umask_or_the_mode(root):
         os.umask(old)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_outputs_are_whose_they_should_be_before_they_appear(root):
+    mine = (os.geteuid(), os.getegid())
+    for number, (owner, expected) in enumerate(
+        [
+            ("nobody", (pwd.getpwnam("nobody").pw_uid, mine[1])),
+            ("65534:7", (65534, 7)),
+            (":7", (mine[0], 7)),
+            (None, mine),
+        ]
+    ):
+        stager = make_sink(root, mode="0640", owner=owner).stager([order(number)])
+        stager.write(csv_batch([(0, "1,2")]))
+        seen = os.stat(stager.finish()[f"r{number}"][0].staged)
+        assert (seen.st_uid, seen.st_gid) == expected
+        assert stat.S_IMODE(seen.st_mode) == 0o640
+
+
+def test_an_owner_that_this_machine_does_not_know_is_the_machines_trouble(root):
+    for owner, said in (
+        ("no-such-one", "no user `no-such-one`"),
+        (":no-such", "no group `no-such`"),
+    ):
+        stager = make_sink(root, owner=owner).stager([order(0)])
+        stager.write(csv_batch([(0, "1,2")]))
+        with pytest.raises(SystemFault, match=said):
+            stager.finish()
+        assert left(root) == []
+
+
 @pytest.fixture
 def small_spill(monkeypatch):
     monkeypatch.setattr(staging, "SPILL", 100)
@@ -449,6 +480,9 @@ def test_options_say_what_is_wrong():
         ({"compress": "gz", "format": "raw"}, "remove `compress`"),
         ({"compress": "bz2"}, "gz"),
         ({"mode": "abc"}, "three octal digits"),
+        ({"owner": "a b"}, "write user, user:group or :group"),
+        ({"owner": ":"}, "is no owner"),
+        ({"owner": ""}, "is no owner"),
         ({"as": "received", "format": "csv"}, "remove `format`"),
         ({"colision": "fail"}, "Extra inputs"),
     ]:

@@ -12,6 +12,7 @@ from filemill.model.files import FileRef
 from filemill.model.runs import ChunkRange, RunOrder, StagedOutput
 from filemill.sinks.joining import FolderJoining
 from filemill.sinks.parts import Parts, hold
+from filemill.sinks.permitting import Permissions
 from filemill.sinks.staged_file import StagedFile
 
 pytestmark = pytest.mark.skipif(not Parts().possible, reason="no files in memory here")
@@ -75,12 +76,12 @@ def staged(
     order = RunOrder("r", file, "p", 1, 1, 1, chunk=ChunkRange(number, 0, 1))
     output = StagedFile("out", os.fsencode(tmp_path), order, b"a.txt", parts)
     output.add(memoryview(data), 1)
-    return output, output.close(Durable(Failpoints("worker")), "suffix", None)
+    return output, output.close(Durable(Failpoints("worker")), "suffix", Permissions())
 
 
 def test_a_shorter_part_is_joined_without_what_its_memory_held_before(tmp_path: Path) -> None:
     parts = Parts()
-    joining = FolderJoining(Durable(Failpoints("worker")), os.fsencode(tmp_path), 1, None)
+    joining = FolderJoining(Durable(Failpoints("worker")), os.fsencode(tmp_path), 1, Permissions())
     for number, data in enumerate((b"a longer one\n", b"short\n", b"")):
         output, part = staged(tmp_path, parts, number, data)
         joining.append(part)
@@ -92,9 +93,22 @@ def test_a_shorter_part_is_joined_without_what_its_memory_held_before(tmp_path: 
     assert joined.size == 19
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_what_is_joined_of_parts_is_whose_it_should_be(tmp_path: Path) -> None:
+    durable = Durable(Failpoints("worker"))
+    joining = FolderJoining(durable, os.fsencode(tmp_path), 1, Permissions(0o600, "65534:7"))
+    output, part = staged(tmp_path, Parts(), 0, b"whole\n")
+    joining.append(part)
+    output.release()
+    joined = joining.finish()
+    assert joined is not None
+    seen = os.stat(joined.staged)
+    assert (seen.st_uid, seen.st_gid, seen.st_mode & 0o777) == (65534, 7, 0o600)
+
+
 def test_a_part_that_is_shorter_than_its_worker_said_is_not_joined(tmp_path: Path) -> None:
     parts = Parts()
-    joining = FolderJoining(Durable(Failpoints("worker")), os.fsencode(tmp_path), 1, None)
+    joining = FolderJoining(Durable(Failpoints("worker")), os.fsencode(tmp_path), 1, Permissions())
     output, part = staged(tmp_path, parts, 0, b"whole\n")
     os.truncate(part.staged, 3)
 

@@ -13,6 +13,7 @@ _HELP = {
     errno.EDQUOT: "the quota is used up: free some space; work goes on by itself",
     errno.EIO: "the disk reports errors: look at the kernel's log before you trust it further",
     errno.EACCES: "give the user that runs filemill write access to the sink's folder",
+    errno.EPERM: "only root can give outputs to another `owner`: run it as root, or change `owner`",
     errno.EROFS: "remount the file system for writing; work goes on by itself",
 }
 

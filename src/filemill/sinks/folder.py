@@ -91,7 +91,7 @@ class FolderSink:
             received=options.as_ == "received",
             write_empty=options.empty == "write",
             collision=options.collision,
-            mode=options.mode,
+            permissions=options.permissions,
             compress=options.compress,
             sealer=self._sealer(),
             said=bool(options.encrypt),
@@ -126,7 +126,7 @@ class FolderSink:
         """Join one run's parts; with a mark, go on from there. None: the marked bytes are not there any more."""
         from filemill.sinks.joining import FolderJoining  # noqa: PLC0415 -- big files only
 
-        joining = FolderJoining(self._durable, self._folder, fence, self._options.mode)
+        joining = FolderJoining(self._durable, self._folder, fence, self._options.permissions)
         return joining if mark is None or joining.go_on(mark) else None
 
     def receive(self, part: StagedOutput) -> StagedOutput:

@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -17,6 +18,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from filemill.sinks import naming
+from filemill.sinks.permitting import Permissions, checked
 
 
 def _mode(value: Any) -> Any:
@@ -122,8 +124,18 @@ class FolderOptions(BaseModel):
     ] = Field(
         None, ge=0, le=0o777, description="Permissions of outputs; 0666 less the umask if not set."
     )
+    owner: Annotated[str, AfterValidator(checked)] | None = Field(
+        None,
+        description="Whose outputs are: user, user:group or :group, names or numbers. Only root can give files to "
+        "others; a group of this user's own needs no root. If not set: the user that runs filemill.",
+    )
     manifest: _NotYet = Field(None, exclude=True)
     rate: _NotYet = Field(None, exclude=True)
+
+    @property
+    def permissions(self) -> Permissions:
+        """Whose outputs are, and who may read them."""
+        return Permissions(self.mode, self.owner or "")
 
     @field_validator("name")
     @classmethod

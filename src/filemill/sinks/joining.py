@@ -14,6 +14,7 @@ import os
 
 from filemill.durable import Durable
 from filemill.model.runs import Mark, StagedOutput
+from filemill.sinks.permitting import Permissions
 
 _PIECE = 256 << 10
 """Bytes moved at once: what is read is still near the processor when it is hashed and written."""
@@ -25,11 +26,13 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 class FolderJoining:
     """One output in the joining. See `ports.sink.Joining`."""
 
-    def __init__(self, durable: Durable, folder: bytes, fence: int, mode: int | None) -> None:
+    def __init__(
+        self, durable: Durable, folder: bytes, fence: int, permissions: Permissions
+    ) -> None:
         self._durable = durable
         self._folder = folder
         self._fence = fence
-        self._mode = mode
+        self._permissions = permissions
         self._descriptor = -1
         self._first: Mark | StagedOutput | None = None
         self._path = b""
@@ -105,8 +108,7 @@ class FolderJoining:
             os.fstat(self._descriptor).st_size != self._size
         ):  # half a part that failed stands behind
             os.ftruncate(self._descriptor, self._size)
-        if self._mode is not None:
-            os.fchmod(self._descriptor, self._mode)
+        self._permissions.grant(self._descriptor)
         self._durable.sync_file(self._descriptor)
         self._durable.sync_directory(self._folder)
         status = os.fstat(self._descriptor)

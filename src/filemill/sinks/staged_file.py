@@ -17,6 +17,7 @@ from filemill.model.errors import TransientError
 from filemill.model.runs import RunOrder, StagedOutput, publication_id
 from filemill.sinks.compressing import Coder
 from filemill.sinks.parts import Parts
+from filemill.sinks.permitting import Permissions
 from filemill.sinks.sealing import seal, spool
 
 _PIECES = 512
@@ -222,7 +223,7 @@ class StagedFile:
                 raise filling.error from None
             raise
 
-    def close(self, durable: Durable, collision: str, mode: int | None) -> StagedOutput:
+    def close(self, durable: Durable, collision: str, permissions: Permissions) -> StagedOutput:
         """Write the rest and answer with what the ledger will know of it; not yet synced."""
         if self.footer:
             self.add(memoryview(self.footer), 0)
@@ -233,8 +234,7 @@ class StagedFile:
             self._put(self._coder.end(), durable)
         if self._sealer is not None:
             self._seal(self._sealer, durable)
-        if mode is not None:
-            os.fchmod(self._descriptor, mode)
+        permissions.grant(self._descriptor)
         status = os.fstat(self._descriptor)
         if not self._in_memory:
             self.release()

@@ -187,7 +187,7 @@ class FolderStager:
                 self._fill_tables()
                 for index in sorted(self._outputs):
                     output = self._outputs[index].close(
-                        self._durable, self._staging.collision, self._staging.mode
+                        self._durable, self._staging.collision, self._staging.permissions
                     )
                     staged[self._orders[index].run] = [output]
                 if staged and not self._in_parts:

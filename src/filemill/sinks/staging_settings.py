@@ -7,6 +7,7 @@ import msgspec
 from filemill.encryption.age import Sealer
 from filemill.sinks.compressing import Compression
 from filemill.sinks.naming import NameTemplate
+from filemill.sinks.permitting import Permissions
 
 
 class Staging(msgspec.Struct, frozen=True):
@@ -22,7 +23,7 @@ class Staging(msgspec.Struct, frozen=True):
     """`as: received`."""
     write_empty: bool
     collision: str
-    mode: int | None
+    permissions: Permissions
     compress: Compression | None = None
     """Of the whole output; in parquet, of its pages."""
     sealer: Sealer | None = None
