@@ -82,6 +82,7 @@ def test_a_ledger_that_another_process_locks_is_waited_for(
     program = under_way(root, start, files=5)
     log = root / "server.log"
     db = apsw.Connection(str(root / ".filemill/ledger.db"))
+    db.set_busy_timeout(5_000)  # the server still writes
     db.execute("BEGIN IMMEDIATE")
     drop(root, range(5, 30))
     # Longer than SQLite itself waits (5 s): then it is a trouble of the machine, which nobody is charged for.
