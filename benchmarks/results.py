@@ -6,6 +6,7 @@ One file a workload: `results/W1.json` of the full size (committed: the page is 
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+_NUMBERS = re.compile(rb"\[[-+\d.eE,\s]+\]")
 FOLDER = Path(__file__).resolve().parent / "results"
 DISTURBED = 0.1
 """Cores taken by other programs from which on a run is marked."""
@@ -99,8 +101,9 @@ def save(record: Record) -> Path:
         result.latencies = [round(latency, 5) for latency in result.latencies]
     path = path_of(record.workload, quick=record.quick)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = msgspec.json.encode(record)
-    path.write_bytes(msgspec.json.format(text, indent=1) + b"\n")
+    text = msgspec.json.format(msgspec.json.encode(record), indent=1)
+    # Two hundred latencies are one line, not two hundred.
+    path.write_bytes(_NUMBERS.sub(lambda found: b" ".join(found[0].split()), text) + b"\n")
     return path
 
 

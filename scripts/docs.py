@@ -91,7 +91,8 @@ def _run(words: list[str]) -> str:
     environment = {"COLUMNS": "100", "NO_COLOR": "1"}
     with mock.patch.dict(os.environ, environment, clear=True), contextlib.redirect_stdout(out):
         code = run(words, words[:1])
-    assert code == 0, (words, code)  # noqa: S101
+    if code:
+        raise RuntimeError(f"filemill {' '.join(words)} ended with {code}")
     return out.getvalue()
 
 

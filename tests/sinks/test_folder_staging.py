@@ -483,6 +483,8 @@ def test_options_say_what_is_wrong():
         ({"owner": "a b"}, "write user, user:group or :group"),
         ({"owner": ":"}, "is no owner"),
         ({"owner": ""}, "is no owner"),
+        ({"owner": "a\0b"}, "is no owner"),
+        ({"owner": ":4294967295"}, "the largest is 4294967294"),
         ({"as": "received", "format": "csv"}, "remove `format`"),
         ({"colision": "fail"}, "Extra inputs"),
     ]:

@@ -187,7 +187,8 @@ def _asked(
         server=server if reaches(" ".join(line.names), server.url, os.environ) else None,
     )
     found = source(session, line.names, word)
-    return [(text, meaning) for text, meaning in found if _SAFE.match(text)]
+    # What a server says of somebody's file is no line of its own, and no command to the terminal.
+    return [(text, told if told.isprintable() else "") for text, told in found if _SAFE.match(text)]
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import grp
 import os
 import pwd
@@ -9,7 +10,9 @@ import re
 
 import msgspec
 
-_OWNER = re.compile(r"(?P<user>[^:\s]*)(:(?P<group>[^:\s]+))?")
+_OWNER = re.compile(r"(?P<user>[^:\s\0]*)(:(?P<group>[^:\s\0]+))?")
+_MOST = 2**32 - 2
+"""The largest number of a user or group; the one above means nobody to the kernel."""
 
 
 class Permissions(msgspec.Struct, frozen=True):
@@ -37,11 +40,16 @@ def checked(owner: str) -> str:
     Raises:
         ValueError: it is none.
     """
-    if not owner or owner == ":" or _OWNER.fullmatch(owner) is None:
+    found = _OWNER.fullmatch(owner)
+    if not owner or found is None:
         raise ValueError(f"`{owner}` is no owner: write user, user:group or :group")
+    for each in found.group("user", "group"):
+        if each and each.isdecimal() and int(each) > _MOST:
+            raise ValueError(f"`{each}` is no number of a user or group: the largest is {_MOST}")
     return owner
 
 
+@functools.cache  # a directory service may take long to answer, and is asked for each output
 def ids_of(owner: str) -> tuple[int, int]:
     """The numbers of its user and group; -1: not named.
 

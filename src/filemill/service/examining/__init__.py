@@ -1,4 +1,7 @@
-"""What `filemill doctor` looks at: the machine, the data directory, who can get in, and each source and sink."""
+"""What `filemill doctor` looks at: the machine, the data directory, who can get in, and each source and sink.
+
+`provider` asks the identity provider; it is imported where there is one, as its libraries are large.
+"""
 
 from __future__ import annotations
 
