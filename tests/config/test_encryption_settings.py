@@ -1,9 +1,12 @@
 """What a configuration must say when content is encrypted."""
 
+import msgspec
 import pyrage
 import pytest
 
 from filemill.config import ConfigProblems, load
+from filemill.model.plan import Plan
+from filemill.sinks.folder_options import FolderOptions
 
 RECIPIENT = str(pyrage.x25519.Identity.generate().to_public())
 CONFIG = """
@@ -31,7 +34,6 @@ def test_it_becomes_a_plan_without_the_identity(tmp_path):
     assert plan.encryption.identity == str(tmp_path / "key")
     assert plan.encryption.workspace.startswith("/dev/shm/filemill-")
     assert plan.scratch == plan.encryption.workspace
-    assert plan.in_one_go
 
 
 def test_an_identity_may_be_a_secret_and_is_no_part_of_the_plan(tmp_path):
@@ -68,7 +70,6 @@ def test_without_encryption_a_sink_may_encrypt_and_need_not_say_anything(tmp_pat
     )
     plan = load(str(path), environ={}).plan
     assert plan.encryption is None
-    assert plan.in_one_go
 
 
 def test_files_may_be_sent(tmp_path):
@@ -82,3 +83,8 @@ def test_files_may_be_sent(tmp_path):
     plan = load(str(path), environ={}).plan
     assert plan.encryption is not None
     assert [each.kind for each in plan.sources] == ["http"]
+
+
+def test_plain_outputs_stay_said_on_their_way_to_workers(tmp_path):
+    plan = msgspec.msgpack.decode(msgspec.msgpack.encode(told(tmp_path).plan), type=Plan)
+    assert FolderOptions.model_validate(plan.sink("out").options).encrypt is False

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import apsw
 import pytest
+from chunked import checkpoints
 from program import Program, wait_for
 
 CONFIG = """\
@@ -47,21 +47,6 @@ def project(root: Path) -> None:
     (root / "inbox").mkdir(parents=True)
     (root / "filemill.yaml").write_text(CONFIG)
     (root / "steps.py").write_text(STEPS)
-
-
-def checkpoints(root: Path) -> int:
-    """Chunks that the ledger knows as done."""
-    try:
-        db = apsw.Connection(str(root / ".filemill/ledger.db"), flags=apsw.SQLITE_OPEN_READONLY)
-    except apsw.CantOpenError:
-        return 0
-    db.set_busy_timeout(5_000)  # a killed server's log is being read back
-    try:
-        return int(db.execute("SELECT count(*) FROM chunk").get)
-    except apsw.SQLError:
-        return 0
-    finally:
-        db.close()
 
 
 def outputs(root: Path) -> dict[str, str]:

@@ -77,7 +77,8 @@ def make_emit(session: Session, log_format: str) -> tuple[Console | JsonLog, e.E
 
 def finish(session: Session, outcome: Outcome) -> int:
     """Tell what became of the files of a one-shot run, and what waits; answers with the exit code."""
-    with open_ledger(session) as queries:
+    # Like the console, whose words end up in logs: what quotes a file that is encrypted is for `files show`.
+    with open_ledger(session, opens=False) as queries:
         known = [file for path in outcome.known if (file := _known(queries, path))]
         ended = _Ended(known, whole=session.output.json)
         for file in _latest(queries, {*outcome.files, *outcome.older}):

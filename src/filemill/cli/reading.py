@@ -33,10 +33,10 @@ STYLES = {
 """The colour of each state."""
 
 
-def open_ledger(session: Session, *, patience: float | None = None) -> Queries:
+def open_ledger(session: Session, *, patience: float | None = None, opens: bool = True) -> Queries:
     """The ledger of this session's data directory, opened for reading only; or what a server answers over HTTP.
 
-    It has `patience` seconds for each answer, where that is given.
+    It has `patience` seconds for each answer, where that is given. With `opens` false, encrypted texts stay so.
 
     Raises:
         UsageError: nothing has run there yet, or the ledger is of another version.
@@ -51,7 +51,7 @@ def open_ledger(session: Session, *, patience: float | None = None) -> Queries:
 
     data = session.data()
     try:
-        return open_queries(data)
+        return open_queries(data, opens=opens)
     except NotFound as error:
         raise UsageError(
             f"nothing has run here yet: no ledger in {data}",

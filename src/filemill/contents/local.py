@@ -91,7 +91,7 @@ class LocalContent:
         with self._part(reference) as out:
             if self._sealer is not None:
                 with open(out, "wb", buffering=_COPY_PIECE, closefd=False) as target:
-                    return self._sealer.stream(source, target)
+                    return self._sealer.content(source, target)
             return _pour(source, out)
 
     def put(self, data: bytes, reference: str) -> None:

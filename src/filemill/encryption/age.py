@@ -9,6 +9,7 @@ than those at hand (the machine's trouble, nothing of the file's), or of these a
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -17,7 +18,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, BinaryIO, Protocol
 
-from filemill.encryption.pieces import FRAME, MAGIC, MOST, sealed_length
+from filemill.encryption.pieces import FRAME, MAGIC, MOST, PIECE, Pieces, sealed_length
+from filemill.encryption.reading import Cut, Index, SealedBytes, index_of
 from filemill.model.errors import PermanentError, SystemFault, UsageError
 
 SUFFIX = ".age"
@@ -114,6 +116,21 @@ class Sealer:
         _must_have_worked(counting, target)
         return counting.count
 
+    def content(self, source: Reads, out: Writes) -> int:
+        """Seal as `stream` does, but so that what is longer than a piece can be read from any place (`pieces`).
+
+        Raises:
+            OSError: one of them failed.
+        """
+        pieces, target = Pieces(self.data), _Watched(out)
+        piece = _exactly(source, PIECE)
+        while more := _exactly(source, PIECE):
+            target.write(pieces.add(piece))
+            piece = more
+        target.write(pieces.end(piece))
+        target.flush()
+        return pieces.plain
+
     def data(self, plain: bytes) -> bytes:
         """Small bytes, sealed."""
         sealed: bytes = self._age.encrypt(plain, self._recipients)
@@ -182,6 +199,31 @@ class Opener:
         self.stream(io.BytesIO(sealed), out, ours=ours)
         return out.getvalue()
 
+    def by_place(
+        self, path: bytes, *, ours: bool, known: Index | None = None
+    ) -> SealedBytes | None:
+        """The plain bytes of the file at `path`, from any place; None: it was sealed in one stream.
+
+        `known` is where its pieces are, if somebody has looked already.
+
+        Raises:
+            Corrupt: it is not what was sealed. Reading raises it, too, and `WrongKey`.
+            OSError: it cannot be read.
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            index = known or index_of(descriptor)
+            if index is None:
+                return None
+            opened, descriptor = descriptor, -1
+            unseal = functools.partial(self._piece, ours=ours)
+            return SealedBytes(opened, index, unseal)
+        except Cut as error:
+            raise refusal("cut", ours=True) from error
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
     def _pieces(self, source: Reads, out: _Watched, *, ours: bool) -> None:
         """Open what was sealed piece by piece."""
         while True:
@@ -197,13 +239,17 @@ class Opener:
                 out.flush()
                 return
             body = _exactly(source, sealed)
-            try:
-                plain = self._age.decrypt(body, self._identities)
-            except self._age.DecryptError as error:
-                raise refusal(str(error), ours=ours) from error
-            if len(plain) != length:
-                raise refusal("another size", ours=True)
-            out.write(plain)
+            out.write(self._piece(body, length, ours=ours))
+
+    def _piece(self, sealed: bytes, length: int, *, ours: bool) -> bytes:
+        """The plain bytes of one piece."""
+        try:
+            plain: bytes = self._age.decrypt(sealed, self._identities)
+        except self._age.DecryptError as error:
+            raise refusal(str(error), ours=ours) from error
+        if len(plain) != length:
+            raise refusal("another size", ours=True)
+        return plain
 
 
 def refusal(said: str, *, ours: bool) -> WrongKey | Corrupt:

@@ -9,6 +9,7 @@ A reader brings `ASK`; it is answered by `STARTS` and the bytes, or by `REFUSED`
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -20,8 +21,9 @@ import time
 
 import msgspec
 
-from filemill.encryption.age import Opener, key_in
+from filemill.encryption.age import Corrupt, Opener, key_in
 from filemill.encryption.hiding import hide_memory
+from filemill.encryption.pieces import PIECE
 from filemill.model.errors import FilemillError, PermanentError, SystemFault, plainly
 
 ASK = struct.Struct(">32sQQ")
@@ -147,9 +149,7 @@ class HandingOut:
             return
         window = _Window(connection, start, end)
         try:
-            ours = key_in(os.fsdecode(path)) == self._key
-            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as source:
-                self._opener.stream(source, window, ours=ours)
+            self._open(path, window)
             window.flush()
         except _Enough:
             return
@@ -160,6 +160,22 @@ class HandingOut:
         except (FilemillError, OSError) as error:
             window.refuse("system", plainly(error))
 
+    def _open(self, path: bytes, window: _Window) -> None:
+        """Write the plain bytes into the window: from where it begins, if they can be read from there."""
+        ours = key_in(os.fsdecode(path)) == self._key
+        try:
+            opened = self._opener.by_place(path, ours=ours)
+        except Corrupt:
+            opened = None  # its end is missing: an upload in parts that still comes, or damage, as is seen there
+        if opened is None:
+            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as source:
+                self._opener.stream(source, window, ours=ours)
+            return
+        with contextlib.closing(opened):
+            window.skip()
+            while piece := opened.pread(PIECE, window.at):
+                window.write(piece)
+
 
 class _Window:
     """The bytes from `start` to `end` of what is written to it, sent on."""
@@ -167,19 +183,24 @@ class _Window:
     def __init__(self, connection: socket.socket, start: int, end: int) -> None:
         self._connection = connection
         self._start, self._end = start, end
-        self._at = 0
+        self.at = 0
+        """The place of what is written next."""
         self._begun = False
 
     def write(self, data: bytes) -> int:
-        view = memoryview(data)[max(0, self._start - self._at) : max(0, self._end - self._at)]
-        self._at += len(data)
+        view = memoryview(data)[max(0, self._start - self.at) : max(0, self._end - self.at)]
+        self.at += len(data)
         if view:
             self._begin()
             self._connection.sendall(view)
-        if self._at >= self._end:
+        if self.at >= self._end:
             self._begin()
             raise _Enough
         return len(data)
+
+    def skip(self) -> None:
+        """Begin where the first byte that was asked for is."""
+        self.at = self._start
 
     def flush(self) -> None:
         """All of it was opened."""

@@ -14,6 +14,7 @@ from filemill.engine.counting import counts_of
 from filemill.engine.tolerating import DETAILED
 from filemill.model.plan import StepPlan
 from filemill.model.runs import BadRecord, Hold, RunOrder
+from filemill.ports.step import Opened
 from filemill.records.batch import Batch
 from filemill.records.expressions import Expression
 from filemill.records.layout import PLACELESS, Layout
@@ -49,6 +50,10 @@ class Context:
             yield
         finally:
             self._silent = False
+
+    def open(self, path: bytes) -> Opened:
+        """For a reader that says so: the plain bytes of an order's file."""
+        return self._attempt.reading(path)
 
     def expression(self, sql: str) -> Expression:
         """Compile a row-wise SQL expression once."""

@@ -22,10 +22,11 @@ from filemill.engine.observing import Observer
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.tolerating import RunBook
 from filemill.engine.work import attempts_folder
+from filemill.formats.opening import PlainBytes
 from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder
-from filemill.ports.step import Grain, Scope
+from filemill.ports.step import Grain, Opened, Scope
 from filemill.records.batch import Batch
 from filemill.records.layout import Hints, Layout
 from filemill.records.merging import align, merge
@@ -50,13 +51,18 @@ class Attempt:
         observer: Observer | None = None,
         begun: InputReader | None = None,
         outlet: InputWriter | None = None,
+        reading: Callable[[bytes], Opened] = PlainBytes,
     ) -> None:
-        """`begun` is what is kept of the only order, where it begins there; `outlet` takes what the last step gives."""
+        """`begun` is what is kept of the only order, where it begins there; `outlet` takes what the last step gives.
+
+        `reading` opens the files of readers that do not need them at their paths.
+        """
         self.plan = plan
         self.chain = chain
         self.orders = list(orders)
         self.hints = hints
         self.progress = progress
+        self.reading = reading
         self.at = chain.nodes[0].plan.id if chain.nodes else ""
         self.books = [StepBook(len(orders)) for _ in chain.all_nodes]
         self.runs = [RunBook() for _ in orders]

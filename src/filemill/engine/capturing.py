@@ -26,6 +26,7 @@ from filemill.engine.inputs import InputWriter, Told, TooBig, Unwritable, digest
 from filemill.engine.plaintext import Plaintext
 from filemill.engine.sending import Sinks
 from filemill.engine.work import inputs_folder
+from filemill.formats.opening import PlainBytes
 from filemill.model.plan import PipelinePlan, Plan, StepPlan
 from filemill.model.runs import Captured, KeptInput, RunOrder
 from filemill.ports.registry import Registry
@@ -62,7 +63,8 @@ class Capturing:
         try:
             if self._plaintext is None:
                 return self._capture(order, step, progress)
-            with self._plaintext.orders([order]) as (plain,):
+            by_place = self._chains(order.pipeline).reads_by_place
+            with self._plaintext.orders([order], by_place=by_place) as (plain,):
                 return self._sealed(self._capture(plain, step, progress), self._plaintext)
         except Nothing as nothing:
             return Captured(order.run, why=str(nothing))
@@ -124,6 +126,7 @@ class Capturing:
                 progress=progress,
                 begun=begun,
                 outlet=writer,
+                reading=PlainBytes if self._plaintext is None else self._plaintext.open,
             )
             try:
                 attempt.run()

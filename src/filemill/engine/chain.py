@@ -140,6 +140,9 @@ class Chain:
             node.foreign or node.component.spec.grain is Grain.FILE for node in self.all_nodes
         )
         """Its steps only see records, and all are this program's own: they leave the process as it was."""
+        first = self.nodes[0]
+        self.reads_by_place = first.reads and first.component.spec.opens
+        """Nobody needs the file at its path: the first step takes its bytes from wherever they are."""
         self.headers = Headers(self.nodes)
         self._expressions: dict[str, Expression] = {}
         wanted: dict[str, bool] = {}

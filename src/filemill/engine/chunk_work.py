@@ -16,9 +16,11 @@ from filemill.engine.attempt import Attempt
 from filemill.engine.chain import Chain
 from filemill.engine.chunks import ChunkDone, Cut
 from filemill.engine.failures import FAILS, failure_of
+from filemill.engine.plaintext import Plaintext
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.states import Carried, StateLost, load, save, states_folder
 from filemill.engine.trouble import advice
+from filemill.formats.opening import PlainBytes
 from filemill.model.errors import SystemFault
 from filemill.model.plan import Plan
 from filemill.model.runs import ChunkResult, Failure, RunOrder
@@ -33,10 +35,18 @@ worked on."""
 class ChunkWork:
     """Cuts big files and works on their chunks, under one plan."""
 
-    def __init__(self, plan: Plan, chains: Callable[[str], Chain], sinks: Sinks) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        chains: Callable[[str], Chain],
+        sinks: Sinks,
+        plaintext: Plaintext | None = None,
+    ) -> None:
         self._plan = plan
         self._chain = chains
         self._sinks = sinks
+        self._plaintext = plaintext
+        self._reading = PlainBytes if plaintext is None else plaintext.open
         self._answered: Sends | None = None
         """Of the last chunk: its parts may be in this worker's memory."""
 
@@ -51,16 +61,22 @@ class ChunkWork:
         self._sinks.rest()
         give_back()
 
-    def cut(self, order: RunOrder) -> Cut:
-        """Where the chunks of this order's file end. Whatever is wrong with the file is left to its reader to say."""
+    def cut(self, order: RunOrder, state: bytes = b"") -> Cut:
+        """Where the chunks of this order's file end. Whatever is wrong with the file is left to its reader to say.
+
+        `state` is where an earlier attempt stood; it is answered opened.
+        """
+        if self._plaintext is not None and state:
+            state = self._plaintext.small(state) or b""
+        return msgspec.structs.replace(self._cut(order), state=state)
+
+    def _cut(self, order: RunOrder) -> Cut:
         try:
             chain = self._chain(order.pipeline)
-            why = _why_whole(chain)
+            why = _why_whole(chain) or self._why_not_by_place(chain, order.file.path)
             if why:
                 return Cut(whole=why)
-            attempt = Attempt(
-                self._plan, chain, [order], sinks=self._sinks, hints=Hints(), progress=_unwatched
-            )
+            attempt = self._attempt(chain, order, Hints(), _unwatched)
             try:
                 ends = attempt.cut()
                 why = self._why_unjoined(chain, attempt)
@@ -90,13 +106,11 @@ class ChunkWork:
         nothing = ChunkResult(order.run, order.fence, order.chunk.number)
         try:
             chain = self._chain(order.pipeline)
-            attempt = Attempt(
-                self._plan, chain, [order], sinks=self._sinks, hints=hints, progress=progress
-            )
+            attempt = self._attempt(chain, order, hints, progress)
         except FAILS as error:  # the pipeline does not even compile
             return ChunkDone(_failed(nothing, failure_of(error, order.pipeline, "")))
         try:
-            attempt.restore(load(state) if state is not None else {})
+            attempt.restore(self._load(state) if state is not None else {})
             attempt.run()
             attempt.sends.open(chain.sinks)
             parts = attempt.sends.finish().get(order.run, [])
@@ -140,6 +154,22 @@ class ChunkWork:
         )
         return ChunkDone(result, attempt.learned(), state=carried)
 
+    def _attempt(
+        self, chain: Chain, order: RunOrder, hints: Hints, progress: Callable[[float], None]
+    ) -> Attempt:
+        return Attempt(
+            self._plan,
+            chain,
+            [order],
+            sinks=self._sinks,
+            hints=hints,
+            progress=progress,
+            reading=self._reading,
+        )
+
+    def _load(self, state: Carried) -> dict[str, bytes]:
+        return load(state, self._plaintext.small if self._plaintext is not None else None)
+
     def _carried(self, attempt: Attempt, order: RunOrder, number: int) -> Carried | None:
         """What the next chunk's steps have to know, saved; None if they need not know anything.
 
@@ -151,11 +181,20 @@ class ChunkWork:
             return None
         name = f"{order.run}.{order.fence}.{number}".encode()
         try:
-            return save(states_folder(self._plan.data), name, states)
+            seal = self._plaintext.sealer.data if self._plaintext is not None else None
+            return save(states_folder(self._plan.data), name, states, seal)
         except OSError as error:
             raise SystemFault(
                 f"the state of a big file cannot be saved: {error}", help=advice(error)
             ) from error
+
+    def _why_not_by_place(self, chain: Chain, path: bytes) -> str:
+        plaintext = self._plaintext
+        if plaintext is None or not plaintext.is_sealed(path):
+            return ""
+        if not chain.reads_by_place:
+            return f"step `{chain.nodes[0].plan.id}` needs the file at its path"
+        return "" if plaintext.is_in_pieces(path) else "it is encrypted in one stream"
 
     def _why_unjoined(self, chain: Chain, attempt: Attempt) -> str:
         layout = attempt.columns.layout_of(0)

@@ -25,6 +25,8 @@ from typing import TypeVar
 
 import msgspec
 
+from filemill.encryption.age import Sealer
+from filemill.encryption.texts import seal_result
 from filemill.engine import frames
 from filemill.engine.checkpointing import Checkpoints
 from filemill.engine.chunks import ChunkDone, Cut
@@ -65,6 +67,14 @@ class Chunked(msgspec.Struct):
     """The server is draining: what is done is kept, the rest waits for the next start."""
 
 
+class Left(msgspec.Struct, frozen=True):
+    """What earlier attempts at a run left."""
+
+    checkpoints: Sequence[Checkpoint]
+    state: State | None
+    """Of the last one; None: there is none, or it cannot be read any more."""
+
+
 class _Whole(Exception):
     """The file has to be worked on whole."""
 
@@ -92,13 +102,14 @@ class ChunkedRuns:
         self.clock = clock
         self.emit = emit
         self.stopping = stopping
+        self.sealer = Sealer(plan.encryption.recipients) if plan.encryption is not None else None
+        """Seals what the ledger is told of a file: some of that quotes it."""
 
     def wants(self, orders: Sequence[RunOrder]) -> bool:
         """Whether this job is one big file."""
         (order, *others) = orders
         return (
             not others
-            and not self.plan.in_one_go
             and order.file.size > self.plan.chunk_size
             and not (order.input or order.insists)
         )
@@ -110,11 +121,14 @@ class ChunkedRuns:
         """
         joint = Joint(order, self.sinks)
         try:
-            cut = await self._cut(order, patience)
+            kept = await self.trouble.insist("ledger", lambda: self.ledger.checkpoints(order.run))
+            cut = await self._cut(order, kept, patience)
+            left = Left(kept, _STATE.decode(cut.state) if cut.state else None)
             if len(cut.ends) < 2:
-                await _drop_left(self, joint)
+                await _drop_left(self, joint, left)
                 return None
-            return await _Run(self, joint, pipeline, cut, patience=patience).go()
+            run = _Run(self, joint, pipeline, cut, patience=patience)
+            return await run.go(left)
         except _Whole:
             return None
         except WorkerDied as died:
@@ -122,19 +136,20 @@ class ChunkedRuns:
         except SystemFault as fault:
             return Chunked(joint, fault=fault)
 
-    async def _cut(self, order: RunOrder, patience: float) -> Cut:
-        reply, _ = await self.pool.run(lambda job: frames.CutUp(job, order), patience)
+    async def _cut(self, order: RunOrder, kept: Sequence[Checkpoint], patience: float) -> Cut:
+        state = kept[-1].state if kept else b""
+        reply, _ = await self.pool.run(lambda job: frames.CutUp(job, order, state), patience)
         assert isinstance(reply, frames.CutDone), "a CutUp is answered by CutDone"  # noqa: S101
         return reply.cut
 
 
-async def _drop_left(runs: ChunkedRuns, joint: Joint) -> None:
+async def _drop_left(runs: ChunkedRuns, joint: Joint, left: Left) -> None:
     """Forget what earlier attempts at this run did: it begins anew."""
     run = joint.order.run
-    kept = await runs.trouble.insist("ledger", lambda: runs.ledger.checkpoints(run))
-    if kept:
+    if left.checkpoints:
         await runs.trouble.insist("ledger", lambda: runs.ledger.forget_checkpoints([run]))
-        await asyncio.to_thread(joint.drop, _STATE.decode(kept[-1].state))
+    if left.state is not None:  # else it is swept at the next start
+        await asyncio.to_thread(joint.drop, left.state)
 
 
 class _Run:
@@ -172,7 +187,7 @@ class _Run:
         self._joint = joint
         self._checkpoints = Checkpoints(runs.ledger, runs.trouble)
 
-    async def go(self) -> Chunked:
+    async def go(self, left: Left) -> Chunked:
         """Take up what is there, work, join.
 
         Raises:
@@ -180,7 +195,7 @@ class _Run:
             SystemFault: the machine's own; what is done is kept.
             _Whole: the file has to be worked on whole.
         """
-        await self._take_up()
+        await self._take_up(left)
         try:
             while self._next < len(self._chunks):
                 self._send()
@@ -193,7 +208,7 @@ class _Run:
             result = await self._on_disk(
                 self._joint.finish, len(self._chunks), self._pipeline.tolerance
             )
-            return Chunked(self._joint, result)
+            return self._ended(result)
         except asyncio.CancelledError:
             self._in_hand.cancel()
             raise
@@ -202,13 +217,12 @@ class _Run:
             await self._checkpoints.settled()
             await asyncio.to_thread(self._joint.leave)
 
-    async def _take_up(self) -> None:
+    async def _take_up(self, left: Left) -> None:
         """Go on behind the last checkpoint, if it still holds."""
-        runs, order = self._runs, self._order
-        kept = await runs.trouble.insist("ledger", lambda: runs.ledger.checkpoints(order.run))
-        if not kept:
+        runs, kept, state = self._runs, left.checkpoints, left.state
+        if not kept or state is None:
+            await _drop_left(runs, self._joint, left)
             return
-        state = _STATE.decode(kept[-1].state)
         ranges = [(each.chunk.number, each.chunk.start, each.chunk.end) for each in kept]
         mine = [(each.number, each.start, each.end) for each in self._chunks[: len(kept)]]
         same = (state.revision, state.chunk_size) == (runs.plan.revision, runs.plan.chunk_size)
@@ -217,7 +231,7 @@ class _Run:
             self._next = self._sent = len(kept)
             self._say(resumed=True)
             return
-        await _drop_left(runs, self._joint)
+        await _drop_left(runs, self._joint, left)
 
     async def _start_over(self, hints: Hints) -> None:
         """Begin anew with what was found out; nothing of this run is published yet."""
@@ -289,7 +303,7 @@ class _Run:
                     raise _Whole  # whatever it wants, reading it whole is sure to end
                 break
             if came.failed:
-                return Chunked(self._joint, self._unfinished(done.result), came.output)
+                return self._ended(self._unfinished(done.result), came.output)
             await self._join(done)
             if self._checkpoints.refused:  # the run is no longer ours
                 return Chunked(self._joint, stopped=True)
@@ -318,7 +332,9 @@ class _Run:
         )
         staged = tuple(mark.staged for mark in marks)
         staged += (carried.path,) if carried is not None else ()
-        return Checkpoint(order.run, order.fence, chunk, staged, _PACK(state))
+        sealer, packed = self._runs.sealer, _PACK(state)
+        kept = sealer.data(packed) if sealer is not None else packed
+        return Checkpoint(order.run, order.fence, chunk, staged, kept)
 
     def _say(self, *, resumed: bool = False) -> None:
         """Tell how far it is: once where it goes on, and then now and again."""
@@ -336,6 +352,11 @@ class _Run:
                 resumed=resumed,
             )
         )
+
+    def _ended(self, result: RunResult, output: str = "") -> Chunked:
+        sealer = self._runs.sealer
+        sealed = seal_result(result, sealer) if sealer is not None else result
+        return Chunked(self._joint, sealed, output)
 
     def _unfinished(self, result: ChunkResult) -> RunResult:
         """The result of a run one of whose chunks failed."""

@@ -17,6 +17,8 @@ class Cut(msgspec.Struct, frozen=True):
     """One after the other: a step sees the number of a record in its file, or all that came before."""
     whole: str = ""
     """Why it is not cut, for who looks at a trace."""
+    state: bytes = b""
+    """Where an earlier attempt stood, opened where it was sealed; empty: nowhere that is known any more."""
 
 
 class ChunkDone(msgspec.Struct, frozen=True):

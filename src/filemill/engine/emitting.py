@@ -138,7 +138,7 @@ class Children:
         """Encrypt a step's file into a staged one; answers how many bytes it has."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         with open(path, "rb") as source, open(os.open(staged, flags, 0o600), "wb") as out:
-            size = sealer.stream(source, out)
+            size = sealer.content(source, out)
         os.unlink(path)  # noqa: TID251 -- scratch: what has to last is staged
         return size
 

@@ -24,6 +24,7 @@ from filemill.engine.observing import Observer
 from filemill.engine.plaintext import Plaintext
 from filemill.engine.sending import Sinks
 from filemill.engine.tolerating import over_tolerance
+from filemill.formats.opening import PlainBytes
 from filemill.model.errors import FailureKind, PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import BadRecord, Failure, RunOrder, RunResult
@@ -55,11 +56,13 @@ class Executor:
         self._plaintext = plaintext
         self._chains: dict[str, Chain] = {}
         self._sinks = Sinks(plan, registry, durable)
-        self.chunks = ChunkWork(plan, self._chain, self._sinks)
+        self.chunks = ChunkWork(plan, self._chain, self._sinks, plaintext)
         """Pieces of big files, under the same plan."""
         self.inputs = Capturing(plan, registry, self._chain, self._sinks, plaintext)
         """Keeps the inputs of steps at which runs ended, under the same plan."""
         self._began_at = self._fell_back = ""
+        self._reading = PlainBytes if plaintext is None else plaintext.open
+        self._size_of = _size_of if plaintext is None else plaintext.size_of
 
     def execute(
         self,
@@ -121,7 +124,8 @@ class Executor:
             made = self._try(orders, progress)
         else:
             try:
-                with self._plaintext.orders(orders) as plain:
+                by_place = self._chain(orders[0].pipeline).reads_by_place
+                with self._plaintext.orders(orders, by_place=by_place) as plain:
                     made = self._try(plain, progress)
             except FAILS as error:  # of the content: `_try` raises nothing of the runs' own
                 self._began_at = self._fell_back = ""
@@ -142,7 +146,7 @@ class Executor:
         self._fell_back = ""
         try:
             for order in orders:
-                must_be_whole(order)
+                must_be_whole(order, self._size_of)
             chain = self._chain(pipeline)
             at = orders[0].from_step
             begun, self._fell_back = opened(orders[0], chain.plan, self._registry)
@@ -158,6 +162,7 @@ class Executor:
                     progress=progress,
                     observer=self._observer,
                     begun=begun,
+                    reading=self._reading,
                 )
                 try:
                     return self._finish(attempt, chain, began)
@@ -238,15 +243,17 @@ class Executor:
         return results
 
 
-def must_be_whole(order: RunOrder) -> None:
+def must_be_whole(order: RunOrder, size_of: Callable[[bytes], int]) -> None:
     """Content is immutable: what is gone, or has another length than it had, was not taken away by this program.
+
+    `size_of` says how many plain bytes there are at a path.
 
     Raises:
         PermanentError: it is so.
         OSError: it cannot be looked at.
     """
     try:
-        size = os.stat(order.file.path).st_size
+        size = size_of(order.file.path)
     except FileNotFoundError:
         size = None
     if size == order.file.size:
@@ -257,6 +264,10 @@ def must_be_whole(order: RunOrder) -> None:
         help="put it back from a backup (`filemill restore`) and redrive it, or drop the file again; "
         "`filemill verify --deep` finds all that are damaged",
     )
+
+
+def _size_of(path: bytes) -> int:
+    return os.stat(path).st_size
 
 
 def _number(bad: BadRecord) -> int:

@@ -60,6 +60,8 @@ class CutUp(msgspec.Struct, frozen=True, tag="cut"):
 
     job: int
     order: RunOrder
+    state: bytes = b""
+    """Where an earlier attempt stood, as the ledger has it: with encryption only a worker can read it."""
 
 
 class ExecuteChunk(msgspec.Struct, frozen=True, tag="chunk"):

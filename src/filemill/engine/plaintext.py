@@ -1,8 +1,11 @@
 """Content in a worker's hands: where it is decrypted, for how long, and who may look.
 
-Formats, archives and users' steps want a file with a path that they can map and seek in, which an age stream is not.
-So what a worker works on is decrypted into its work folder, which with encryption is in memory (tmpfs, 0700), and goes
-when the work on it is done. A file that the workspace can never hold fails; one that it cannot hold now waits.
+Readers of records take the bytes of a file from any place; of content that is sealed in pieces they are given them
+where it lies, piece by piece, so that a big file is never plain as a whole and is worked on in chunks as any other.
+
+Archives and users' steps want a file with a path that they can map and seek in. What they work on is decrypted into the
+worker's work folder, which with encryption is in memory (tmpfs, 0700), and goes when the work on it is done. A file
+that the workspace can never hold fails; one that it cannot hold now waits.
 
 Only workers have the identity. It came in the frame that set them up, and no other process may read their memory or
 find it in a core file.
@@ -17,11 +20,15 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from filemill.encryption.age import Opener, Sealer, key_in
+from filemill.encryption.age import Corrupt, Opener, Sealer, Writes, WrongKey, key_in
+from filemill.encryption.pieces import MAGIC
+from filemill.encryption.reading import Index
+from filemill.formats.opening import PlainBytes
 from filemill.model.errors import PermanentError, SystemFault, UsageError
 from filemill.model.files import FileRef
 from filemill.model.plan import EncryptionPlan, Plan
 from filemill.model.runs import RunOrder
+from filemill.ports.step import Opened
 from filemill.ports.units import format_size
 
 _PIECE = 1 << 20
@@ -44,14 +51,76 @@ class Plaintext:
         self._opener = Opener(identity)
         check_pair(self._opener, encryption.recipients)
         self._made = 0
+        self._known: tuple[bytes, Index] | None = None
+        """The pieces of the content that was opened by place last: the next chunk is of the same."""
 
     def is_sealed(self, path: bytes) -> bool:
         """Say whether this is the path of encrypted content."""
         return path.startswith(self._root) and key_in(os.fsdecode(path)) != ""
 
+    def is_in_pieces(self, path: bytes) -> bool:
+        """Say whether `open` reads the content at this path; not what is sealed in one stream, or gone."""
+        if not self.is_sealed(path):
+            return False
+        try:
+            with open(path, "rb", buffering=0) as sealed:
+                return sealed.read(len(MAGIC)) == MAGIC
+        except FileNotFoundError:
+            return False
+
+    def open(self, path: bytes) -> Opened:
+        """The plain bytes of the file at this path, by place: of content in pieces, and of whatever is plain.
+
+        Raises:
+            Corrupt: content is not what was sealed. Reading raises it, too, and `WrongKey`.
+            OSError: it cannot be opened.
+        """
+        if not self.is_sealed(path):
+            return PlainBytes(path)
+        known = self._known[1] if self._known is not None and self._known[0] == path else None
+        opened = self._opener.by_place(path, ours=self._is_ours(path), known=known)
+        assert opened is not None, "only what is in pieces is opened so"  # noqa: S101
+        self._known = (path, opened.index)
+        return opened
+
+    def pour(self, path: bytes, out: Writes) -> None:
+        """Write the plain bytes of the file at this path, as they are opened.
+
+        Raises:
+            WrongKey: content is sealed for others (the machine's trouble).
+            Corrupt: content is not what was sealed.
+            OSError: it cannot be read, or `out` not written.
+        """
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as source:
+            if self.is_sealed(path):
+                self._opener.stream(source, out, ours=self._is_ours(path))
+                return
+            while piece := source.read(_PIECE):
+                out.write(piece)
+
+    def size_of(self, path: bytes) -> int:
+        """How many plain bytes there are, of what `open` opens; raises as it does."""
+        if not self.is_sealed(path):
+            return os.stat(path).st_size
+        opened = self.open(path)
+        opened.close()
+        assert self._known is not None, "it was opened just now"  # noqa: S101
+        return self._known[1].size
+
+    def small(self, sealed: bytes) -> bytes | None:
+        """Small bytes that were sealed here; None: they do not open, or not any more."""
+        try:
+            return self._opener.data(sealed, ours=False)
+        except (WrongKey, Corrupt):
+            return None
+
     @contextlib.contextmanager
-    def orders(self, orders: Sequence[RunOrder]) -> Iterator[list[RunOrder]]:
+    def orders(
+        self, orders: Sequence[RunOrder], *, by_place: bool = False
+    ) -> Iterator[list[RunOrder]]:
         """The orders with paths of plain bytes, which are there as long as the block runs.
+
+        `by_place`: whoever gets them takes the bytes of files from `open`, so that what is in pieces stays as it is.
 
         Raises:
             WrongKey: content is sealed for others (the machine's trouble).
@@ -62,7 +131,10 @@ class Plaintext:
         with self._files() as files:
             made = []
             for order in orders:
-                file = msgspec.structs.replace(order.file, path=files.plain(order.file.path))
+                path = order.file.path
+                if not (by_place and self.is_in_pieces(path)):
+                    path = files.plain(path)
+                file = msgspec.structs.replace(order.file, path=path)
                 kept = files.plain(order.input) if order.input else b""
                 made.append(msgspec.structs.replace(order, file=file, input=kept))
             yield made
@@ -94,7 +166,6 @@ class Plaintext:
 
     def open_into(self, path: bytes, target: bytes) -> None:
         """Decrypt the content at `path` into a new file; raises as `orders`, and FileNotFoundError where it is gone."""
-        ours = key_in(os.fsdecode(path)) == self.sealer.key
         size = os.stat(path).st_size
         room = os.statvfs(os.path.dirname(target))
         if size > room.f_blocks * room.f_frsize:
@@ -109,7 +180,10 @@ class Plaintext:
                     "the workspace has no room for the plain bytes of a file",
                     help="give `encryption: workspace:` a larger tmpfs; work goes on by itself",
                 )
-            self._opener.stream(source, out, ours=ours)
+            self._opener.stream(source, out, ours=self._is_ours(path))
+
+    def _is_ours(self, path: bytes) -> bool:
+        return key_in(os.fsdecode(path)) == self.sealer.key
 
     def target(self) -> bytes:
         """Where the next plain file goes."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
@@ -34,22 +34,31 @@ def states_folder(data: str) -> bytes:
     return os.path.join(os.fsencode(os.path.abspath(data)), b"states")
 
 
-def save(folder: bytes, name: bytes, states: Mapping[str, bytes]) -> Carried:
-    """Write the states of steps, by their ids, to one file of mode 0600.
+def save(
+    folder: bytes,
+    name: bytes,
+    states: Mapping[str, bytes],
+    seal: Callable[[bytes], bytes] | None = None,
+) -> Carried:
+    """Write the states of steps, by their ids, to one file of mode 0600, as ciphertext if they can be sealed.
 
     Raises:
         OSError: the disk is full or failing.
     """
     os.makedirs(folder, 0o700, exist_ok=True)
     packed = _PACK(states)
+    if seal is not None:
+        packed = seal(packed)
     path = folder + b"/" + name
     with open(path, "wb", opener=_private) as out:
         out.write(packed)
     return Carried(path, hashlib.sha256(packed).hexdigest())
 
 
-def load(carried: Carried) -> dict[str, bytes]:
-    """The states by step.
+def load(
+    carried: Carried, unseal: Callable[[bytes], bytes | None] | None = None
+) -> dict[str, bytes]:
+    """The states by step; `unseal` answers None for what it cannot open.
 
     Raises:
         StateLost: they are gone, or not what was saved.
@@ -61,7 +70,10 @@ def load(carried: Carried) -> dict[str, bytes]:
         raise StateLost from error
     if hashlib.sha256(packed).hexdigest() != carried.digest:
         raise StateLost
-    return _STATES.decode(packed)
+    plain = packed if unseal is None else unseal(packed)
+    if plain is None:
+        raise StateLost
+    return _STATES.decode(plain)
 
 
 def holds(carried: Carried) -> bool:

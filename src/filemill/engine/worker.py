@@ -208,7 +208,7 @@ class Worker:
         job, work = message.job, self.executor.chunks
         self._begin(job, [message.order])
         if isinstance(message, frames.CutUp):
-            cut = work.cut(message.order)
+            cut = work.cut(message.order, message.state)
             self._clean()
             return frames.CutDone(job, cut)
         self.grown = True
@@ -240,8 +240,11 @@ class Worker:
         found = []
         for file in files:
             try:
-                with plaintext.file(file) as plain:
-                    facts = inspector.inspect([plain])
+                if inspector.pours:
+                    facts = inspector.inspect([file])
+                else:
+                    with plaintext.file(file) as plain:
+                        facts = inspector.inspect([plain])
                 found += [seal_facts(each, plaintext.sealer) for each in facts]
             except SystemFault as fault:
                 found.append(Facts(file.file, error=fault.message, fault=True, help=fault.help))
@@ -261,7 +264,8 @@ class Worker:
             if plan.encryption is not None:
                 hide_memory()
                 self.plaintext = Plaintext(plan, plan.encryption, identity)
-            self.inspector = Inspector(plan)
+            pour = self.plaintext.pour if self.plaintext is not None else None
+            self.inspector = Inspector(plan, pour)
             self.executor = Executor(plan, self.registry, durable, plaintext=self.plaintext)
             collect_seldom()
         except FilemillError as error:

@@ -7,13 +7,13 @@ A stray quote in a cell that is not quoted makes that guess wrong; whoever reads
 
 from __future__ import annotations
 
-import os
+from filemill.ports.step import Opened
 
 _LOOK = 64 << 10
 _BLOCK = 4 << 20
 
 
-def cut_lines(descriptor: int, begins: int, size: int, chunk: int) -> list[int]:
+def cut_lines(opened: Opened, begins: int, size: int, chunk: int) -> list[int]:
     """Ends of chunks of about `chunk` bytes, each behind a LF, the file's size last.
 
     Records begin at byte `begins`; no chunk ends before the first of them.
@@ -21,7 +21,7 @@ def cut_lines(descriptor: int, begins: int, size: int, chunk: int) -> list[int]:
     ends: list[int] = []
     at = 0
     while at + chunk < size:
-        end = _behind_newline(descriptor, max(at + chunk, begins), size)
+        end = _behind_newline(opened, max(at + chunk, begins), size)
         if end >= size:
             break
         ends.append(end)
@@ -29,14 +29,14 @@ def cut_lines(descriptor: int, begins: int, size: int, chunk: int) -> list[int]:
     return [*ends, size]
 
 
-def cut_quoted(descriptor: int, begins: int, size: int, chunk: int, quote: bytes) -> list[int]:
+def cut_quoted(opened: Opened, begins: int, size: int, chunk: int, quote: bytes) -> list[int]:
     """The same, each behind a LF before which the quotes since `begins` are even in number."""
     ends: list[int] = []
     at, place, even = 0, begins, True
     while at + chunk < size:
         target = max(at + chunk, begins)
-        even ^= _odd(descriptor, place, target, quote)
-        end, even = _behind_even_newline(descriptor, target, size, quote, even=even)
+        even ^= _odd(opened, place, target, quote)
+        end, even = _behind_even_newline(opened, target, size, quote, even=even)
         if end >= size:
             break
         ends.append(end)
@@ -44,11 +44,11 @@ def cut_quoted(descriptor: int, begins: int, size: int, chunk: int, quote: bytes
     return [*ends, size]
 
 
-def _behind_newline(descriptor: int, at: int, size: int) -> int:
+def _behind_newline(opened: Opened, at: int, size: int) -> int:
     """The place behind the first LF at or after the byte before `at`."""
     at -= 1
     while at < size:
-        block = os.pread(descriptor, _LOOK, at)
+        block = opened.pread(_LOOK, at)
         found = block.find(b"\n")
         if found >= 0:
             return at + found + 1
@@ -58,11 +58,11 @@ def _behind_newline(descriptor: int, at: int, size: int) -> int:
     return size
 
 
-def _odd(descriptor: int, start: int, end: int, quote: bytes) -> bool:
+def _odd(opened: Opened, start: int, end: int, quote: bytes) -> bool:
     """Whether the quotes between two places are odd in number."""
     count = 0
     while start < end:
-        block = os.pread(descriptor, min(_BLOCK, end - start), start)
+        block = opened.pread(min(_BLOCK, end - start), start)
         if not block:
             break
         count += block.count(quote)
@@ -71,11 +71,11 @@ def _odd(descriptor: int, start: int, end: int, quote: bytes) -> bool:
 
 
 def _behind_even_newline(
-    descriptor: int, at: int, size: int, quote: bytes, *, even: bool
+    opened: Opened, at: int, size: int, quote: bytes, *, even: bool
 ) -> tuple[int, bool]:
     """The place behind the first LF after `at` with even quotes before it; and whether they are even there."""
     while at < size:
-        block = os.pread(descriptor, _LOOK, at)
+        block = opened.pread(_LOOK, at)
         if not block:
             break
         start = 0

@@ -10,7 +10,6 @@ that is what a record is written as: white space outside of strings is gone, eve
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from filemill.formats.placing import Placed
 from filemill.formats.reading import GROUP, SMALL
 from filemill.formats.terms import ReadRequest
 from filemill.model.runs import RunOrder
+from filemill.ports.step import Opened
 from filemill.records import json_text, text
 from filemill.records.batch import Batch
 from filemill.records.layout import Layout
@@ -73,31 +73,31 @@ class JsonReader(JsonlReader):
 
     def _whole(self, index: int, order: RunOrder) -> tuple[Layout, Rows]:
         """A small file's elements."""
-        descriptor = os.open(order.file.path, os.O_RDONLY | os.O_CLOEXEC)
+        opened = self.request.open(order.file.path)
         rows = Rows()
         layout = self._layout(_OPEN)
         try:
-            for layout, some in self._chunks(index, descriptor):  # noqa: B007 -- used behind the loop
+            for layout, some in self._chunks(index, opened):  # noqa: B007 -- used behind the loop
                 rows.join(some)
         finally:
-            os.close(descriptor)
+            opened.close()
         return layout, rows
 
     def _read_opened(self, index: int, order: RunOrder) -> Generator[Batch, None, None]:
-        descriptor = os.open(order.file.path, os.O_RDONLY | os.O_CLOEXEC)
+        opened = self.request.open(order.file.path)
         try:
-            for layout, rows in self._chunks(index, descriptor):
+            for layout, rows in self._chunks(index, opened):
                 yield from self._hand_over(rows, layout, alone=True)
         finally:
-            os.close(descriptor)
+            opened.close()
 
-    def _chunks(self, index: int, descriptor: int) -> Iterator[tuple[Layout, Rows]]:
+    def _chunks(self, index: int, opened: Opened) -> Iterator[tuple[Layout, Rows]]:
         """The elements of one file; when the last of them was asked for, all of the file was read and found whole."""
-        peek = os.pread(descriptor, _PEEK, 0)
+        peek = opened.pread(_PEEK, 0)
         refuse_foreign(peek)
         request = self.request
         start = len(_BOM) if peek.startswith(_BOM) else 0
-        stream = Stream(descriptor, start, request.chunk_size)
+        stream = Stream(opened, start, request.chunk_size)
         walker = Walker(stream, self.path, request.max_record)
         kind = walker.go()
         if kind not in (_OPEN, _OBJECT):

@@ -9,13 +9,13 @@ beginning is known, by brackets and quotes alone, across as many blocks as it ta
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Sequence
 
 import msgspec
 
 from filemill.model.errors import PermanentError
+from filemill.ports.step import Opened
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _TOKEN = re.compile(
@@ -35,8 +35,8 @@ _ASK = "ask the sender for the whole file; drop it again when it is there"
 class Stream:
     """A file's bytes, a block at a time. `at` is the place in `block` where reading goes on."""
 
-    def __init__(self, descriptor: int, start: int, chunk_size: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, opened: Opened, start: int, chunk_size: int) -> None:
+        self._opened = opened
         self._chunk = chunk_size
         self.block = b""
         self.at = 0
@@ -48,7 +48,7 @@ class Stream:
     def fill(self) -> bool:
         """Let go of what lies before `at` and read on; False at the end of the file."""
         self.line += self.block.count(b"\n", 0, self.at)
-        more = os.pread(self._descriptor, self._chunk, self.offset + len(self.block))
+        more = self._opened.pread(self._chunk, self.offset + len(self.block))
         self.block = self.block[self.at :] + more
         self.offset += self.at
         self.at = 0

@@ -13,7 +13,6 @@ What a reader answers never depends on the chunk size or on the company a file i
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from filemill.formats.opening import finished, read_whole, refuse_foreign
 from filemill.formats.placing import Piece, Placed, sanitize
 from filemill.formats.terms import Entangled, Head, NotText, Parsed, ReadRequest, Skip
 from filemill.model.runs import BadRecord, ChunkRange, RunOrder
+from filemill.ports.step import Opened
 from filemill.records.batch import Batch
 from filemill.records.layout import UNKNOWN, Drifted, Hints, Layout, Restart, widen
 
@@ -91,17 +91,17 @@ class RecordReader(ABC):
     def cut(self) -> list[int]:
         """Where the chunks of the request's only order end, the file's size last; its layout is noted."""
         (order,) = self.request.orders
-        descriptor = os.open(order.file.path, os.O_RDONLY | os.O_CLOEXEC)
+        opened = self.request.open(order.file.path)
         try:
-            head, mark = self._head_of(descriptor)
+            head, mark = self._head_of(opened)
             self.request.note_layout(0, head.layout)
             begins, size = mark + head.used, order.file.size
             quote = self.quote_of(head.layout)
             if quote is None:
-                return cut_lines(descriptor, begins, size, self.request.chunk_size)
-            return cut_quoted(descriptor, begins, size, self.request.chunk_size, quote)
+                return cut_lines(opened, begins, size, self.request.chunk_size)
+            return cut_quoted(opened, begins, size, self.request.chunk_size, quote)
         finally:
-            os.close(descriptor)
+            opened.close()
 
     def quote_of(self, layout: Layout) -> bytes | None:  # noqa: ARG002 -- for formats that have one
         """The character between two of which a line ending is no record's end."""
@@ -181,42 +181,42 @@ class RecordReader(ABC):
             self.request = told
 
     def _read_opened(self, index: int, order: RunOrder) -> Generator[Batch, None, None]:
-        descriptor = os.open(order.file.path, os.O_RDONLY | os.O_CLOEXEC)
+        opened = self.request.open(order.file.path)
         try:
-            head, mark = self._head_of(descriptor)
+            head, mark = self._head_of(opened)
             self.request.note_layout(index, head.layout)
             chunk = order.chunk
             if chunk is not None and chunk.number > 0:
-                yield from self._read_later_chunk(index, descriptor, head.layout, order, chunk)
+                yield from self._read_later_chunk(index, opened, head.layout, order, chunk)
                 return
             if head.blank:
                 self.request.count_blank(index, head.blank)
             cursor = _Cursor(mark + head.used, 1 + head.lines)
             end = None if chunk is None or chunk.end >= order.file.size else chunk.end
-            yield from self._read_to(index, descriptor, cursor, head.layout, end)
+            yield from self._read_to(index, opened, cursor, head.layout, end)
             if chunk is not None:
                 self.request.note_range(index, cursor.line - 1, self._types)
         finally:
-            os.close(descriptor)
+            opened.close()
 
     def _read_later_chunk(
-        self, index: int, descriptor: int, layout: Layout, order: RunOrder, chunk: ChunkRange
+        self, index: int, opened: Opened, layout: Layout, order: RunOrder, chunk: ChunkRange
     ) -> Iterator[Batch]:
         """A chunk whose types are those that the chunks before it have; another one is a wider one."""
         self._settled = set(self._types)
         cursor = _Cursor(chunk.start, chunk.first_line, chunk.first_record)
         end = None if chunk.end >= order.file.size else chunk.end
-        yield from self._read_to(index, descriptor, cursor, layout, end)
+        yield from self._read_to(index, opened, cursor, layout, end)
         self.request.note_range(index, cursor.line - chunk.first_line, self._types)
 
-    def _head_of(self, descriptor: int) -> tuple[Head, int]:
+    def _head_of(self, opened: Opened) -> tuple[Head, int]:
         """What the start of a file says, and how many bytes its mark has."""
-        peek = os.pread(descriptor, _PEEK, 0)
+        peek = opened.pread(_PEEK, 0)
         refuse_foreign(peek)
         mark = len(_BOM) if peek.startswith(_BOM) else 0
         size = _HEAD
         while True:
-            block = os.pread(descriptor, size, mark)
+            block = opened.pread(size, mark)
             head = self.head(block, final=False)
             if head is None and len(block) < size:
                 head = self.head(block, final=True)
@@ -232,7 +232,7 @@ class RecordReader(ABC):
         self._settled = set()
 
     def _read_to(
-        self, index: int, descriptor: int, cursor: _Cursor, layout: Layout, end: int | None
+        self, index: int, opened: Opened, cursor: _Cursor, layout: Layout, end: int | None
     ) -> Iterator[Batch]:
         """The records from the cursor to `end`, where one has to end, or to the end of the file."""
         final = False
@@ -241,7 +241,7 @@ class RecordReader(ABC):
             size = cursor.carry + self._step(cursor, end)
             if end is not None:
                 size = min(size, end - cursor.position)
-            block = os.pread(descriptor, size, cursor.position)
+            block = opened.pread(size, cursor.position)
             final = len(block) == cursor.carry
             cursor.carry = 0
             if final and end is not None:

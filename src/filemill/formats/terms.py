@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import msgspec
 import polars as pl
 
+from filemill.formats.opening import PlainBytes
 from filemill.formats.placing import Placed
 from filemill.model.runs import BadRecord, RunOrder
+from filemill.ports.step import Opened
 from filemill.records.layout import Hints, Layout
 
 
@@ -41,6 +43,8 @@ class ReadRequest:
     lenient: frozenset[str] = frozenset()
     """Those of `types` whose misfits are left to a later step: no value in the view, the record's text as it is."""
     hints: Hints = field(default_factory=Hints)
+    open: Callable[[bytes], Opened] = PlainBytes
+    """How the bytes of a file that is not small are come by."""
     chunk_size: int = 16 << 20
     max_record: int = 4 << 20
 

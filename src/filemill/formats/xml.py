@@ -16,6 +16,7 @@ from filemill.formats.json_elements import Rows
 from filemill.formats.terms import ReadRequest
 from filemill.formats.xml_elements import XmlElements
 from filemill.model.runs import BadRecord
+from filemill.ports.step import Opened
 from filemill.records.layout import Layout
 
 _ARRAY = b"["[0]
@@ -36,7 +37,7 @@ class XmlReader(JsonReader):
         super().__init__(replace(request, report_bad=placeless))
         self.record = record
 
-    def _chunks(self, index: int, descriptor: int) -> Iterator[tuple[Layout, Rows]]:
+    def _chunks(self, index: int, opened: Opened) -> Iterator[tuple[Layout, Rows]]:
         layout = self._layout(_ARRAY)
         self.request.note_layout(index, layout)
         elements = XmlElements(
@@ -47,7 +48,7 @@ class XmlReader(JsonReader):
             chunk_size=self.request.chunk_size,
             max_record=self.request.max_record,
         )
-        for rows in elements.read(descriptor):
+        for rows in elements.read(opened):
             yield layout, rows
 
     def _layout(self, kind: int) -> Layout:  # noqa: ARG002 -- there is one kind

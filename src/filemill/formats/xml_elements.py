@@ -13,7 +13,6 @@ Names are as they stand, prefixes included; declarations of namespaces are no da
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
@@ -24,6 +23,7 @@ import msgspec
 from filemill.formats.json_elements import DEEPEST, Rows
 from filemill.model.errors import PermanentError
 from filemill.model.runs import BadRecord
+from filemill.ports.step import Opened
 
 _BLOCK = 1 << 20
 _EACH = 64
@@ -113,7 +113,7 @@ class XmlElements:
         parser.EntityDeclHandler = _refuse_type
         parser.ExternalEntityRefHandler = _refuse_type
 
-    def read(self, descriptor: int) -> Iterator[Rows]:
+    def read(self, opened: Opened) -> Iterator[Rows]:
         """Its records, about a chunk's at a time.
 
         Raises:
@@ -122,7 +122,7 @@ class XmlElements:
         """
         at = 0
         block = min(_BLOCK, self._chunk_size)
-        while data := os.pread(descriptor, block, at):
+        while data := opened.pread(block, at):
             self._parse(data, final=False)
             at += len(data)
             if at - max(0, self._parser.CurrentByteIndex) > self._max_record + 2 * block:

@@ -300,13 +300,6 @@ class Plan(msgspec.Struct, frozen=True):
         """Where workers have their work folders: in the data directory, or with encryption in memory."""
         return self.data if self.encryption is None else self.encryption.workspace
 
-    @property
-    def in_one_go(self) -> bool:
-        """Whether big files are read from start to end by one worker: what is encrypted has no middle to begin at."""
-        return self.encryption is not None or any(
-            sink.options.get("encrypt") for sink in self.sinks
-        )
-
     def pipeline(self, name: str) -> PipelinePlan:
         """The pipeline of that name; StopIteration if there is none."""
         return next(p for p in self.pipelines if p.name == name)

@@ -52,6 +52,18 @@ class Scope(StrEnum):
     """The whole file in order on one worker."""
 
 
+class Opened(Protocol):
+    """One file's bytes, by place."""
+
+    def pread(self, size: int, at: int, /) -> bytes:
+        """At most `size` bytes from place `at`; fewer only where the file ends."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
 class StepSpec(msgspec.Struct, frozen=True):
     """What a step says of itself."""
 
@@ -65,6 +77,9 @@ class StepSpec(msgspec.Struct, frozen=True):
     io: bool = False
     ends: bool = False
     """True for a step after which none may follow (`route`)."""
+    opens: bool = False
+    """True for a reader that takes its files' bytes from `StepContext.open` only, never by their paths: encrypted
+    content is then read where it lies."""
     makes_tags: bool = False
     makes_columns: bool = False
     """True when only its records tell which columns they have behind it."""
@@ -153,6 +168,15 @@ class StepContext(Protocol):
     """For a reader: those of them that the file must have, because no step before them makes up columns."""
     hints: Hints
     """For a reader: what an earlier reading of these files found out too late."""
+
+    def open(self, path: bytes) -> Opened:
+        """For a reader that says so (`StepSpec.opens`): the plain bytes of an order's file.
+
+        Raises:
+            OSError: it cannot be opened.
+            PermanentError: it is encrypted, and not what was encrypted.
+        """
+        ...
 
     def expression(self, sql: str) -> Expression:
         """Compile a row-wise SQL expression once."""

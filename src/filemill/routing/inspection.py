@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from filemill.encryption.age import Writes
 from filemill.model.files import Facts, FileRef, TagHit
 from filemill.model.plan import Plan
 from filemill.routing.patterns import CONTENT, contains
@@ -22,6 +23,8 @@ from filemill.routing.sniffing import HEAD, Sniffed, sniff
 from filemill.routing.taggers import TaggedFile, TaggerError, call_tagger
 
 _PIECE = 1 << 20
+Pour = Callable[[bytes, Writes], None]
+"""Writes the plain bytes of the file at a path."""
 _HELD = 32 << 20
 """Bytes of content kept at once for patterns; a group with more is inspected in parts."""
 SOURCE = "source"
@@ -72,6 +75,30 @@ class _Seen:
         self.hits: list[Judged] = []
 
 
+class _Taking:
+    """Takes a file's bytes as they are poured, as reading it would."""
+
+    def __init__(self, seen: _Seen) -> None:
+        self._seen = seen
+        self._head = bytearray()
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes, /) -> int:
+        self._head += data[: _PIECE - len(self._head)]
+        self._digest.update(data)
+        self._seen.size += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def seen(self) -> _Seen:
+        """The file, all of which was poured."""
+        self._seen.head = bytes(self._head)
+        self._seen.digest = self._digest.hexdigest()
+        return self._seen
+
+
 class Inspector:
     """Finds the facts and tags of files under one plan.
 
@@ -79,7 +106,8 @@ class Inspector:
         UsageError: a content pattern does not compile, or a tagger cannot be imported.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, pour: Pour | None = None) -> None:
+        """`pour` opens encrypted content: with it no file need be plain anywhere, unless a tagger wants to read it."""
         self._rules = [Rule(rule) for rule in plan.tags]
         self._source_whys = {
             source.name: tuple(pattern for pattern in source.tags if "{dir}" in pattern)
@@ -92,9 +120,12 @@ class Inspector:
         self._wants_content = any(rule.content for rule in self._rules)
         self.asks_taggers = any(rule.tagger for rule in self._rules)
         """Users' taggers are asked: nothing else that inspects a file is others' code."""
+        self.pours = pour is not None and not self.asks_taggers
+        """Files are given as they lie, encrypted or not."""
+        self._pour = pour
 
     def inspect(self, files: Sequence[FileRef]) -> list[Facts]:
-        """The facts of each file, in order. Never raises for a file: see `Facts.error`."""
+        """The facts of each file, in order. Raises nothing but what `pour` does: see `Facts.error`."""
         return [each.facts for each in self.examine(files)]
 
     def examine(self, files: Sequence[FileRef], *, explain: bool = False) -> list[Inspected]:
@@ -118,6 +149,10 @@ class Inspector:
     def _read(self, file: FileRef) -> _Seen:
         seen = _Seen(file)
         try:
+            if self._pour is not None and self.pours:
+                taking = _Taking(seen)
+                self._pour(file.path, taking)
+                return self._sniffed(taking.seen())
             descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 self._digest(seen, descriptor)
@@ -129,6 +164,10 @@ class Inspector:
         except OSError as error:
             seen.error = f"reading failed: {type(error).__name__}: {error.strerror or error}"
             return seen
+        return self._sniffed(seen)
+
+    def _sniffed(self, seen: _Seen) -> _Seen:
+        file = seen.file
         if seen.size != file.size:
             seen.error = f"its content is {seen.size} bytes, {file.size} were claimed"
             return seen

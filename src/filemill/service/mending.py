@@ -106,7 +106,7 @@ def stage(data: str, child: str, content: Iterable[bytes]) -> tuple[str, int]:
                     for piece in content:
                         plain.write(piece)
                     plain.seek(0)
-                    size = sealer.stream(plain, out)
+                    size = sealer.content(plain, out)
             out.flush()
             durable.sync_file(out.fileno())
         durable.sync_directory(folder)

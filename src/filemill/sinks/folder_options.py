@@ -31,12 +31,12 @@ def _mode(value: Any) -> Any:
 
 
 def _recipients(value: Any) -> Any:
-    """One or several recipients; `false` is none."""
+    """One or several recipients; `false`, which stays what it is, says that there are none."""
     if value is False or (isinstance(value, str) and value.lower() == "false"):
-        return ()
+        return False
     texts = [value] if isinstance(value, str) else value
     if isinstance(texts, list | tuple):
-        if not texts and isinstance(value, list):
+        if not texts:
             raise ValueError("nobody could read it: write age1..., or false")
         for text in texts:
             if not isinstance(text, str) or not text.startswith("age1"):
@@ -85,7 +85,7 @@ class FolderOptions(BaseModel):
         "with zst unless set.",
     )
     encrypt: Annotated[
-        tuple[str, ...] | None,
+        tuple[str, ...] | Literal[False] | None,
         BeforeValidator(_recipients),
         WithJsonSchema(
             {

@@ -10,10 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 
-from filemill.encryption.age import Sealer
+from filemill.encryption.age import Reads, Writes
 
 _PIECE = 1 << 20
+Encrypt = Callable[[Reads, Writes], int]
+"""Encrypts all of one stream into another, and says how many bytes it had."""
 
 
 def spool() -> int:
@@ -49,7 +52,7 @@ class _Digesting:
         """Nothing waits here."""
 
 
-def seal(sealer: Sealer, plain: int, out: int) -> tuple[int, str, int]:
+def seal(encrypt: Encrypt, plain: int, out: int) -> tuple[int, str, int]:
     """Encrypt a spool into an empty file; size and sha256 of what is there then, and the plain size.
 
     Raises:
@@ -58,5 +61,5 @@ def seal(sealer: Sealer, plain: int, out: int) -> tuple[int, str, int]:
     os.lseek(plain, 0, os.SEEK_SET)
     target = _Digesting(out)
     with open(plain, "rb", buffering=_PIECE, closefd=False) as source:
-        count = sealer.stream(source, target)
+        count = encrypt(source, target)
     return target.size, target.digest.hexdigest(), count

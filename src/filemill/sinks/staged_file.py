@@ -12,13 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, cast
 
 from filemill.durable import Durable
-from filemill.encryption.age import Sealer
 from filemill.model.errors import TransientError
 from filemill.model.runs import RunOrder, StagedOutput, publication_id
 from filemill.sinks.compressing import Coder
 from filemill.sinks.parts import Parts
 from filemill.sinks.permitting import Permissions
-from filemill.sinks.sealing import seal, spool
+from filemill.sinks.sealing import Encrypt, seal, spool
 
 _PIECES = 512
 """Pieces of one writev (the system's limit is 1,024)."""
@@ -52,6 +51,7 @@ class StagedFile:
         "_coder",
         "_descriptor",
         "_digest",
+        "_encrypt",
         "_folder",
         "_handed",
         "_in_memory",
@@ -62,7 +62,6 @@ class StagedFile:
         "_pieces",
         "_plain",
         "_publication",
-        "_sealer",
         "_sink",
         "_size",
         "footer",
@@ -81,7 +80,7 @@ class StagedFile:
         name: bytes,
         parts: Parts,
         coder: Coder | None = None,
-        sealer: Sealer | None = None,
+        encrypt: Encrypt | None = None,
     ) -> None:
         self.name = name
         self.header = b""
@@ -97,7 +96,7 @@ class StagedFile:
         self._folder = folder
         self._coder = coder
         """Compresses what is written, header and footer included."""
-        self._sealer = sealer
+        self._encrypt = encrypt
         """Encrypts all of it when it is whole; until then it has no name."""
         self._plain = -1
         self._publication = publication_id(order.run, sink, name)
@@ -174,7 +173,7 @@ class StagedFile:
                 at += 1
             if written:
                 pieces[at] = pieces[at][written:]
-        if self._sealer is None and not self._part and self._size - self._handed >= _WRITEBACK:
+        if self._encrypt is None and not self._part and self._size - self._handed >= _WRITEBACK:
             durable.begin_writeback(self._descriptor, self._handed, self._size - self._handed)
             self._handed = self._size
 
@@ -232,8 +231,8 @@ class StagedFile:
         self._settle()
         if self._coder is not None:
             self._put(self._coder.end(), durable)
-        if self._sealer is not None:
-            self._seal(self._sealer, durable)
+        if self._encrypt is not None:
+            self._seal(self._encrypt, durable)
         permissions.grant(self._descriptor)
         status = os.fstat(self._descriptor)
         if not self._in_memory:
@@ -253,11 +252,11 @@ class StagedFile:
             header=self._header_of_parts() if self._part else b"",
         )
 
-    def _seal(self, sealer: Sealer, durable: Durable) -> None:
-        plain, self._descriptor, self._sealer = self._descriptor, -1, None
+    def _seal(self, encrypt: Encrypt, durable: Durable) -> None:
+        plain, self._descriptor, self._encrypt = self._descriptor, -1, None
         try:
             self._open(durable)
-            self._size, self._known_digest, self._plain = seal(sealer, plain, self._descriptor)
+            self._size, self._known_digest, self._plain = seal(encrypt, plain, self._descriptor)
         finally:
             os.close(plain)
 
@@ -303,7 +302,7 @@ class StagedFile:
         if self._in_memory:
             self._descriptor = self._parts.take()
             return
-        if self._sealer is not None:
+        if self._encrypt is not None:
             self._descriptor = spool()
             return
         try:

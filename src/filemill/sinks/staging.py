@@ -244,7 +244,7 @@ class FolderStager:
             if layout is None and order.file.name.endswith(packed):
                 coder = None  # a whole file that says it is compressed already
             output = self._outputs[index] = StagedFile(
-                staging.sink, staging.folder, order, name, self._parts, coder, staging.sealer
+                staging.sink, staging.folder, order, name, self._parts, coder, staging.encrypt
             )
         elif output.whole:
             raise PermanentError(

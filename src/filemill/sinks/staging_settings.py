@@ -8,6 +8,7 @@ from filemill.encryption.age import Sealer
 from filemill.sinks.compressing import Compression
 from filemill.sinks.naming import NameTemplate
 from filemill.sinks.permitting import Permissions
+from filemill.sinks.sealing import Encrypt
 
 
 class Staging(msgspec.Struct, frozen=True):
@@ -32,3 +33,10 @@ class Staging(msgspec.Struct, frozen=True):
     """With a sealer: the names of outputs say so."""
     formulas: bool = True
     """False: in csv, what a spreadsheet may take for a formula is escaped."""
+
+    @property
+    def encrypt(self) -> Encrypt | None:
+        """How an output is encrypted: for who reads it elsewhere as one age file, else as content is."""
+        if self.sealer is None:
+            return None
+        return self.sealer.stream if self.said else self.sealer.content

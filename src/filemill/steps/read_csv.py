@@ -57,6 +57,7 @@ class ReadCsv:
         example="- read_csv: {types: {amount: float}}",
         takes=Form.FILE,
         gives=Form.RECORDS,
+        opens=True,
     )
     Options: ClassVar[type[BaseModel]] = ReadCsvOptions
 

@@ -50,6 +50,7 @@ class ReadJson:
         example="- read_json: {at: data.items, types: {amount: float}}",
         takes=Form.FILE,
         gives=Form.RECORDS,
+        opens=True,
         notes="Records keep their text and are written as JSON lines unless the sink has a `format:`. One that spans "
         "several lines in the file becomes one line: white space outside of strings goes; numbers, strings and the "
         "order of keys stay. A sink with `as: received` gets it as it came, in an array at the same keys. A file that "

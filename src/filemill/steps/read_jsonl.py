@@ -31,6 +31,7 @@ class ReadJsonl:
         example="- read_jsonl: {types: {amount: float}}",
         takes=Form.FILE,
         gives=Form.RECORDS,
+        opens=True,
     )
     Options: ClassVar[type[BaseModel]] = ReadJsonlOptions
 

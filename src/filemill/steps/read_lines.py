@@ -34,6 +34,7 @@ class ReadLines:
         example="- read_lines",
         takes=Form.FILE,
         gives=Form.RECORDS,
+        opens=True,
     )
     Options: ClassVar[type[BaseModel]] = ReadLinesOptions
 

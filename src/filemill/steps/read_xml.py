@@ -44,6 +44,7 @@ class ReadXml:
         example="- read_xml: {record: item, types: {price: float}}",
         takes=Form.FILE,
         gives=Form.RECORDS,
+        opens=True,
         notes='Elements inside a record are its columns, attributes too, as `@name` (in SQL `"@name"`); several of '
         "one name are an array, text beside others is `#text`, an empty element is null. All values are texts, but for "
         "columns whose type is declared. Records are written as JSON lines unless the sink has a `format:`; "

@@ -36,6 +36,7 @@ def request_of(context: StepContext, types: Mapping[str, str] | None = None) -> 
         types={**context.types, **own},
         lenient=frozenset(context.types) - frozenset(own),
         hints=context.hints,
+        open=context.open,
         chunk_size=context.chunk_size,
         max_record=context.max_record,
     )
