@@ -12,7 +12,8 @@ from milling import Mill
 from filemill.durable import Durable, Failpoints
 from filemill.engine import frames
 from filemill.engine.announcing import Announcement
-from filemill.engine.chunking import Chunked, ChunkedRuns
+from filemill.engine.chunk_run import Chunked
+from filemill.engine.chunking import ChunkedRuns
 from filemill.engine.execution import Executor
 from filemill.engine.supervisor import Limits, WorkerDied
 from filemill.engine.trouble import Trouble

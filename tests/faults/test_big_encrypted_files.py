@@ -23,7 +23,7 @@ CONFIG = """\
 version: 1
 workers: 2
 chunk_size: 16KiB
-encryption: {{recipients: {recipient}, identity: key{more}}}
+encryption: {{recipients: {recipient}, identity: key}}
 sources: {{inbox: {{folder: inbox, settle: 5ms, settle_unproven: 20ms}}}}
 tags: {{csv: {{name: "*.csv"}}, lines: {{name: "*.log"}}}}
 pipelines:
@@ -32,7 +32,7 @@ pipelines:
     tolerance: 1000
     steps: [{{read_csv: {{types: {{amount: integer}}}}}}, {{steps.Total: {{of: amount}}}}, {{write: out}}]
   logs: {{when: lines, steps: [read_lines, steps.slowly, write: out]}}
-sinks: {{out: {{folder: out, encrypt: false}}}}
+sinks: {{out: {{folder: out, encrypt: {encrypt}}}}}
 """
 STEPS = """\
 import json
@@ -84,16 +84,21 @@ def made_of_rows() -> bytes:
     return ("id,who,amount,total\n" + "".join(lines)).encode()
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    """The project, with its key."""
+@pytest.fixture(params=["plain", "sealed"])
+def root(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The project, with its key; its sink's outputs are plain, or encrypted for somebody else."""
     root = tmp_path / "project"
     for folder in ("inbox", "tmp"):
         (root / folder).mkdir(parents=True)
     identity = pyrage.x25519.Identity.generate()
     (root / "key").write_text(f"{identity}\n")
     (root / "key").chmod(0o600)
-    (root / "filemill.yaml").write_text(CONFIG.format(recipient=identity.to_public(), more=""))
+    reader = pyrage.x25519.Identity.generate()
+    (root / "reader").write_text(f"{reader}\n")
+    encrypt = reader.to_public() if request.param == "sealed" else "false"
+    (root / "filemill.yaml").write_text(
+        CONFIG.format(recipient=identity.to_public(), encrypt=encrypt)
+    )
     (root / "steps.py").write_text(STEPS)
     yield root
     shutil.rmtree(workspace(root), ignore_errors=True)
@@ -109,12 +114,29 @@ def rows(root: Path) -> None:
 
 
 def leaks(root: Path) -> list[str]:
-    """Files of the data directory with something plain in them."""
+    """Files of the data directory, and of a sink that encrypts, with something plain in them."""
+    places = [root / ".filemill"] + [root / "out"] * is_sealed(root)
     return [
         str(path)
-        for path in (root / ".filemill").rglob("*")
+        for place in places
+        for path in place.rglob("*")
         if path.is_file() and CANARY.encode() in path.read_bytes()
     ]
+
+
+def is_sealed(root: Path) -> bool:
+    return "encrypt: age1" in (root / "filemill.yaml").read_text()
+
+
+def output(root: Path) -> bytes | None:
+    """What came of the table, as who it is for reads it; None: nothing yet."""
+    path = root / ("out/big.csv.age" if is_sealed(root) else "out/big.csv")
+    if not path.exists():
+        return None
+    if not is_sealed(root):
+        return path.read_bytes()
+    reader = pyrage.x25519.Identity.from_str((root / "reader").read_text().strip())
+    return bytes(pyrage.decrypt(path.read_bytes(), [reader]))
 
 
 def states(root: Path) -> bool:
@@ -135,11 +157,12 @@ def test_it_goes_on_at_its_chunk_after_kills_and_nothing_of_it_was_ever_plain(
         program.kill_tree()
         assert states(root)
         assert leaks(root) == []
-        assert not (root / "out/big.csv").exists(), "published before its end"
+        assert output(root) is None, "published before its end"
     program = start(root)
-    assert wait_for((root / "out/big.csv").exists, 60), (root / "server.log").read_text()
+    assert wait_for(lambda: output(root) is not None, 60), (root / "server.log").read_text()
     assert program.stop() == 0
-    assert (root / "out/big.csv").read_bytes() == made_of_rows()
+    assert output(root) == made_of_rows()
+    assert os.listdir(root / "out/.filemill") == []
     said = (root / "server.log").read_text()
     went_on = re.findall(r"goes on at \d+%, (\d+) of \d+", said)
     assert [int(done) >= least for done, least in zip(went_on, (3, 8), strict=True)] == [True] * 2

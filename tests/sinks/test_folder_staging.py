@@ -14,6 +14,7 @@ from filemill.durable import Durable, Failpoints
 from filemill.model.errors import PermanentError, SystemFault, TransientError
 from filemill.model.files import FileRef
 from filemill.model.runs import RunOrder
+from filemill.ports.examining import Level
 from filemill.ports.sink import SinkContext
 from filemill.records.batch import Batch
 from filemill.records.layout import LINE, Dialect, Layout, Restart
@@ -324,6 +325,16 @@ def test_an_owner_that_this_machine_does_not_know_is_the_machines_trouble(root):
         with pytest.raises(SystemFault, match=said):
             stager.finish()
         assert left(root) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_doctor_tells_of_an_owner_to_whom_nothing_can_be_given(root):
+    assert [each.level for each in make_sink(root, owner="nobody").examine()] == [Level.OK]
+    for owner in ("no-such-one", ":no-such"):
+        (found,) = make_sink(root, owner=owner).examine()
+        assert (found.level, "owner" in found.help) == (Level.PROBLEM, True)
+        assert f"`{owner.strip(':')}`" in found.what
+    assert left(root) == []
 
 
 @pytest.fixture

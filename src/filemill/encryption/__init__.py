@@ -1,4 +1,5 @@
-"""Encryption at rest: the age format (`age`), pieces of what is sent (`pieces`), texts for the ledger (`texts`).
+"""Encryption at rest: the age format (`age`), in pieces (`pieces`) read from any place (`reading`), texts (`texts`).
 
-`handing_out` is a process that opens content for who may have it, `hiding` keeps a process's memory its own.
+`piping` is between who writes and who reads, `handing_out` a process that opens content for who may have it, and
+`hiding` keeps a process's memory its own.
 """

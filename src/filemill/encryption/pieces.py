@@ -35,24 +35,30 @@ class Pieces:
 
     def add(self, piece: bytes) -> bytes:
         """What stands for the next bytes; nothing for none."""
-        made = []
-        for at in range(0, len(piece), PIECE):
-            some = piece[at : at + PIECE]
-            sealed = self._seal(some)
-            made += [
-                b"" if self.plain else MAGIC,
-                FRAME.pack(self.plain, len(some), len(sealed)),
-                sealed,
-            ]
-            self.plain += len(some)
-        return b"".join(made)
+        made = b"".join(framed(self._seal, piece, self.plain))
+        first, self.plain = not self.plain, self.plain + len(piece)
+        return MAGIC + made if first and made else made
 
     def end(self, piece: bytes) -> bytes:
         """What stands for the last bytes."""
         if not self.plain and len(piece) <= PIECE:
             self.plain = len(piece)
             return self._seal(piece)
-        return self.add(piece) + FRAME.pack(self.plain, 0, 0)
+        return self.add(piece) + ending(self.plain)
+
+
+def framed(seal: Callable[[bytes], bytes], plain: bytes, place: int = 0) -> Iterator[bytes]:
+    """Pieces of these bytes, as they stand one behind the other in a file; `place` is where the bytes are in all."""
+    for at in range(0, len(plain), PIECE):
+        some = plain[at : at + PIECE]
+        sealed = seal(some)
+        yield FRAME.pack(place + at, len(some), len(sealed))
+        yield sealed
+
+
+def ending(plain: int) -> bytes:
+    """What stands behind the last piece of so many bytes."""
+    return FRAME.pack(plain, 0, 0)
 
 
 def standing(descriptor: int, plain: int) -> int:

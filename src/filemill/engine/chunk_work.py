@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import BinaryIO
 
 import msgspec
 
@@ -24,12 +25,16 @@ from filemill.formats.opening import PlainBytes
 from filemill.model.errors import SystemFault
 from filemill.model.plan import Plan
 from filemill.model.runs import ChunkResult, Failure, RunOrder
+from filemill.ports.sink import Joined, SealedUp
 from filemill.ports.step import Scope
 from filemill.records.layout import Drifted, Hints, Restart
 
 SECTION = 16
 """Chunks in one piece where pieces follow one another: fewer states to save, and one is read ahead while another is
 worked on."""
+
+_STALL = 60.0
+"""Seconds that one piece of an output may take to be encrypted and written."""
 
 
 class ChunkWork:
@@ -154,6 +159,23 @@ class ChunkWork:
         )
         return ChunkDone(result, attempt.learned(), state=carried)
 
+    def seal_up(self, joined: Joined, progress: Callable[[float], None]) -> SealedUp:
+        """Encrypt an output whose parts are joined, for who reads it.
+
+        Raises:
+            Corrupt: what was joined is not what was sealed.
+            WrongKey: it was sealed for others.
+            OSError: the sink's place failed.
+        """
+        plaintext = self._plaintext
+        assert plaintext is not None, "only with `encryption:` parts wait sealed"  # noqa: S101
+
+        def pour(out: BinaryIO) -> None:
+            plaintext.unseal(joined.path, _Told(out, progress))
+
+        done: SealedUp = self._sinks.get(joined.sink).seal_up(pour, joined.target)
+        return done
+
     def _attempt(
         self, chain: Chain, order: RunOrder, hints: Hints, progress: Callable[[float], None]
     ) -> Attempt:
@@ -205,6 +227,21 @@ class ChunkWork:
             if not self._sinks.get(name).joins(layout.read_as, more=more):
                 return f"outputs of sink `{name}` are not joined from parts"
         return ""
+
+
+class _Told:
+    """What is written goes on, and whoever waits is told that something does."""
+
+    def __init__(self, out: BinaryIO, progress: Callable[[float], None]) -> None:
+        self._out = out
+        self._progress = progress
+
+    def write(self, data: bytes, /) -> int:
+        self._progress(_STALL)
+        return self._out.write(data)
+
+    def flush(self) -> None:
+        self._out.flush()
 
 
 def _why_whole(chain: Chain) -> str:

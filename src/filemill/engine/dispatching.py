@@ -16,7 +16,7 @@ import msgspec
 from filemill.engine import frames
 from filemill.engine.batching import batches
 from filemill.engine.breaking import Breakers
-from filemill.engine.chunking import Chunked
+from filemill.engine.chunk_run import Chunked
 from filemill.engine.keeping_inputs import Inputs
 from filemill.engine.publishing import Publisher
 from filemill.engine.revealing import as_staged

@@ -19,6 +19,7 @@ from filemill.model.runs import Captured, RunOrder, RunResult
 from filemill.model.trials import Trial, TrialOrder
 from filemill.ports.describe import Answers, Question
 from filemill.ports.scanner import Scanned
+from filemill.ports.sink import Joined, SealedUp
 from filemill.records.layout import Hints
 from filemill.routing.explaining import Explanation
 
@@ -72,6 +73,14 @@ class ExecuteChunk(msgspec.Struct, frozen=True, tag="chunk"):
     hints: Hints
     state: Carried | None = None
     """Where steps that see the whole file stood at the end of the chunk before."""
+
+
+class SealUp(msgspec.Struct, frozen=True, tag="seal_up"):
+    """Server: encrypt this output of a big file, whose parts are joined, for who reads it."""
+
+    job: int
+    order: RunOrder
+    joined: Joined
 
 
 class Keep(msgspec.Struct, frozen=True, tag="keep"):
@@ -155,6 +164,16 @@ class ChunkExecuted(msgspec.Struct, frozen=True, tag="chunk_executed"):
     spent: bool = False
 
 
+class SealDone(msgspec.Struct, frozen=True, tag="seal_done"):
+    """Worker: it is encrypted, not yet synced; or why not."""
+
+    job: int
+    done: SealedUp | None = None
+    why: str = ""
+    damaged: bool = False
+    """What was joined is not what was sealed."""
+
+
 class Kept(msgspec.Struct, frozen=True, tag="kept"):
     """Worker: what it kept of each run, in the order asked."""
 
@@ -192,7 +211,9 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     help: str = ""
 
 
-ToWorker = Setup | Inspect | Scan | Execute | CutUp | ExecuteChunk | Keep | Ask | Explain | Try
+ToWorker = (
+    Setup | Inspect | Scan | Execute | CutUp | ExecuteChunk | SealUp | Keep | Ask | Explain | Try
+)
 FromWorker = (
     Ready
     | Inspected
@@ -200,6 +221,7 @@ FromWorker = (
     | Executed
     | CutDone
     | ChunkExecuted
+    | SealDone
     | Kept
     | Answered
     | Explained

@@ -20,6 +20,7 @@ from filemill.model.runs import (
     BadRecord,
     ChunkRange,
     ChunkResult,
+    Failure,
     Hold,
     Mark,
     RecordForm,
@@ -28,7 +29,7 @@ from filemill.model.runs import (
     StagedOutput,
     StepCount,
 )
-from filemill.ports.sink import Joining, Sink
+from filemill.ports.sink import Joined, Joining, SealedUp, Sink
 from filemill.records.layout import Hints
 
 
@@ -163,13 +164,35 @@ class Joint:
             for part in result.parts:
                 self._sinks[part.sink].forget([part.staged])
 
+    def joined(self, tolerance: Tolerance) -> list[Joined]:
+        """What workers have to encrypt before `finish`, where that will publish something.
+
+        Raises:
+            SystemFault: the sink's place or the machine failed.
+        """
+        if self.books.hold is not None or self._failure(tolerance) is not None:
+            return []
+        found: list[Joined] = []
+        for sink, joining in self._joinings.items():
+            with _fault_of(sink):
+                joined = joining.joined()
+            found += [joined] if joined is not None else []
+        return found
+
+    def sealed(self, sink: str, done: SealedUp) -> None:
+        """A worker has encrypted the output of that sink."""
+        self._joinings[sink].sealed(done)
+
+    def _failure(self, tolerance: Tolerance) -> Failure | None:
+        books, book = self.books, RunBook()
+        book.bad, book.bad_total, book.bad_by_step = books.bad, books.bad_total, books.bad_by_step
+        book.traceback = books.tracebacks
+        return over_tolerance(book, books.records, self.order.pipeline, tolerance)
+
     def finish(self, chunks: int, tolerance: Tolerance) -> RunResult:
         """The run's result: its outputs synced, or why nothing of it may be published."""
         books = self.books
-        book = RunBook()
-        book.bad, book.bad_total, book.bad_by_step = books.bad, books.bad_total, books.bad_by_step
-        book.traceback = books.tracebacks
-        failure = over_tolerance(book, books.records, self.order.pipeline, tolerance)
+        failure = self._failure(tolerance)
         outputs: list[StagedOutput] = []
         if failure is None and books.hold is None:
             for sink, joining in self._joinings.items():

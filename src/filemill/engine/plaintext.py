@@ -98,6 +98,11 @@ class Plaintext:
             while piece := source.read(_PIECE):
                 out.write(piece)
 
+    def unseal(self, path: bytes, out: Writes) -> None:
+        """Write the plain bytes of what is sealed at this path, wherever it is; raises as `pour`."""
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as source:
+            self._opener.stream(source, out, ours=True)
+
     def size_of(self, path: bytes) -> int:
         """How many plain bytes there are, of what `open` opens; raises as it does."""
         if not self.is_sealed(path):

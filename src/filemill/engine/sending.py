@@ -64,6 +64,7 @@ class Sinks:
                     durable=self._durable,
                     sync=self._plan.durability == "power",
                     recipients=self._recipients if plan.name in self._hidden else (),
+                    keepers=self._recipients,
                 )
             )
         return self._built[name]

@@ -22,10 +22,12 @@ from collections.abc import Sequence
 
 from filemill.durable import Durable, Failpoints
 from filemill.durable.barrier import barrier_of
+from filemill.encryption.age import Corrupt
 from filemill.encryption.hiding import hide_memory
 from filemill.encryption.texts import seal_captured, seal_facts, seal_result
 from filemill.engine import frames
 from filemill.engine.announcing import Page
+from filemill.engine.chunk_work import ChunkWork
 from filemill.engine.description import answer
 from filemill.engine.execution import Executor
 from filemill.engine.garbage import collect_seldom
@@ -86,7 +88,9 @@ class Worker:
             self.connection.sendall(frames.pack(reply))
             if isinstance(reply, frames.Broken):
                 return
-            if isinstance(message, frames.Execute | frames.CutUp | frames.ExecuteChunk):
+            if isinstance(
+                message, frames.Execute | frames.CutUp | frames.ExecuteChunk | frames.SealUp
+            ):
                 # Only now: until the answer is out, whoever broke the worker has to be on the page.
                 self.page.announce(message.job, [])
 
@@ -112,7 +116,7 @@ class Worker:
                 return self._judge(message)
             case frames.Explain() | frames.Try():
                 return self._look(message)
-            case frames.CutUp() | frames.ExecuteChunk() | frames.Keep():
+            case frames.CutUp() | frames.ExecuteChunk() | frames.SealUp() | frames.Keep():
                 return self._in_parts(message)
             case frames.Execute(job, orders):
                 assert self.executor is not None, "Setup comes first"  # noqa: S101
@@ -199,7 +203,7 @@ class Worker:
         return frames.Kept(message.job, tuple(captured), resident_bytes(), spent)
 
     def _in_parts(
-        self, message: frames.CutUp | frames.ExecuteChunk | frames.Keep
+        self, message: frames.CutUp | frames.ExecuteChunk | frames.SealUp | frames.Keep
     ) -> frames.FromWorker:
         """A part of the file, or of the pipeline."""
         assert self.executor is not None, "Setup comes first"  # noqa: S101
@@ -211,10 +215,21 @@ class Worker:
             cut = work.cut(message.order, message.state)
             self._clean()
             return frames.CutDone(job, cut)
+        if isinstance(message, frames.SealUp):
+            return self._seal_up(message, work)
         self.grown = True
         done = work.execute(message.order, message.hints, self.page.progress, message.state)
         self._clean()
         return frames.ChunkExecuted(job, done, resident_bytes(), self.surroundings.spent)
+
+    def _seal_up(self, message: frames.SealUp, work: ChunkWork) -> frames.SealDone:
+        """Encrypt an output of a big file for who reads it."""
+        try:
+            return frames.SealDone(message.job, work.seal_up(message.joined, self.page.progress))
+        except Corrupt as error:
+            return frames.SealDone(message.job, why=error.message, damaged=True)
+        except (FilemillError, OSError) as error:
+            return frames.SealDone(message.job, why=plainly(error))
 
     def _scanned(self, scanning: ScanWork, files: Sequence[FileRef]) -> tuple[Scanned, ...]:
         """What scanners say, in order; with encryption file by file, so that few are plain at a time."""

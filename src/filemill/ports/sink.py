@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 from pydantic import BaseModel
@@ -38,6 +38,25 @@ class SinkContext(msgspec.Struct):
     """False under `durability: process`."""
     recipients: tuple[str, ...] = ()
     """For whom all that it stages is encrypted, under its plain name; empty: as its options say."""
+    keepers: tuple[str, ...] = ()
+    """For whom content is encrypted, and so what waits here to be encrypted for others; empty: for nobody."""
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """An output all of whose parts are joined, as ciphertext that only workers open."""
+
+    sink: str
+    path: bytes
+    target: bytes
+    """Where it goes, encrypted for who reads it."""
+
+
+class SealedUp(msgspec.Struct, frozen=True):
+    """What a worker made of it: size and sha256 of what is there then, and how many plain bytes it has."""
+
+    size: int
+    digest: str
+    plain: int
 
 
 class Published(StrEnum):
@@ -115,6 +134,18 @@ class Joining(Protocol):
         """How far it is, to go on from there after a crash; None before the first part."""
         ...
 
+    def joined(self) -> Joined | None:
+        """After the last part: what a worker has to encrypt before `finish`; None: nothing.
+
+        Raises:
+            OSError: the disk is full or failing.
+        """
+        ...
+
+    def sealed(self, done: SealedUp) -> None:
+        """A worker has encrypted what `joined` told."""
+        ...
+
     def finish(self) -> StagedOutput | None:
         """Sync it and answer with what the ledger will know of it; None if no part came."""
         ...
@@ -163,6 +194,14 @@ class Sink(Protocol):
 
     def joining(self, fence: int, mark: Mark | None = None) -> Joining | None:
         """Join one run's parts; with a mark, go on from there. None: the marked bytes are not there any more."""
+        ...
+
+    def seal_up(self, pour: Callable[[BinaryIO], None], target: bytes) -> SealedUp:
+        """Worker: encrypt what `pour` writes into a new file at `target`, as this sink's outputs are.
+
+        Raises:
+            OSError: the disk is full or failing.
+        """
         ...
 
     def receive(self, part: StagedOutput) -> StagedOutput:

@@ -32,6 +32,7 @@ def build_sink(sink: SinkPlan, plan: Plan, registry: Registry, durable: Durable)
             timezone=plan.timezone,
             durable=durable,
             sync=plan.durability == "power",
+            keepers=plan.encryption.recipients if plan.encryption is not None else (),
         )
     )
     return built

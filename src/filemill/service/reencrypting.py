@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
@@ -11,11 +9,11 @@ import msgspec
 
 from filemill.contents.local import LocalContent
 from filemill.encryption.age import Opener, key_in, sealed_name
+from filemill.encryption.piping import through
 from filemill.model.errors import FilemillError
 
 GROUP = 64
 """Contents that share a sync and a commit."""
-_PIECE = 1 << 20
 Told = Callable[[str, int, int], None]
 """(what, how many are done, of how many)."""
 
@@ -44,7 +42,7 @@ def encrypt_anew(
         try:
             with open(content.path(old), "rb") as source:
                 if key:
-                    _through(content, opener, source, new)
+                    _anew(content, opener, source, new)
                 else:
                     content.copy(source, new)
         except FileNotFoundError:
@@ -57,24 +55,10 @@ def encrypt_anew(
     return moves, wrong
 
 
-def _through(content: LocalContent, opener: Opener, source: BinaryIO, new: str) -> None:
-    """Decrypt into one end of a pipe, encrypt what comes out of the other; nothing of it counts if either fails."""
-    outlet, inlet = os.pipe2(os.O_CLOEXEC)
-    trouble: list[BaseException] = []
+def _anew(content: LocalContent, opener: Opener, source: BinaryIO, new: str) -> None:
+    """Decrypt and encrypt; nothing of it counts if either fails."""
 
-    def open_it() -> None:
-        try:
-            with open(inlet, "wb", _PIECE) as out:
-                opener.stream(source, out, ours=False)
-        except BaseException as error:  # noqa: BLE001 -- it belongs to who waits
-            trouble.append(error)
+    def pour(out: BinaryIO) -> None:
+        opener.stream(source, out, ours=False)
 
-    opening = threading.Thread(target=open_it)
-    opening.start()
-    try:
-        with open(outlet, "rb", _PIECE) as plain:
-            content.copy(plain, new)
-    finally:
-        opening.join()
-    if trouble:
-        raise trouble[0]
+    through(pour, lambda plain: content.copy(plain, new))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 from filemill.durable import Durable
 from filemill.durable.probing import keeps_what_is_there, probe_folder, sync_seconds
+from filemill.model.errors import plainly
 from filemill.ports.examining import Finding, Level
+from filemill.sinks.permitting import Permissions
 
 
-def examine_sink(name: str, root: bytes, staging: bytes, durable: Durable) -> list[Finding]:
+def examine_sink(
+    name: str, root: bytes, staging: bytes, durable: Durable, permissions: Permissions
+) -> list[Finding]:
     """Try where outputs are staged, if that is there, else in the folder; one that is missing is made at the start."""
     about, shown = f"sink {name}", os.fsdecode(root)
     if not os.path.isdir(root):
@@ -30,6 +35,7 @@ def examine_sink(name: str, root: bytes, staging: bytes, durable: Durable) -> li
                 remedy = "put the sink on another file system"
                 found.append(Finding(Level.PROBLEM, about, what, remedy))
             took = sync_seconds(probe, durable)
+            found += _given(about, probe, permissions)
     except OSError as error:
         what = f"{shown} cannot be used: {error.strerror}"
         remedy = "outputs are staged and renamed there: it needs a writable folder"
@@ -42,6 +48,18 @@ def examine_sink(name: str, root: bytes, staging: bytes, durable: Durable) -> li
         what = "each output appears by one rename, exactly once; nothing is synced (`durability: process`)"
         found.append(Finding(Level.OK, about, what))
     return found
+
+
+def _given(about: str, place: bytes, permissions: Permissions) -> list[Finding]:
+    """Give a file away as outputs are."""
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            permissions.grant(file.fileno())
+    except OSError as error:
+        what = f"outputs cannot be given to `{permissions.owner}`: {plainly(error)}"
+        remedy = "make that user or group, or run as root, or leave `owner:` out: outputs wait until then"
+        return [Finding(Level.PROBLEM, about, what, remedy)]
+    return []
 
 
 def _nearest(path: bytes) -> tuple[bytes, bytes]:

@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 import msgspec
 from pydantic import BaseModel
@@ -36,10 +35,11 @@ from filemill.sinks import naming
 from filemill.sinks.folder_options import FolderOptions
 from filemill.sinks.mounting import Mount, nearest
 from filemill.sinks.parts import Parts, hold
+from filemill.sinks.standing import is_ours, may_be_replaced
 
 if TYPE_CHECKING:
     from filemill.encryption.age import Sealer
-    from filemill.ports.sink import Joining, Stager
+    from filemill.ports.sink import Joining, SealedUp, Stager
 
 _STAGED = re.compile(rb"[0-9a-f]{32}\.[0-9]+(?:\.(?:[0-9]+|spool))?\Z")
 """Outputs, parts of outputs, and what waits to become one."""
@@ -95,6 +95,7 @@ class FolderSink:
             compress=options.compress,
             sealer=self._sealer(),
             said=bool(options.encrypt),
+            keeper=self._keeper(),
             formulas=options.formulas == "keep",
         )
         return FolderStager(staging, self._durable, orders, headers or {}, self._parts)
@@ -107,14 +108,33 @@ class FolderSink:
             self._sealing = Sealer(recipients)
         return self._sealing
 
+    def _keeper(self) -> Sealer | None:
+        if not self._options.encrypt or not self._context.keepers:
+            return None
+        from filemill.encryption.age import Sealer  # noqa: PLC0415 -- only where it is asked for
+
+        return Sealer(self._context.keepers)
+
+    def seal_up(self, pour: Callable[[BinaryIO], None], target: bytes) -> SealedUp:
+        """Encrypt what `pour` writes into a new file at `target`, for who reads this sink's outputs.
+
+        Raises:
+            OSError: the disk is full or failing.
+        """
+        from filemill.sinks.sealing import seal_poured  # noqa: PLC0415 -- big files only
+
+        sealer = self._sealer()
+        assert sealer is not None, "only what is encrypted is sealed up"  # noqa: S101
+        return seal_poured(sealer.stream, pour, target, self._durable)
+
     def rest(self) -> None:
         """Let go of the memory that is kept for the parts of big files."""
         self._parts.empty()
 
     def joins(self, read_as: str, *, more: bool) -> bool:
         """Say whether an output can be joined from parts that were encoded apart from one another."""
-        if self._options.encrypt:
-            return False
+        if self._options.encrypt and not (self._context.keepers and self._parts.possible):
+            return False  # parts would have to wait plain
         if self._options.as_ == "received":
             return True
         wanted = self._options.format or read_as
@@ -125,8 +145,10 @@ class FolderSink:
     def joining(self, fence: int, mark: Mark | None = None) -> Joining | None:
         """Join one run's parts; with a mark, go on from there. None: the marked bytes are not there any more."""
         from filemill.sinks.joining import FolderJoining  # noqa: PLC0415 -- big files only
+        from filemill.sinks.sealed_joining import SealedJoining  # noqa: PLC0415 -- the same
 
-        joining = FolderJoining(self._durable, self._folder, fence, self._options.permissions)
+        kind = SealedJoining if self._options.encrypt else FolderJoining
+        joining = kind(self._durable, self._folder, fence, self._options.permissions)
         return joining if mark is None or joining.go_on(mark) else None
 
     def receive(self, part: StagedOutput) -> StagedOutput:
@@ -214,7 +236,9 @@ class FolderSink:
         """What can be promised in this folder, found out by trying."""
         from filemill.sinks.examining import examine_sink  # noqa: PLC0415 -- for `doctor` only
 
-        return examine_sink(self._context.name, self._root, self._folder, self._durable)
+        permissions = self._options.permissions
+        name = self._context.name
+        return examine_sink(name, self._root, self._folder, self._durable, permissions)
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:
         """Make staged outputs visible under `name`, never replacing what is not ours, and only once.
@@ -294,9 +318,9 @@ class FolderSink:
             return self._taken(publication, target)
         except FileNotFoundError:
             # The staged file is gone (published, or worse), or the target's folder is not there yet.
-            if _is_inode(target, publication):
+            if is_ours(target, publication):
                 return Published.YES
-            if not _is_inode(staged, publication):
+            if not is_ours(staged, publication):
                 return self._gone(publication)
         else:
             return Published.YES
@@ -308,17 +332,17 @@ class FolderSink:
         return Published.YES
 
     def _taken(self, publication: Publication, target: bytes) -> Published:
-        if _is_inode(target, publication):
+        if is_ours(target, publication):
             # Ours already. Where renaming is link and unlink, a crash between them leaves both names.
-            if _is_inode(publication.staged, publication):
+            if is_ours(publication.staged, publication):
                 self._durable.unlink(publication.staged)
             return Published.YES
-        if not _is_inode(publication.staged, publication):
+        if not is_ours(publication.staged, publication):
             return self._gone(publication)
         if publication.mode == "replace":
             self._durable.replace(publication.staged, target)
             return Published.YES
-        if publication.mode == "supersede" and _stands(target, publication):
+        if publication.mode == "supersede" and may_be_replaced(target, publication):
             self._durable.replace(publication.staged, target)
             return Published.YES
         return Published.TAKEN
@@ -350,38 +374,3 @@ class FolderSink:
             f"sink `{self._context.name}`: renaming in {os.fsdecode(self._root)} replaces what is there",
             help="this file system cannot publish safely; use a local folder and copy from there",
         )
-
-
-def _is_inode(path: bytes, publication: Publication) -> bool:
-    """Say whether `path` is the very file that was staged."""
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        if error.errno == errno.ENOTDIR:
-            return False
-        raise
-    if status.st_ino != publication.inode:
-        return False
-    if status.st_dev == publication.device:
-        return True
-    # Device numbers are given anew at each start of the machine; then only the bytes tell.
-    return stat.S_ISREG(status.st_mode) and _has_bytes(path, publication.size, publication.digest)
-
-
-def _stands(target: bytes, publication: Publication) -> bool:
-    """Say whether what stands there is, byte for byte, what it may take the place of."""
-    try:
-        regular = stat.S_ISREG(os.lstat(target).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return regular and _has_bytes(target, publication.over_size, publication.over_digest)
-
-
-def _has_bytes(path: bytes, size: int, digest: str) -> bool:
-    """Say whether the file has exactly these bytes, by their sha256."""
-    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb", buffering=0) as file:
-        if os.fstat(file.fileno()).st_size != size:
-            return False
-        return hashlib.file_digest(file, "sha256").hexdigest() == digest

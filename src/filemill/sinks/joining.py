@@ -14,6 +14,7 @@ import os
 
 from filemill.durable import Durable
 from filemill.model.runs import Mark, StagedOutput
+from filemill.ports.sink import Joined, SealedUp
 from filemill.sinks.permitting import Permissions
 
 _PIECE = 256 << 10
@@ -67,10 +68,10 @@ class FolderJoining:
         try:
             first, size, digest = self._first, self._size, self._digest.copy()
             try:
-                if self._first is None:
+                begins = first is None
+                if begins:
                     self._begin(part)
-                    self._write(part.header)
-                self._move(source, part.size)
+                self._join(part, source, begins=begins)
             except OSError:
                 # Half a part must not stand before the next try of it.
                 self._first, self._size, self._digest = first, size, digest
@@ -104,25 +105,36 @@ class FolderJoining:
         first = self._first
         if first is None:
             return None
-        if (
-            os.fstat(self._descriptor).st_size != self._size
-        ):  # half a part that failed stands behind
-            os.ftruncate(self._descriptor, self._size)
-        self._permissions.grant(self._descriptor)
-        self._durable.sync_file(self._descriptor)
-        self._durable.sync_directory(self._folder)
-        status = os.fstat(self._descriptor)
+        self._cut_off()
+        status = self._lasting(self._descriptor)
         self._close()
         self._first = None
+        return self._staged(first, self._path, status, self._digest.hexdigest())
+
+    def _cut_off(self) -> None:
+        """Let go of half a part that failed and stands behind."""
+        if os.fstat(self._descriptor).st_size != self._size:
+            os.ftruncate(self._descriptor, self._size)
+
+    def _lasting(self, descriptor: int) -> os.stat_result:
+        """Make a staged file durable as it is to be published."""
+        self._permissions.grant(descriptor)
+        self._durable.sync_file(descriptor)
+        self._durable.sync_directory(self._folder)
+        return os.fstat(descriptor)
+
+    def _staged(
+        self, first: Mark | StagedOutput, path: bytes, status: os.stat_result, digest: str
+    ) -> StagedOutput:
         return StagedOutput(
             publication=first.publication,
             sink=first.sink,
             name=first.name,
-            staged=self._path,
+            staged=path,
             device=status.st_dev,
             inode=status.st_ino,
-            size=self._size,
-            digest=self._digest.hexdigest(),
+            size=status.st_size,
+            digest=digest,
             records=self._records,
             mode=first.mode,
         )
@@ -138,13 +150,29 @@ class FolderJoining:
             with contextlib.suppress(OSError):
                 self._durable.unlink(self._path)
 
+    def joined(self) -> Joined | None:
+        """Nothing is left to be done by a worker."""
+        return None
+
+    def sealed(self, done: SealedUp) -> None:
+        """Nobody was asked."""
+
+    def _join(self, part: StagedOutput, source: int, *, begins: bool) -> None:
+        if begins:
+            self._write(part.header)
+        self._move(source, part.size)
+
+    def _place(self, part: StagedOutput) -> bytes:
+        """Where the output of these parts is staged."""
+        return b"%s/%s.%d" % (self._folder, part.publication.encode(), self._fence)
+
     def _close(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
 
     def _begin(self, part: StagedOutput) -> None:
-        self._path = b"%s/%s.%d" % (self._folder, part.publication.encode(), self._fence)
+        self._path = self._place(part)
         self._close()
         try:
             self._descriptor = os.open(self._path, _FLAGS, 0o666)

@@ -7,12 +7,17 @@ in the sink's folder. Size and digest are those of what is published.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from typing import BinaryIO
 
+from filemill.durable import Durable
 from filemill.encryption.age import Reads, Writes
+from filemill.encryption.piping import through
+from filemill.ports.sink import SealedUp
 
 _PIECE = 1 << 20
 Encrypt = Callable[[Reads, Writes], int]
@@ -27,6 +32,26 @@ def spool() -> int:
     """
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def seal_poured(
+    encrypt: Encrypt, pour: Callable[[BinaryIO], None], target: bytes, durable: Durable
+) -> SealedUp:
+    """Encrypt what `pour` writes into a new file at `target`, in bounded memory.
+
+    Raises:
+        OSError: the disk is full or failing.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        durable.unlink(target)  # of an interrupted try
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(target, flags, 0o666)
+    try:
+        out = _Digesting(descriptor)
+        plain = through(pour, lambda source: encrypt(source, out))
+    finally:
+        os.close(descriptor)
+    return SealedUp(out.size, out.digest.hexdigest(), plain)
 
 
 def scratch(staged: bytes) -> bytes:

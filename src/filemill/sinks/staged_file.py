@@ -12,6 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, cast
 
 from filemill.durable import Durable
+from filemill.encryption.age import Sealer
+from filemill.encryption.pieces import PIECE, framed
 from filemill.model.errors import TransientError
 from filemill.model.runs import RunOrder, StagedOutput, publication_id
 from filemill.sinks.compressing import Coder
@@ -55,6 +57,7 @@ class StagedFile:
         "_folder",
         "_handed",
         "_in_memory",
+        "_keeper",
         "_known_digest",
         "_part",
         "_parts",
@@ -81,6 +84,7 @@ class StagedFile:
         parts: Parts,
         coder: Coder | None = None,
         encrypt: Encrypt | None = None,
+        keeper: Sealer | None = None,
     ) -> None:
         self.name = name
         self.header = b""
@@ -98,6 +102,8 @@ class StagedFile:
         """Compresses what is written, header and footer included."""
         self._encrypt = encrypt
         """Encrypts all of it when it is whole; until then it has no name."""
+        self._keeper = keeper
+        """Seals it, where it is a part of such an output."""
         self._plain = -1
         self._publication = publication_id(order.run, sink, name)
         self._part = order.chunk is not None
@@ -135,7 +141,8 @@ class StagedFile:
         self._settle()
         pieces, self._pieces = self._pieces, []
         waiting, self.waiting = self.waiting, 0
-        if self._in_memory and self._size + waiting > _PART_IN_MEMORY:
+        large = self._size + waiting > _PART_IN_MEMORY
+        if large and self._in_memory and self._encrypt is None:
             self._to_disk(durable)
         if self._descriptor < 0:
             self._open(durable)
@@ -231,7 +238,9 @@ class StagedFile:
         self._settle()
         if self._coder is not None:
             self._put(self._coder.end(), durable)
-        if self._encrypt is not None:
+        if self._part and self._keeper is not None:
+            self._seal_part(self._keeper, durable)
+        elif self._encrypt is not None:
             self._seal(self._encrypt, durable)
         permissions.grant(self._descriptor)
         status = os.fstat(self._descriptor)
@@ -260,11 +269,25 @@ class StagedFile:
         finally:
             os.close(plain)
 
+    def _seal_part(self, keeper: Sealer, durable: Durable) -> None:
+        """Put pieces in the place of the plain bytes, all of it in memory."""
+        plain, size = self._descriptor, self._size
+        self._descriptor, self._plain, self._size = self._parts.take(), size, 0
+        try:
+            for at in range(0, size, PIECE):
+                piece = os.pread(plain, min(PIECE, size - at), at)
+                self._put([memoryview(some) for some in framed(keeper.data, piece, at)], durable)
+        finally:
+            self._parts.give(plain)
+
     def _header_of_parts(self) -> bytes:
-        """What goes before the first part: compressed apart from it, as each part is."""
-        if self._coder is None or not self.header:
-            return self.header
-        return self._coder.apart(self.header)
+        """What goes before the first part: compressed and sealed apart from it, as each part is."""
+        header = self.header
+        if header and self._coder is not None:
+            header = self._coder.apart(header)
+        if header and self._keeper is not None:
+            header = b"".join(framed(self._keeper.data, header))
+        return header
 
     def release(self) -> None:
         """Close it: a part in memory is gone then, unless somebody has opened it. Idempotent."""

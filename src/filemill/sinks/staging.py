@@ -244,7 +244,14 @@ class FolderStager:
             if layout is None and order.file.name.endswith(packed):
                 coder = None  # a whole file that says it is compressed already
             output = self._outputs[index] = StagedFile(
-                staging.sink, staging.folder, order, name, self._parts, coder, staging.encrypt
+                staging.sink,
+                staging.folder,
+                order,
+                name,
+                self._parts,
+                coder,
+                staging.encrypt,
+                staging.keeper,
             )
         elif output.whole:
             raise PermanentError(

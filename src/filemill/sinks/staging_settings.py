@@ -31,6 +31,8 @@ class Staging(msgspec.Struct, frozen=True):
     """Encrypts each output."""
     said: bool = False
     """With a sealer: the names of outputs say so."""
+    keeper: Sealer | None = None
+    """With `said`: seals the parts of outputs, which wait to be joined."""
     formulas: bool = True
     """False: in csv, what a spreadsheet may take for a formula is escaped."""
 
