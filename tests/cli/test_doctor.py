@@ -17,6 +17,7 @@ from filemill.durable.costs import Costs, Measurement, recall
 from filemill.ports.examining import Level
 from filemill.service.examining.syncing import tell
 from filemill.sinks.examining import examine_sink
+from filemill.sinks.permitting import Permissions
 
 
 @pytest.fixture
@@ -255,9 +256,13 @@ class Replacing(Durable):
 
 def test_a_rename_that_replaces_is_a_problem(tmp_path):
     root = os.fsencode(tmp_path)
-    good = examine_sink("out", root, root + b"/.filemill", Durable(Failpoints("test")))
+    good = examine_sink(
+        "out", root, root + b"/.filemill", Durable(Failpoints("test")), Permissions()
+    )
     assert {each.level for each in good} == {Level.OK}
-    bad = examine_sink("out", root, root + b"/.filemill", Replacing(Failpoints("test")))
+    bad = examine_sink(
+        "out", root, root + b"/.filemill", Replacing(Failpoints("test")), Permissions()
+    )
     assert Level.PROBLEM in {each.level for each in bad}
     assert "replaces what is there" in bad[0].what
     assert os.listdir(tmp_path) == []

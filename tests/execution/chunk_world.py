@@ -75,7 +75,7 @@ class ThreadPool:
         work = executor.chunks
         work.release()
         if isinstance(message, frames.CutUp):
-            return frames.CutDone(1, work.cut(message.order))
+            return frames.CutDone(1, work.cut(message.order, message.state))
         assert isinstance(message, frames.ExecuteChunk)
         done = work.execute(message.order, message.hints, lambda _: None, message.state)
         return frames.ChunkExecuted(1, done)

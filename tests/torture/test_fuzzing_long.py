@@ -16,7 +16,7 @@ def test_what_is_made_up_is_answered_as_described_for_longer(tmp_path, with_key,
     from sites import Site, web_child
 
     seed = int(os.environ.get("FILEMILL_SEED", "1"))
-    examples = int(os.environ.get("FILEMILL_TORTURE_EXAMPLES", "100"))
+    examples = int(os.environ.get("FILEMILL_TORTURE_EXAMPLES", "70"))
     (tmp_path / "site").mkdir()
     with Site(tmp_path / "site", CONFIG).running() as site:
         child = web_child(site)

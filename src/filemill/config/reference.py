@@ -179,7 +179,7 @@ def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if hasattr(annotation, "__metadata__"):
         return _type(arguments[0], arguments[1:])
     if origin is Literal:
-        return ", ".join(f"`{each}`" for each in arguments)
+        return ", ".join(f"`{'false' if each is False else each}`" for each in arguments)
     is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     is_model = is_model and not any(isinstance(each, WithJsonSchema) for each in metadata)
     if is_model or origin is dict:
