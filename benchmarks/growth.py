@@ -34,7 +34,7 @@ from workloads import log_files, verify_logs
 
 from filemill.sources.names import Ignore
 from filemill.sources.scanning import scan
-from ledger import MILLION, build
+from ledger import MILLION, NOTHING_WAITS, build
 
 BURST = 10_000
 IDLE = 20.0
@@ -42,8 +42,6 @@ IDLE = 20.0
 SETTLING = 5.0
 """Seconds after the burst in which the log is written back and the second worker may still be there."""
 PATIENCE = 60.0
-_WAITING = "UPDATE run SET state = 'done', due_ns = NULL WHERE state IN ('queued', 'retrying')"
-"""Their pipelines are not in this configuration: what waits would die first."""
 
 
 @dataclass
@@ -155,7 +153,7 @@ def main() -> int:
         build(project, arguments.files)
         full = project / ".filemill" / "ledger.db"
         db = apsw.Connection(str(full))
-        db.execute(_WAITING)
+        db.execute(NOTHING_WAITS)  # their pipelines are not in this configuration
         db.pragma("wal_checkpoint(truncate)")
         db.close()
         settle(project)

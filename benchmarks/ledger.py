@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import json
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import apsw
+from processes import Tree, free_port, last_words, wait_for_word
 from run import PAGE, machine_words
 from table import write_section
 
@@ -48,6 +51,8 @@ LIMIT = 1.0
 """Seconds a command may take."""
 STATS_LIMIT = 0.01
 """Seconds that `/stats` may ask the ledger."""
+NOTHING_WAITS = "UPDATE run SET state = 'done', due_ns = NULL WHERE state IN ('queued', 'retrying')"
+"""What a server would find to do first, over a ledger whose content is not there."""
 _SECOND = 10**9
 _DAYS = 30
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
@@ -285,6 +290,41 @@ def asked_in_a_server(ledger: str, rounds: int) -> tuple[list[str], float]:
     return rows, worst
 
 
+def asked_over_http(project: Path, times: int = 200) -> str:
+    """The row of `GET /stats` of a server over a copy of this ledger, on one connection."""
+    with tempfile.TemporaryDirectory(prefix="filemill-bench-", dir=project) as made:
+        root = Path(made)
+        data, port = root / ".filemill", free_port()
+        data.mkdir(mode=0o700)
+        shutil.copyfile(project / ".filemill" / "ledger.db", data / "ledger.db")
+        os.chmod(data / "ledger.db", 0o600)
+        db = apsw.Connection(str(data / "ledger.db"))
+        db.execute(NOTHING_WAITS)
+        db.close()
+        (root / "filemill.yaml").write_text(_CONFIG)
+        environment = {"FILEMILL__WEB__LISTEN": f"127.0.0.1:{port}"}
+        tree = Tree([sys.executable, "-m", "filemill", "run"], root, environment)
+        try:
+            if not wait_for_word(tree, "Ready in", 120.0):
+                raise RuntimeError(last_words(root))
+            key = (data / "local.key").read_text().strip()
+            asking = http.client.HTTPConnection("127.0.0.1", port)
+            took = []
+            for _ in range(times):
+                began = time.perf_counter()
+                asking.request("GET", "/stats", headers={"authorization": f"Bearer {key}"})
+                answer = asking.getresponse()
+                answer.read()
+                took.append(time.perf_counter() - began)
+                if answer.status != http.HTTPStatus.OK:
+                    raise RuntimeError(f"/stats: {answer.status}")
+        finally:
+            tree.end()
+    row = f"| `GET /stats`, {times} times | {min(took):.4f} | {statistics.median(took):.4f} | {max(took):.4f} | |"
+    print(row, flush=True)
+    return row
+
+
 def build(project: Path, files: int) -> dict[str, str]:
     """A project with its ledger below `project`, made unless it is there; an id of each kind."""
     data, noted = project / ".filemill", project / "ids.json"
@@ -349,7 +389,7 @@ def main() -> int:
             lines.append(f"| `filemill {shown}` | {cells} |")
             print(lines[-1], flush=True)
         asked, slowest = asked_in_a_server(str(project / ".filemill" / "ledger.db"), 20)
-        lines += asked
+        lines += [*asked, asked_over_http(project)]
     if arguments.files >= MILLION and not arguments.only:
         write_section(PAGE, "ledger", lines)
         write_section(

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Self
 
 from disk import measuring_disk
+from processes import free_port
 from run import PAGE, machine_words
 from table import write_section
 
@@ -173,7 +174,7 @@ async def large(row: Row, port: int, key: str, size: int) -> float:
 def measure(row: Row, root: Path, files: int, size: int, clients: int) -> None:
     """One server of this contestant, from its start to its end."""
     root.mkdir()
-    port = _free_port()
+    port = free_port()
     with _served(row, root, port) as process:
         key = row.key(root)
         asyncio.run(many(Row("", row.begin, row.key, row.kept), port, key, 200, clients))
@@ -218,12 +219,6 @@ def _below(pid: int) -> list[int]:
         found = [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         return found + [below for each in found for below in _below(each)]
     return []
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main() -> int:

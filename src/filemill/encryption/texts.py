@@ -15,7 +15,7 @@ import msgspec
 
 from filemill.encryption.age import Corrupt, Opener, Sealer, WrongKey
 from filemill.model.files import Facts
-from filemill.model.runs import BadRecord, Captured, Failure, RunResult
+from filemill.model.runs import BadRecord, Captured, Failure, RecordForm, RunResult
 
 MARK = "sealed:"
 GENERAL = "(encrypted: the identity is needed to read it)"
@@ -56,6 +56,11 @@ def shown(text: str, opener: Opener | None) -> str:
         return DAMAGED
 
 
+def is_closed(text: str) -> bool:
+    """Say whether this stands for a text that was not opened."""
+    return text in {GENERAL, DAMAGED}
+
+
 def in_words(value: _Struct, words: Callable[[str], str]) -> _Struct:
     """The struct with what `words` says of every sealed text in it."""
     changed: dict[str, Any] = {}
@@ -83,7 +88,14 @@ def seal_result(result: RunResult, sealer: Sealer) -> RunResult:
         failure=result.failure and seal_failure(result.failure, sealer),
         bad=tuple(_seal_bad(result.bad, sealer)),
         hold=seal_text(result.hold, sealer),
+        form=result.form and _seal_form(result.form, sealer),
     )
+
+
+def _seal_form(form: RecordForm, sealer: Sealer) -> RecordForm:
+    """A header is a line of the file, and of some files a record."""
+    opens, closes = seal_text(form.opens, sealer), seal_text(form.closes, sealer)
+    return msgspec.structs.replace(form, opens=opens, closes=closes)
 
 
 def seal_failure(failure: Failure, sealer: Sealer) -> Failure:

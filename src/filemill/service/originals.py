@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 from filemill.encryption.age import Opener, key_in
+from filemill.encryption.texts import is_closed
 from filemill.model.errors import NotFound
 from filemill.model.runs import BadRecord, RecordForm
 from filemill.service.encrypting import is_ours, opener_of, plain_file, scratch_of
@@ -151,6 +152,8 @@ def why_not_alone(bad: Sequence[BadRecord], form: RecordForm | None) -> str:
         return "no record of it is bad: it failed as a whole"
     if form is None:
         return "how its records stand in the file was not noted"
+    if is_closed(form.opens):
+        return "what stands before its records is encrypted, and can be read only where the identity is"
     if not form.original:
         return "a step changed the file before it was read, so its records are not in the original as they were read"
     if all(each.end <= each.start for each in bad):
