@@ -1,7 +1,7 @@
 """Sizes at which nothing can be held at once: files of 10 GB, records of 1 GB, hundreds of thousands of files.
 
-Each is a module constant; `FILEMILL_TORTURE_FILE=1000000000` and its like make them smaller where there is less time, or
-larger: `FILEMILL_TORTURE_FILES=1000000 FILEMILL_TORTURE_FOLDERS=1000` takes eleven minutes of processor time.
+Each is a module constant; `FILEMILL_TORTURE_FILE=1000000000` and its like make them smaller where there is less time,
+or larger: `FILEMILL_TORTURE_FILES=1000000 FILEMILL_TORTURE_FOLDERS=1000` takes eleven minutes of processor time.
 """
 
 from __future__ import annotations
