@@ -45,9 +45,9 @@ class SimulatedWorker:
                     orders, lambda some: self._begin(job, some), self.page.progress
                 )
                 return frames.Executed(job, tuple(results))
-            case frames.CutUp(job, order):
+            case frames.CutUp(job, order, state):
                 self._begin(job, [order])
-                return frames.CutDone(job, self.executor.chunks.cut(order))
+                return frames.CutDone(job, self.executor.chunks.cut(order, state))
             case frames.ExecuteChunk(job, order, hints, state):
                 self._begin(job, [order])
                 done = self.executor.chunks.execute(order, hints, self.page.progress, state)

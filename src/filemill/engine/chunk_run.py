@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +15,7 @@ from filemill.engine.checkpointing import Checkpoints
 from filemill.engine.chunks import ChunkDone, Cut
 from filemill.engine.in_hand import Came, InHand
 from filemill.engine.joint import Joint, State
-from filemill.engine.states import Carried, discard, states_folder
+from filemill.engine.states import Carried
 from filemill.engine.supervisor import WorkerDied
 from filemill.engine.trouble import advice
 from filemill.model.errors import SystemFault, plainly
@@ -70,12 +69,8 @@ async def drop_left(runs: ChunkedRuns, joint: Joint, left: Left) -> None:
         await runs.trouble.insist("ledger", lambda: runs.ledger.forget_checkpoints([run]))
     if left.state is not None:
         await asyncio.to_thread(joint.drop, left.state)
-        return
-    # What was joined is swept at the next start; what a step handed on may be from before anything was encrypted.
-    folder = states_folder(runs.plan.data)
-    for path in left.checkpoints[-1].staged if left.checkpoints else ():
-        if os.path.dirname(path) == folder:
-            await asyncio.to_thread(discard, Carried(path, ""))
+    elif left.checkpoints:
+        await asyncio.to_thread(joint.drop_paths, left.checkpoints[-1].staged)
 
 
 class ChunkRun:

@@ -7,6 +7,7 @@ as they are joined.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -29,7 +30,7 @@ from filemill.model.runs import (
     StagedOutput,
     StepCount,
 )
-from filemill.ports.sink import Joined, Joining, SealedUp, Sink
+from filemill.ports.sink import HasStagingFolder, Joined, Joining, SealedUp, Sink
 from filemill.records.layout import Hints
 
 
@@ -119,6 +120,17 @@ class Joint:
                 sink.forget([mark.staged])
         if state.carried is not None:
             discard(state.carried)
+
+    def drop_paths(self, paths: Sequence[bytes]) -> None:
+        """Remove what a checkpoint names that cannot be read any more."""
+        for path in paths:
+            folder = os.path.dirname(path)
+            for sink in self._sinks.values():
+                if isinstance(sink, HasStagingFolder) and sink.staging_folder() == folder:
+                    sink.forget([path])
+                    break
+            else:
+                discard(Carried(path, ""))
 
     def receive(self, result: ChunkResult) -> ChunkResult:
         """Take a chunk's parts over from its worker, before that is sent anything else.
