@@ -307,7 +307,10 @@ def asked_over_http(project: Path, times: int = 200) -> str:
         try:
             if not wait_for_word(tree, "Ready in", 120.0):
                 raise RuntimeError(last_words(root))
-            key = (data / "local.key").read_text().strip()
+            noted = data / "local.key"
+            while not noted.exists() and tree.alive:
+                time.sleep(0.01)  # what speaks HTTP is a process of its own
+            key = noted.read_text().strip()
             asking = http.client.HTTPConnection("127.0.0.1", port)
             took = []
             for _ in range(times):

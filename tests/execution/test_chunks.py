@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from milling import Mill, balanced, route, step
 
 from filemill.engine import chunk_work
+from filemill.engine.chunk_work import ChunkWork
 from filemill.model.plan import StepPlan, Tolerance
 from filemill.model.runs import RunResult
 from filemill.sinks import parts, staged_file, staging
@@ -231,6 +232,19 @@ def test_another_plan_begins_anew(rows: ChunkWorld, mill: Mill) -> None:
     rows.chunked(workers=2, stop_after=4)
     rows.plan = rows.plan.__class__(**{**_fields(rows.plan), "revision": 2})
     rows.again()
+    result = in_chunks(rows)
+    assert min(rows.pool.chunks) == 0
+    same(rows, result)
+
+
+def test_a_checkpoint_that_nobody_can_read_leaves_nothing_and_begins_anew(
+    rows: ChunkWorld, mill: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the identity was changed: a worker answers that it knows of no earlier attempt."""
+    rows.chunked(workers=2, stop_after=4)
+    rows.again()
+    cut = ChunkWork.cut
+    monkeypatch.setattr(ChunkWork, "cut", lambda self, order, _: cut(self, order))
     result = in_chunks(rows)
     assert min(rows.pool.chunks) == 0
     same(rows, result)
