@@ -22,7 +22,6 @@ from filemill.engine.observing import Observer
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.tolerating import RunBook
 from filemill.engine.work import attempts_folder
-from filemill.formats.opening import PlainBytes
 from filemill.model.errors import PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import RunOrder
@@ -30,6 +29,7 @@ from filemill.ports.step import Grain, Opened, Scope
 from filemill.records.batch import Batch
 from filemill.records.layout import Hints, Layout
 from filemill.records.merging import align, merge
+from filemill.records.plain import PlainBytes
 
 
 class Parted(Exception):

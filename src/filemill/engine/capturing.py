@@ -26,12 +26,12 @@ from filemill.engine.inputs import InputWriter, Told, TooBig, Unwritable, digest
 from filemill.engine.plaintext import Plaintext
 from filemill.engine.sending import Sinks
 from filemill.engine.work import inputs_folder
-from filemill.formats.opening import PlainBytes
 from filemill.model.plan import PipelinePlan, Plan, StepPlan
 from filemill.model.runs import Captured, KeptInput, RunOrder
 from filemill.ports.registry import Registry
 from filemill.ports.units import format_size
 from filemill.records.layout import Restart
+from filemill.records.plain import PlainBytes
 
 RESTARTS = 1_000
 _STAGE = "stage:"

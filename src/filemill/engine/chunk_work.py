@@ -21,13 +21,13 @@ from filemill.engine.plaintext import Plaintext
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.states import Carried, StateLost, load, save, states_folder
 from filemill.engine.trouble import advice
-from filemill.formats.opening import PlainBytes
 from filemill.model.errors import SystemFault
 from filemill.model.plan import Plan
 from filemill.model.runs import ChunkResult, Failure, RunOrder
 from filemill.ports.sink import Joined, SealedUp
 from filemill.ports.step import Scope
 from filemill.records.layout import Drifted, Hints, Restart
+from filemill.records.plain import PlainBytes
 
 SECTION = 16
 """Chunks in one piece where pieces follow one another: fewer states to save, and one is read ahead while another is

@@ -24,12 +24,12 @@ from filemill.engine.observing import Observer
 from filemill.engine.plaintext import Plaintext
 from filemill.engine.sending import Sinks
 from filemill.engine.tolerating import over_tolerance
-from filemill.formats.opening import PlainBytes
 from filemill.model.errors import FailureKind, PermanentError
 from filemill.model.plan import Plan
 from filemill.model.runs import BadRecord, Failure, RunOrder, RunResult
 from filemill.ports.registry import Registry
 from filemill.records.layout import Restart
+from filemill.records.plain import PlainBytes
 
 RESTARTS = 1_000
 """Every restart widens a type or a header, so this many mean that something does not."""

@@ -23,13 +23,13 @@ import msgspec
 from filemill.encryption.age import Corrupt, Opener, Sealer, Writes, WrongKey, key_in
 from filemill.encryption.pieces import MAGIC
 from filemill.encryption.reading import Index
-from filemill.formats.opening import PlainBytes
 from filemill.model.errors import PermanentError, SystemFault, UsageError
 from filemill.model.files import FileRef
 from filemill.model.plan import EncryptionPlan, Plan
 from filemill.model.runs import RunOrder
 from filemill.ports.step import Opened
 from filemill.ports.units import format_size
+from filemill.records.plain import PlainBytes
 
 _PIECE = 1 << 20
 _WITHOUT = "`encryption: identity:` says where it is; `filemill encryption status` looks at it"

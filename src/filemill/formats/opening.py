@@ -8,22 +8,6 @@ from filemill.model.errors import PermanentError
 from filemill.records.layout import Layout
 
 
-class PlainBytes:
-    """The bytes of a file that is as it looks."""
-
-    def __init__(self, path: bytes) -> None:
-        """Raises OSError."""
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def pread(self, size: int, at: int, /) -> bytes:
-        """At most `size` bytes from place `at`; fewer only where the file ends."""
-        return os.pread(self._descriptor, size, at)
-
-    def close(self) -> None:
-        """Let go of it."""
-        os.close(self._descriptor)
-
-
 def read_whole(path: bytes, size: int) -> bytes:
     """All bytes of a small file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import msgspec
 import polars as pl
 
-from filemill.formats.opening import PlainBytes
 from filemill.formats.placing import Placed
 from filemill.model.runs import BadRecord, RunOrder
 from filemill.ports.step import Opened
 from filemill.records.layout import Hints, Layout
+from filemill.records.plain import PlainBytes
 
 
 @dataclass(frozen=True, kw_only=True)
