@@ -26,6 +26,7 @@ import apsw
 from contestants import Place
 from contestants.filemill import CONTESTANTS, Filemill
 from disk import measuring_disk
+from filling import MILLION, NOTHING_WAITS, build
 from processes import Tree, last_words, wait_for_word
 from run import PAGE, machine_words
 from table import write_section
@@ -34,7 +35,6 @@ from workloads import log_files, verify_logs
 
 from filemill.sources.names import Ignore
 from filemill.sources.scanning import scan
-from ledger import MILLION, NOTHING_WAITS, build
 
 BURST = 10_000
 IDLE = 20.0

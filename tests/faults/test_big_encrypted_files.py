@@ -192,6 +192,38 @@ def test_what_a_chunk_says_of_its_death_is_for_who_has_the_identity(
     assert f"boom over poison {CANARY}" in filemill(root, "dead", "ls").stdout
 
 
+DIES_ONCE = """
+import os
+from filemill.sinks import sealing
+seal_poured = sealing.seal_poured
+def dies(encrypt, pour, target, durable):
+    done = seal_poured(encrypt, pour, target, durable)
+    if not os.path.exists("died"):
+        open("died", "w").close()
+        os.kill(os.getpid(), 9)
+    return done
+sealing.seal_poured = dies
+"""
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("root", ["sealed"], indirect=True)
+def test_a_worker_that_dies_over_the_whole_costs_the_last_chunk_only(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "sitecustomize.py").write_text(DIES_ONCE)
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    rows(root)
+    ended = filemill(root, "run", "--once", "--no-web")
+    assert (root / "died").exists()
+    assert ended.returncode == 0, ended.stderr
+    assert "goes on at" in ended.stdout
+    assert output(root) == made_of_rows()
+    assert os.listdir(root / "out/.filemill") == []
+    assert leaks(root) == []
+
+
 UNSEALED_STATE = """
 from filemill.engine import chunk_work
 save, load = chunk_work.save, chunk_work.load

@@ -147,6 +147,7 @@ def test_damage_that_comes_before_it_is_encrypted_publishes_nothing(root):
         spool.write(b"x" * 20)
     with pytest.raises(Corrupt):
         sink.seal_up(pour(joined), joined.target)
+    assert not os.path.exists(joined.target)
     joining.abort()
     assert os.listdir(root / ".filemill") == []
 

@@ -23,7 +23,7 @@ from filemill.engine.beginning import hints_of, opened
 from filemill.engine.chain import Chain
 from filemill.engine.failures import FAILS
 from filemill.engine.inputs import InputWriter, Told, TooBig, Unwritable, digest_of
-from filemill.engine.plaintext import Plaintext
+from filemill.engine.plaintext import Plaintext, reading_of
 from filemill.engine.sending import Sinks
 from filemill.engine.work import inputs_folder
 from filemill.model.plan import PipelinePlan, Plan, StepPlan
@@ -31,7 +31,6 @@ from filemill.model.runs import Captured, KeptInput, RunOrder
 from filemill.ports.registry import Registry
 from filemill.ports.units import format_size
 from filemill.records.layout import Restart
-from filemill.records.plain import PlainBytes
 
 RESTARTS = 1_000
 _STAGE = "stage:"
@@ -126,7 +125,7 @@ class Capturing:
                 progress=progress,
                 begun=begun,
                 outlet=writer,
-                reading=PlainBytes if self._plaintext is None else self._plaintext.open,
+                reading=reading_of(self._plaintext),
             )
             try:
                 attempt.run()

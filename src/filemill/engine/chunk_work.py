@@ -17,7 +17,7 @@ from filemill.engine.attempt import Attempt
 from filemill.engine.chain import Chain
 from filemill.engine.chunks import ChunkDone, Cut
 from filemill.engine.failures import FAILS, failure_of
-from filemill.engine.plaintext import Plaintext
+from filemill.engine.plaintext import Plaintext, reading_of
 from filemill.engine.sending import Sends, Sinks
 from filemill.engine.states import Carried, StateLost, load, save, states_folder
 from filemill.engine.trouble import advice
@@ -27,7 +27,6 @@ from filemill.model.runs import ChunkResult, Failure, RunOrder
 from filemill.ports.sink import Joined, SealedUp
 from filemill.ports.step import Scope
 from filemill.records.layout import Drifted, Hints, Restart
-from filemill.records.plain import PlainBytes
 
 SECTION = 16
 """Chunks in one piece where pieces follow one another: fewer states to save, and one is read ahead while another is
@@ -51,7 +50,7 @@ class ChunkWork:
         self._chain = chains
         self._sinks = sinks
         self._plaintext = plaintext
-        self._reading = PlainBytes if plaintext is None else plaintext.open
+        self._reading = reading_of(plaintext)
         self._answered: Sends | None = None
         """Of the last chunk: its parts may be in this worker's memory."""
 

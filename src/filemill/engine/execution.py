@@ -21,7 +21,7 @@ from filemill.engine.chain import Chain
 from filemill.engine.chunk_work import ChunkWork
 from filemill.engine.failures import FAILS, failure_of
 from filemill.engine.observing import Observer
-from filemill.engine.plaintext import Plaintext
+from filemill.engine.plaintext import Plaintext, reading_of
 from filemill.engine.sending import Sinks
 from filemill.engine.tolerating import over_tolerance
 from filemill.model.errors import FailureKind, PermanentError
@@ -29,7 +29,6 @@ from filemill.model.plan import Plan
 from filemill.model.runs import BadRecord, Failure, RunOrder, RunResult
 from filemill.ports.registry import Registry
 from filemill.records.layout import Restart
-from filemill.records.plain import PlainBytes
 
 RESTARTS = 1_000
 """Every restart widens a type or a header, so this many mean that something does not."""
@@ -61,7 +60,7 @@ class Executor:
         self.inputs = Capturing(plan, registry, self._chain, self._sinks, plaintext)
         """Keeps the inputs of steps at which runs ended, under the same plan."""
         self._began_at = self._fell_back = ""
-        self._reading = PlainBytes if plaintext is None else plaintext.open
+        self._reading = reading_of(plaintext)
         self._size_of = _size_of if plaintext is None else plaintext.size_of
 
     def execute(

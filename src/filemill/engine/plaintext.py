@@ -16,13 +16,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from filemill.encryption.age import Corrupt, Opener, Sealer, Writes, WrongKey, key_in
 from filemill.encryption.pieces import MAGIC
-from filemill.encryption.reading import Index
+from filemill.encryption.reading import Index, SealedBytes
 from filemill.model.errors import PermanentError, SystemFault, UsageError
 from filemill.model.files import FileRef
 from filemill.model.plan import EncryptionPlan, Plan
@@ -75,8 +75,9 @@ class Plaintext:
             Corrupt: content is not what was sealed. Reading raises it, too, and `WrongKey`.
             OSError: it cannot be opened.
         """
-        if not self.is_sealed(path):
-            return PlainBytes(path)
+        return self._pieces(path) if self.is_sealed(path) else PlainBytes(path)
+
+    def _pieces(self, path: bytes) -> SealedBytes:
         known = self._known[1] if self._known is not None and self._known[0] == path else None
         opened = self._opener.by_place(path, ours=self._is_ours(path), known=known)
         assert opened is not None, "only what is in pieces is opened so"  # noqa: S101
@@ -107,10 +108,8 @@ class Plaintext:
         """How many plain bytes there are, of what `open` opens; raises as it does."""
         if not self.is_sealed(path):
             return os.stat(path).st_size
-        opened = self.open(path)
-        opened.close()
-        assert self._known is not None, "it was opened just now"  # noqa: S101
-        return self._known[1].size
+        with contextlib.closing(self._pieces(path)) as opened:
+            return opened.index.size
 
     def small(self, sealed: bytes) -> bytes | None:
         """Small bytes that were sealed here; None: they do not open, or not any more."""
@@ -220,6 +219,11 @@ class _Files:
         for path in self._made:
             with contextlib.suppress(OSError):
                 os.unlink(path)  # noqa: TID251 -- scratch: it can be decrypted again
+
+
+def reading_of(plaintext: Plaintext | None) -> Callable[[bytes], Opened]:
+    """How the bytes of files are come by: as they look, or with encryption through who opens them."""
+    return PlainBytes if plaintext is None else plaintext.open
 
 
 def check_pair(opener: Opener, recipients: Sequence[str]) -> None:

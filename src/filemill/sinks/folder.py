@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import stat
@@ -71,7 +72,6 @@ class FolderSink:
         self._template = naming.NameTemplate(options.name, context.timezone)
         self._mount = Mount(self._root)
         self._parts = Parts()
-        self._sealing: Sealer | None = None
 
     # -- the worker's half ------------------------------------------------------------------------
 
@@ -93,27 +93,20 @@ class FolderSink:
             collision=options.collision,
             permissions=options.permissions,
             compress=options.compress,
-            sealer=self._sealer(),
+            sealer=self._sealer,
             said=bool(options.encrypt),
-            keeper=self._keeper(),
+            keeper=self._keeper,
             formulas=options.formulas == "keep",
         )
         return FolderStager(staging, self._durable, orders, headers or {}, self._parts)
 
+    @functools.cached_property
     def _sealer(self) -> Sealer | None:
-        recipients = self._options.encrypt or self._context.recipients
-        if self._sealing is None and recipients:
-            from filemill.encryption.age import Sealer  # noqa: PLC0415 -- only where it is asked for
+        return _sealer_for(self._options.encrypt or self._context.recipients)
 
-            self._sealing = Sealer(recipients)
-        return self._sealing
-
+    @functools.cached_property
     def _keeper(self) -> Sealer | None:
-        if not self._options.encrypt or not self._context.keepers:
-            return None
-        from filemill.encryption.age import Sealer  # noqa: PLC0415 -- only where it is asked for
-
-        return Sealer(self._context.keepers)
+        return _sealer_for(self._context.keepers if self._options.encrypt else ())
 
     def seal_up(self, pour: Callable[[BinaryIO], None], target: bytes) -> SealedUp:
         """Encrypt what `pour` writes into a new file at `target`, for who reads this sink's outputs.
@@ -123,7 +116,7 @@ class FolderSink:
         """
         from filemill.sinks.sealing import seal_poured  # noqa: PLC0415 -- big files only
 
-        sealer = self._sealer()
+        sealer = self._sealer
         assert sealer is not None, "only what is encrypted is sealed up"  # noqa: S101
         return seal_poured(sealer.stream, pour, target, self._durable)
 
@@ -374,3 +367,11 @@ class FolderSink:
             f"sink `{self._context.name}`: renaming in {os.fsdecode(self._root)} replaces what is there",
             help="this file system cannot publish safely; use a local folder and copy from there",
         )
+
+
+def _sealer_for(recipients: tuple[str, ...]) -> Sealer | None:
+    if not recipients:
+        return None
+    from filemill.encryption.age import Sealer  # noqa: PLC0415 -- only where it is asked for
+
+    return Sealer(recipients)

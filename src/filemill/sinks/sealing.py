@@ -49,6 +49,10 @@ def seal_poured(
     try:
         out = _Digesting(descriptor)
         plain = through(pour, lambda source: encrypt(source, out))
+    except BaseException:
+        with contextlib.suppress(OSError):  # of use to nobody, and its room may be what is missing
+            durable.unlink(target)
+        raise
     finally:
         os.close(descriptor)
     return SealedUp(out.size, out.digest.hexdigest(), plain)
