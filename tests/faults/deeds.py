@@ -76,8 +76,8 @@ BLIND = """
 import sys
 from filemill.sinks import folder
 # After a crash nobody looks whether what stands there is the new output already.
-former = folder._is_inode
-folder._is_inode = lambda path, publication: former(path, publication) and path == publication.staged
+former = folder.is_ours
+folder.is_ours = lambda path, publication: former(path, publication) and path == publication.staged
 from filemill.cli.main import main
 sys.exit(main())
 """
@@ -105,7 +105,8 @@ class World:
         self.steps(broken="(1, 2, 3)", value=1)
         for name, number in {**DEADLY, "ask": 4, "done": 5}.items():
             (self.root / "in" / f"{name}.csv").write_text(f"id\n{number}\n")
-        self.once()
+        said = self.once()
+        assert (self.root / ".filemill" / "ledger.db").exists(), said
         self.steps(broken="(3,)", value=2)
         subprocess.run(["cp", "-a", self.root, self.saved], check=True)
         self.runs = {
@@ -134,14 +135,15 @@ class World:
             finally:
                 ledger.close()
 
-    def once(self) -> None:
-        subprocess.run(
+    def once(self) -> bytes:
+        """Work off what is there; what it said to standard error."""
+        return subprocess.run(
             [sys.executable, *self.entry, "run", "--once"],
             cwd=self.root,
             capture_output=True,
             timeout=120,
             check=False,
-        )
+        ).stderr
 
     def act(self, fail: str) -> tuple[frozenset[int], set[str]]:
         """Do everything beside a server that fails so: the actions at which it did, and the deeds told to be done."""
