@@ -61,10 +61,10 @@ def workers_of(pid: int) -> list[int]:
     found = []
     for each in descendants(pid)[1:]:
         try:
-            command = Path(f"/proc/{each}/cmdline").read_bytes()
+            name = Path(f"/proc/{each}/comm").read_text()
         except OSError:
             continue
-        if b"filemill.engine" in command:
+        if name.startswith(("filemill-keeper", "filemill-worker")):
             found.append(each)
     return found
 

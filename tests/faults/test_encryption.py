@@ -105,7 +105,7 @@ def test_an_edited_file_is_encrypted_on_its_way(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("entry", [LEFT_PLAIN, QUOTED], ids=["child", "message"])
 def test_the_canary_finds_one_place_that_was_forgotten(tmp_path: Path, entry: str) -> None:
-    """The negative control, in the worker: it is what is started as the keeper's module too."""
+    """The negative control, in every process that workers come of."""
     with w.world(tmp_path / "w") as root:
         (root / "sitecustomize.py").write_text(_patch(entry))
         os.environ["PYTHONPATH"] = str(root)
@@ -131,7 +131,7 @@ def test_a_worker_that_dies_over_an_input_to_keep_leaves_nothing_plain(tmp_path:
 def _patch(entry: str) -> str:
     """The same in every process of the program."""
     lines = entry.partition("from filemill.cli.main")[0].strip().removeprefix("import sys\n")
-    return "import sys\nif 'filemill.engine.keeping' in ' '.join(sys.orig_argv):\n" + "".join(
+    return "import sys\nif 'filemill.engine.' in ' '.join(sys.orig_argv):\n" + "".join(
         f"    {line}\n" for line in lines.splitlines()
     )
 

@@ -91,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from filemill.cli.completing import answer
 
         sys.exit(answer(words[1:]))
+    from filemill.engine.garbage import look_seldom
+
+    look_seldom()  # what is imported from here on is no garbage: to look for some among it takes a tenth of the start
     from filemill.cli.application import run
 
     sys.exit(run(words, _wanted(words)))

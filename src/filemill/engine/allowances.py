@@ -10,7 +10,7 @@ import asyncio
 
 from filemill.engine.processes import descendants_of, memory_of
 from filemill.engine.slots import Slot
-from filemill.engine.spawning import STOP_GRACE, ask_to_end
+from filemill.engine.spawning import STOP_GRACE, ask_to_end, end_soon
 from filemill.engine.work import measure
 from filemill.model.plan import Plan
 from filemill.ports.units import format_size
@@ -23,7 +23,7 @@ def check_allowances(slot: Slot, plan: Plan, now: float) -> None:
     _check_work(slot, plan.max_work)
     if slot.asked_at and now - slot.asked_at > STOP_GRACE:
         # Its socket closes with it, and whoever waits for its answer buries it.
-        slot.process.terminate()
+        end_soon(slot.keeper)
 
 
 def _check_deadline(slot: Slot, now: float) -> None:
@@ -35,16 +35,16 @@ def _check_deadline(slot: Slot, now: float) -> None:
     if now - slot.moved_at > deadline and not slot.killed_for:
         slot.killed_for = f"timed out after {deadline:g}s"
         slot.asked_at = now
-        ask_to_end(slot.process)
+        ask_to_end(slot.keeper)
 
 
 def _check_memory(slot: Slot, limit: int) -> None:
     if not limit or not slot.pid or slot.killed_for:
         return
-    held = sum(memory_of(each) for each in descendants_of(slot.process.pid))
+    held = sum(memory_of(each) for each in descendants_of(slot.keeper.pid))
     if held > limit:
         slot.killed_for = f"out of memory: it held {format_size(held)}, `worker_memory` allows {format_size(limit)}"
-        slot.process.terminate()
+        end_soon(slot.keeper)
 
 
 def _check_work(slot: Slot, most: int) -> None:
@@ -64,4 +64,4 @@ async def _measure(slot: Slot, job: int, most: int) -> None:
         else f"only {format_size(free)} are left on its disk"
     )
     slot.killed_for = f"its work folder grew to {format_size(used)}, {allowed}"
-    slot.process.terminate()
+    end_soon(slot.keeper)

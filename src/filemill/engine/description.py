@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from filemill.engine.failures import FAILS
+from filemill.engine.ends import ends
 from filemill.model.errors import FilemillError, UsageError
 from filemill.pipeline_api import Pipeline
 from filemill.ports.describe import (
@@ -19,7 +19,6 @@ from filemill.ports.describe import (
     StepQuestion,
 )
 from filemill.ports.step import StepSpec
-from filemill.records.expressions import Expression, ExpressionError
 from filemill.records.finding import FunctionError, find, find_object
 from filemill.records.functions import Function, load
 from filemill.records.json_schema import flaws
@@ -56,7 +55,7 @@ def _about_pipeline(path: str) -> Answer:
         return Answer(path, written=found.written())
     except FilemillError as error:
         return Answer(path, error=error.message, help=error.help)
-    except FAILS as error:  # users' code
+    except ends() as error:  # users' code
         return _unexpected(path, error)
 
 
@@ -93,11 +92,13 @@ def _about_step(question: StepQuestion) -> Answer:
         return Answer(
             question.key, error=error.message, help=error.help, where=error.option, spec=spec
         )
-    except FAILS as error:  # users' code: whatever it is, it is the answer
+    except ends() as error:  # users' code: whatever it is, it is the answer
         return _unexpected(question.key, error)
 
 
 def _about_expression(question: ExpressionQuestion) -> Answer:
+    from filemill.records.expressions import Expression, ExpressionError  # noqa: PLC0415 -- Polars, for those who need it
+
     try:
         expression = Expression(question.sql)
         if question.predicate:
@@ -105,7 +106,7 @@ def _about_expression(question: ExpressionQuestion) -> Answer:
         return Answer(question.key, columns=expression.columns)
     except ExpressionError as error:
         return Answer(question.key, error=error.message, help=error.help, offset=error.offset)
-    except FAILS as error:  # an expression Polars chokes on is wrong, too
+    except ends() as error:  # an expression Polars chokes on is wrong, too
         return _unexpected(question.key, error)
 
 
@@ -115,7 +116,7 @@ def _about_tagger(path: str) -> Answer:
         return Answer(path)
     except FilemillError as error:
         return Answer(path, error=error.message, help=error.help)
-    except FAILS as error:  # users' code
+    except ends() as error:  # users' code
         return _unexpected(path, error)
 
 

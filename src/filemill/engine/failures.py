@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import tempfile
@@ -10,6 +9,7 @@ import tempfile
 from polars.exceptions import PanicException
 
 from filemill.engine.chain import StepTrouble
+from filemill.engine.ends import OWN
 from filemill.engine.work import measure
 from filemill.model.errors import (
     CrashError,
@@ -23,14 +23,8 @@ from filemill.model.fingerprint import fingerprint
 from filemill.model.runs import Failure
 from filemill.records.tracebacks import user_traceback
 
-FAILS: tuple[type[BaseException], ...] = (
-    *(Exception, SystemExit, PanicException),
-    *(KeyboardInterrupt, GeneratorExit, asyncio.CancelledError),
-)
-"""What a run can end by: a step that calls `sys.exit` or makes Polars panic fails like any other.
-
-No signal raises any of these here: Ctrl-C is the server's, so they come from the step's own code.
-"""
+FAILS: tuple[type[BaseException], ...] = (*OWN, PanicException)
+"""What a run can end by: a step that makes Polars panic fails like any other."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LITTLE = 32 << 20
 """Bytes: where less is free on the data directory's disk, a step that found no room is not to blame for it."""

@@ -9,8 +9,13 @@ THRESHOLD = 100_000
 of files is thousands of live objects, and looking through them again and again finds nothing."""
 
 
+def look_seldom() -> None:
+    """Have it look seldom from here on: the start of a process makes much that stays, and no garbage."""
+    gc.set_threshold(THRESHOLD, 20, 20)
+
+
 def collect_seldom() -> None:
     """Take what lives now out of the collector's sight, and have it look seldom. Once, when a process is set up."""
+    look_seldom()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(THRESHOLD, 20, 20)

@@ -2,12 +2,13 @@
 
 Whatever a step starts, however it detaches itself (`setsid`, double fork), stays below the keeper: the kernel gives it
 every process whose parent ends (PR_SET_CHILD_SUBREAPER). So when the worker ends, is killed, or the server dies, the
-keeper kills all that is left and only then ends, by the same exit code or signal as the worker.
+keeper kills all that is left, says how the worker ended and only then ends itself.
 
 It obeys two signals. USR1: ask the worker, and what is in its group, to end (TERM). TERM: end everything now; the
-kernel sends this one when the server dies. The server signals its own child only, whose number nobody else can have.
+kernel sends this one when the fork server dies, which dies as the server does.
 
-It forks before anything heavy is imported, while there is one thread, and imports nothing itself.
+It is forked by the fork server (`engine/fork_server.py`), and forks in turn, while there is one thread; it imports
+nothing itself.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import resource
 import signal
 import sys
 import time
+from typing import NoReturn
 
-from filemill.engine.allocating import kept_memory
+from filemill.engine.keepers import say_born, say_ended
 from filemill.engine.processes import children_of
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _HEEDED = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1})
 _SWEEP_LIMIT = 5.0
@@ -31,8 +34,16 @@ _SWEEP_LIMIT = 5.0
 
 
 def main(arguments: list[str]) -> int:
-    """Keep a worker on the given socket; ends as the worker ends."""
-    descriptor, page, server = int(arguments[0]), arguments[1], int(arguments[2])
+    """Be a keeper that was started from scratch: on these descriptors, below this process, with this page."""
+    connection, channel, parent = map(int, arguments[:3])
+    for each in (connection, channel):
+        os.set_inheritable(each, False)
+    return keep(connection, channel, os.fsencode(arguments[3]), parent)
+
+
+def keep(connection: int, channel: int, page: bytes, parent: int) -> int:
+    """Keep a worker on the given socket, and end as it ends. Answers only in the worker: its exit code."""
+    call_myself("filemill-keeper")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Blocked, they wait for `sigwait`: none is lost, and none can strike in the middle of the fork.
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEEDED)
@@ -40,21 +51,34 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     _control(_PR_SET_CHILD_SUBREAPER, 1)
     _control(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != server:
-        return 0
+    if os.getppid() != parent:
+        os._exit(0)
+    try:
+        say_born(channel)
+    except OSError:  # nobody wants it any more
+        os._exit(0)
     keeper = os.getpid()
     worker = os.fork()
-    if worker == 0:
-        return _work(descriptor, page, keeper)
-    os.close(descriptor)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for standard in range(3):
-        os.dup2(nowhere, standard)
-    return _end_as(_keep(worker))
+    if worker:
+        os.close(connection)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for standard in range(3):
+            os.dup2(nowhere, standard)
+        status = _keep(worker)
+        say_ended(channel, status)
+        _end_as(status)
+    os.close(channel)
+    return _work(connection, page, keeper)
 
 
-def _work(descriptor: int, page: str, keeper: int) -> int:
+def call_myself(name: str) -> None:
+    """The name that `ps` and `top` show; at most 15 letters are kept."""
+    _control(_PR_SET_NAME, name.encode())
+
+
+def _work(descriptor: int, page: bytes, keeper: int) -> int:
     """Become the worker, in a session of its own, that dies with its keeper."""
+    call_myself("filemill-worker")
     os.setsid()
     _control(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -67,10 +91,9 @@ def _work(descriptor: int, page: str, keeper: int) -> int:
         open("/proc/self/oom_score_adj", "w", encoding="ascii") as file,
     ):
         file.write("500")
-    with kept_memory():
-        from filemill.engine.worker import main as work  # noqa: PLC0415 -- heavy; the keeper must not hold it
+    from filemill.engine.worker import main as work  # noqa: PLC0415 -- heavy; the keeper must not hold it
 
-    return work(descriptor, os.fsencode(page), keeper)
+    return work(descriptor, page, keeper)
 
 
 def _keep(worker: int) -> int:
@@ -109,15 +132,15 @@ def _end_all() -> None:
         time.sleep(0.001)
 
 
-def _end_as(status: int) -> int:
-    """End by the signal that ended the worker; answers its exit code where it was none."""
+def _end_as(status: int) -> NoReturn:
+    """End by the signal that ended the worker, or with its exit code."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         with contextlib.suppress(OSError, ValueError):  # KILL and STOP have no handler to take away
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.kill(os.getpid(), number)
-    return os.waitstatus_to_exitcode(status)
+    os._exit(os.waitstatus_to_exitcode(status))
 
 
 def _signal(pid: int, number: int) -> None:
@@ -125,7 +148,7 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _control(what: int, value: int) -> None:
+def _control(what: int, value: int | bytes) -> None:
     """Ask the kernel for something of this process; systems that have no such thing are left as they are."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:

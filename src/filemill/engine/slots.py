@@ -61,7 +61,7 @@ class Slot:
 
     def __init__(self, number: int, spawned: Spawned, page: Page, clock: Clock) -> None:
         self.number = number
-        self.process = spawned.process
+        self.keeper = spawned.keeper
         self.connection = spawned.connection
         self.output_pipe = spawned.output
         self.page = page
@@ -116,5 +116,5 @@ async def receive(reader: asyncio.StreamReader) -> frames.FromWorker:
 def reap(slot: Slot) -> None:
     """Wait a grace time for the end of a worker that was let go, then end it."""
     with contextlib.suppress(Exception):
-        slot.process.wait(timeout=STOP_GRACE)
-    end_now(slot.process)
+        slot.keeper.wait(STOP_GRACE)
+    end_now(slot.keeper)

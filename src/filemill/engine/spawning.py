@@ -10,11 +10,12 @@ import fnmatch
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Collection, Mapping
 
 import msgspec
+
+from filemill.engine.forking import fork
+from filemill.engine.keepers import Keeper, Wanted
 
 BROKEN = 70
 """Exit code of a worker that a step made unable to answer."""
@@ -34,50 +35,47 @@ _OURS = ("FILEMILL__", "FILEMILL_KEY")
 class Spawned(msgspec.Struct):
     """A started worker process."""
 
-    process: subprocess.Popen[bytes]
-    """Its keeper, which ends as the worker ends."""
+    keeper: Keeper
+    """Of its keeper, which ends as the worker ends."""
     connection: socket.socket
     """Our end of its socket pair."""
     output: int
     """Non-blocking read end of the pipe behind its stdout and stderr."""
 
 
-def spawn(page: bytes, root: str, environment: Mapping[str, str] | None = None) -> Spawned:
+def spawn(
+    page: bytes,
+    root: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    bytecode: bool = True,
+) -> Spawned:
     """Start a worker and its keeper; `environment` is the worker's, our own unless given.
 
-    Called from the server's main thread only: a keeper ends with the *thread* that started it.
+    It may still be starting when this returns: its first answer says that it is there.
+
+    Raises:
+        OSError: no process can be started.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    output, sink = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
-    os.set_blocking(output, False)
-    process = None
     environment = dict(os.environ if environment is None else environment)
     environment |= {"POLARS_MAX_THREADS": "1", "PYTHONUNBUFFERED": ""}
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    channel, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    output, sink = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+    os.set_blocking(output, False)
     try:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "filemill.engine.keeping",
-                str(theirs.fileno()),
-                os.fsdecode(page),
-                str(os.getpid()),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-            pass_fds=(theirs.fileno(),),
-            env=environment,
-            cwd=root,
-            start_new_session=True,
-        )
+        descriptors = (theirs.fileno(), told.fileno(), sink)
+        fork(root, environment, Wanted(page, root, bytecode), descriptors)
+    except BaseException:
+        ours.close()
+        channel.close()
+        os.close(output)
+        raise
     finally:
         theirs.close()
+        told.close()
         os.close(sink)
-        if process is None:
-            ours.close()
-            os.close(output)
-    return Spawned(process, ours, output)
+    return Spawned(Keeper(channel), ours, output)
 
 
 def environment_for(
@@ -106,20 +104,25 @@ def environment_for(
     }
 
 
-def ask_to_end(process: subprocess.Popen[bytes]) -> None:
+def ask_to_end(keeper: Keeper) -> None:
     """Have a worker, and what is in its group, end by TERM, if it heeds it."""
-    process.send_signal(signal.SIGUSR1)
+    keeper.signal(signal.SIGUSR1)
 
 
-def end_now(process: subprocess.Popen[bytes]) -> int:
-    """End the worker and all it started, and reap it; answers its exit code (negative: a signal)."""
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)  # one that stands still hears nothing else
+def end_soon(keeper: Keeper) -> None:
+    """Have the worker and all it started killed; does not wait for it."""
+    keeper.signal(signal.SIGTERM)
+
+
+def end_now(keeper: Keeper) -> int:
+    """End the worker and all it started; answers its exit code (negative: a signal)."""
+    keeper.signal(signal.SIGTERM)
+    keeper.signal(signal.SIGCONT)  # one that stands still hears nothing else
     try:
-        return process.wait(timeout=_KEEPER_LIMIT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+        return keeper.wait(_KEEPER_LIMIT)
+    except TimeoutError:
+        keeper.signal(signal.SIGKILL)
+        return keeper.wait(_KEEPER_LIMIT)
 
 
 def describe_exit(code: int | None) -> str:

@@ -191,7 +191,7 @@ class WorkerPool:
         while self._idle:
             # The most recently used: its caches are warm, and the others grow old enough to leave.
             slot = self._idle.pop()
-            if slot.process.poll() is None:
+            if slot.keeper.poll() is None:
                 return slot
             self._bury(slot, None)
         loop = asyncio.get_running_loop()
@@ -295,12 +295,12 @@ class WorkerPool:
 
     def _bury(self, slot: Slot, error: Exception | None, *, ours: bool = False) -> WorkerDied:
         """End a worker that failed, or that we end (`ours`, no news); answers why, and whom to charge."""
-        code = slot.process.poll()
+        code = slot.keeper.poll()
         if code is None and error is not None:
             # Its socket closed a moment before the process ended: its own exit code is the better reason.
             with contextlib.suppress(Exception):
-                code = slot.process.wait(timeout=0.2)
-        killed = end_now(slot.process)
+                code = slot.keeper.wait(0.2)
+        killed = end_now(slot.keeper)
         announced = slot.page.read()
         output = slot.take_output()
         reason = slot.killed_for or describe_exit(code if code is not None else killed)
@@ -314,7 +314,7 @@ class WorkerPool:
                 WorkerLost(
                     at_ns=self._clock.wall_ns(),
                     worker=slot.number,
-                    pid=slot.pid or slot.process.pid,
+                    pid=slot.pid or slot.keeper.pid,
                     reason=reason,
                     held=0 if announced.kind is Announced.NOTHING else 1,
                 )
@@ -360,7 +360,7 @@ class WorkerPool:
                 if slot.job:
                     check_allowances(slot, self.plan, now)
             for slot in list(self._idle):
-                if slot.process.poll() is not None:
+                if slot.keeper.poll() is not None:
                     self._bury(slot, None)
                 elif now - slot.idle_since > IDLE_LEAVES and len(self._slots) > 1:
                     self._retire(slot)

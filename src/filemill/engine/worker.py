@@ -19,6 +19,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from filemill.durable import Durable, Failpoints
 from filemill.durable.barrier import barrier_of
@@ -26,10 +27,9 @@ from filemill.encryption.age import Corrupt
 from filemill.encryption.hiding import hide_memory
 from filemill.encryption.texts import seal_captured, seal_facts, seal_result
 from filemill.engine import frames
+from filemill.engine.allocating import kept_memory
 from filemill.engine.announcing import Page
-from filemill.engine.chunk_work import ChunkWork
 from filemill.engine.description import answer
-from filemill.engine.execution import Executor
 from filemill.engine.garbage import collect_seldom
 from filemill.engine.importing import KeptModules
 from filemill.engine.plaintext import Plaintext
@@ -37,7 +37,6 @@ from filemill.engine.processes import end_strays
 from filemill.engine.scan_work import ScanWork
 from filemill.engine.spawning import BROKEN
 from filemill.engine.surroundings import Surroundings, flush_by_line, out_of_reach
-from filemill.engine.trying import try_file
 from filemill.engine.work import empty, work_folder
 from filemill.model.errors import FilemillError, PermanentError, SystemFault, plainly
 from filemill.model.files import Facts, FileRef
@@ -48,6 +47,10 @@ from filemill.ports.scanner import Outcome, Scanned
 from filemill.records.finding import ON_IMPORT
 from filemill.routing.explaining import explain
 from filemill.routing.inspection import Inspector
+
+if TYPE_CHECKING:
+    from filemill.engine.chunk_work import ChunkWork
+    from filemill.engine.execution import Executor
 
 GROWN_FOR = 1.0
 """Seconds a worker keeps the memory of a chunk without being given the next one."""
@@ -186,6 +189,8 @@ class Worker:
             self.page.announce(step, [])
             self.page.progress(allowed)
 
+        from filemill.engine.trying import try_file  # noqa: PLC0415 -- as below
+
         trial = try_file(message.trial, self.plan, self.registry, progress)
         self._clean()
         return frames.Tried(message.job, trial)
@@ -268,6 +273,10 @@ class Worker:
         return tuple(found)
 
     def _set_up(self, plan: Plan, identity: str) -> frames.FromWorker:
+        # Polars comes with it, which no question about users' functions needs, and no fork server may have.
+        with kept_memory():
+            from filemill.engine.execution import Executor  # noqa: PLC0415
+
         if plan.root not in sys.path:
             sys.path.insert(0, plan.root)
         if plan.modules:

@@ -62,9 +62,9 @@ def _converse(
     # As below a data directory: the child's scratch folder is made beside the folder of pages.
     pages = os.path.join(folder, "workers")
     os.mkdir(pages)
+    page = os.fsencode(os.path.join(pages, "1.page"))
     # Asking leaves no trace, not even the compiled form of a module it imports.
-    environment = {**environment, "PYTHONDONTWRITEBYTECODE": "1"}
-    spawned = spawn(os.fsencode(os.path.join(pages, "1.page")), root, environment)
+    spawned = spawn(page, root, environment, bytecode=False)
     spawned.connection.settimeout(TIMEOUT)
     reply: frames.FromWorker | None = None
     trouble = ""
@@ -85,7 +85,7 @@ def _converse(
     finally:
         spawned.connection.close()
         printed = _printed(spawned)
-        code = end_now(spawned.process)
+        code = end_now(spawned.keeper)
         os.close(spawned.output)
     if trouble or reply is None:
         raise SystemFault(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import subprocess
 import time
 
 from filemill.engine import frames
@@ -52,8 +51,7 @@ class TrialChild:
         os.makedirs(pages)
         self._page = os.fsencode(os.path.join(pages, "1.page"))
         environment = environment_for(os.environ, plan.worker_environment, plan.secrets)
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        self._spawned = spawn(self._page, plan.root, environment)
+        self._spawned = spawn(self._page, plan.root, environment, bytecode=False)
         self._printed = bytearray()
         self._ended = False
         self.serve(plan)
@@ -115,7 +113,7 @@ class TrialChild:
             return
         self._ended = True
         self._spawned.connection.close()
-        end_now(self._spawned.process)
+        end_now(self._spawned.keeper)
         while self._drain():
             pass
         os.close(self._spawned.output)
@@ -159,8 +157,8 @@ class TrialChild:
     def _lost(self) -> ChildLost:
         """It closed its socket, so it is ending: why."""
         code: int | None = None
-        with contextlib.suppress(subprocess.TimeoutExpired):  # else it lives on: that is said of it
-            code = self._spawned.process.wait(timeout=2)
+        with contextlib.suppress(TimeoutError):  # else it lives on: that is said of it
+            code = self._spawned.keeper.wait(2)
         return ChildLost(describe_exit(code), self._step_in_hand())
 
     def _step_in_hand(self) -> int | None:
