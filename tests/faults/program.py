@@ -76,6 +76,13 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def workers(pid: int) -> list[int]:
+    """Those descendants that are workers, or keepers of some."""
+    names = {each: Path(f"/proc/{each}/comm") for each in children(pid)}
+    kinds = ("filemill-keeper\n", "filemill-worker\n")
+    return [each for each, name in names.items() if name.exists() and name.read_text() in kinds]
+
+
 def wait_for(condition: Callable[[], bool], timeout: float) -> bool:
     """Poll until the condition holds; False when the time is over."""
     ends = time.monotonic() + timeout

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from program import children
+from program import workers
 
 from filemill.config.loading import load
 from filemill.ledgers.sqlite.lock import InstanceLock
@@ -56,7 +56,7 @@ def test_a_source_that_fails_to_stop_holds_no_other_part_up(tmp_path: Path, drai
     async def life() -> None:
         server = Server(loaded.plan, Revision(loaded.digest, loaded.text), registry, lambda _: None)
         await server.start()
-        assert children(os.getpid())
+        assert workers(os.getpid())
         if drains:
             with pytest.raises(OSError, match="does not stop"):
                 await server.drain(10)
@@ -64,7 +64,7 @@ def test_a_source_that_fails_to_stop_holds_no_other_part_up(tmp_path: Path, drai
         else:
             with pytest.raises(OSError, match="does not stop"):
                 await server.stop()
-        stopped.append(children(os.getpid()) == [])
+        stopped.append(workers(os.getpid()) == [])
         await server.stop()
 
     stopped: list[bool] = []
