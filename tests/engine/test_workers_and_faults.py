@@ -173,6 +173,25 @@ def test_an_idle_workers_death_costs_nothing(tmp_path: Path) -> None:
     assert [e.held for e in events if isinstance(e, WorkerLost)] == [0]
 
 
+def test_a_killed_fork_server_costs_the_job_in_hand_alone(tmp_path: Path) -> None:
+    async def body(pool: WorkerPool, events: list[Event]) -> None:
+        (started,) = [e for e in events if isinstance(e, WorkerStarted)]
+        os.kill(started.pid, signal.SIGSTOP)
+        job = asyncio.create_task(pool.run(ask, 10))
+        async with asyncio.timeout(10):
+            while not pool.busy:  # noqa: ASYNC110 -- a few turns of the loop, not a wait
+                await asyncio.sleep(0)
+        os.kill(parent_of(parent_of(started.pid)), signal.SIGKILL)
+        with pytest.raises(WorkerDied, match="killed by SIGKILL"):
+            await job
+        reply, _ = await pool.run(ask, 10)
+        assert isinstance(reply, frames.Answered)
+        assert not is_alive(started.pid)
+
+    events = with_pool(tmp_path, Limits(1), body)
+    assert len([e for e in events if isinstance(e, WorkerStarted)]) == 2
+
+
 def test_a_job_on_a_killed_worker_says_that_nothing_was_announced(tmp_path: Path) -> None:
     async def body(pool: WorkerPool, events: list[Event]) -> None:
         (started,) = [e for e in events if isinstance(e, WorkerStarted)]
