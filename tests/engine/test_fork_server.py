@@ -15,7 +15,7 @@ import pytest
 from program import wait_for
 
 from filemill.engine import fork_server, forking, frames
-from filemill.engine.keepers import Keeper
+from filemill.engine.keepers import Keeper, say_born, say_ended
 from filemill.engine.processes import children_of, is_alive
 from filemill.engine.spawning import Spawned, describe_exit, end_now, spawn
 from filemill.ports.describe import Question
@@ -203,3 +203,20 @@ def test_one_that_is_never_born_counts_as_killed(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(OSError, match="Broken pipe"):
         theirs.send(b"born")
     theirs.close()
+
+
+def test_without_pidfds_the_number_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: int) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    heard = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: heard.append((pid, number)))
+    ours, theirs = socket.socketpair()
+    say_born(theirs.fileno())
+    keeper = Keeper(ours)
+    keeper.signal(signal.SIGTERM)
+    assert heard == [(os.getpid(), signal.SIGTERM)]
+    say_ended(theirs.fileno(), signal.SIGABRT)
+    theirs.close()
+    assert keeper.poll() == -signal.SIGABRT

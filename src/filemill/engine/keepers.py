@@ -71,7 +71,11 @@ def say_born(channel: int) -> None:
         OSError: nobody listens.
     """
     me = os.getpid()
-    handle = [os.pidfd_open(me)] if hasattr(os, "pidfd_open") else []
+    handle: list[int] = []
+    with contextlib.suppress(
+        AttributeError, OSError
+    ):  # systems and containers that have no such thing
+        handle.append(os.pidfd_open(me))
     with socket.socket(fileno=os.dup(channel)) as speaking:
         socket.send_fds(speaking, [_WORD.pack(me)], handle)
     for each in handle:
@@ -136,7 +140,7 @@ class Keeper:
             with contextlib.suppress(ProcessLookupError):
                 if self._handle >= 0:
                     signal.pidfd_send_signal(self._handle, number)
-                else:  # a system without pidfds: the number is all there is
+                else:  # the number is all there is
                     os.kill(self._pid, number)
 
     def _hear(self, seconds: float) -> bool:
