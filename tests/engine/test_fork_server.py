@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from filemill.engine import fork_server, forking, frames
 from filemill.engine.keepers import Keeper, say_born, say_ended
 from filemill.engine.processes import children_of, is_alive
