@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,17 @@ def test_waiting_for_one_that_lives_has_an_end(tmp_path: Path, spawned: list[Spa
         worker.keeper.wait(0.2)
     assert time.monotonic() - began >= 0.2
     assert answers(worker)
+
+
+def test_who_waits_for_one_keeps_nobody_from_ending_it(
+    tmp_path: Path, spawned: list[Spawned]
+) -> None:
+    worker = begin(spawned, tmp_path)
+    assert answers(worker)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(worker.keeper.wait, 5)
+        assert end_now(worker.keeper) == -signal.SIGKILL
+        assert waiting.result() == -signal.SIGKILL
 
 
 def test_one_that_is_never_born_counts_as_killed(monkeypatch: pytest.MonkeyPatch) -> None:

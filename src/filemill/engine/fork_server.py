@@ -17,6 +17,7 @@ import contextlib
 import gc
 import importlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -46,6 +47,7 @@ POLARS_FREE = (
 def main(arguments: list[str]) -> int:
     """Serve on the given socket. Answers only in what was forked: the exit code of a worker."""
     call_myself("filemill-forks")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     server = socket.socket(fileno=int(arguments[0]))
     gc.disable()
     for name in POLARS_FREE:

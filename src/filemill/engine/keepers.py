@@ -24,6 +24,8 @@ import msgspec
 _WORD = struct.Struct("<i")
 _LENGTH = struct.Struct("<I")
 _DESCRIPTORS = 3
+_SLICE = 0.1
+"""Seconds between two looks whether another thread heard the last word."""
 _BIRTH_LIMIT = 3.0
 """Seconds that whoever wants to signal a keeper waits for its first word."""
 
@@ -32,7 +34,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """A worker that a fork server is asked for."""
 
     page: bytes
-    root: str
+    root: bytes
     """The folder it works in."""
     bytecode: bool = True
     """Whether what it imports may be written down in compiled form."""
@@ -51,7 +53,7 @@ def ask(server: socket.socket, wanted: Wanted, descriptors: Sequence[int]) -> No
 
 def asked(server: socket.socket) -> tuple[Wanted, list[int]] | None:
     """In the fork server, the next worker that is wanted; None when there is nobody who wants one any more."""
-    head, descriptors, _, _ = socket.recv_fds(server, _LENGTH.size, _DESCRIPTORS)
+    head, descriptors = _received(server, _LENGTH.size, _DESCRIPTORS)
     if len(head) < _LENGTH.size or len(descriptors) != _DESCRIPTORS:
         return None
     left = _LENGTH.unpack(head)[0]
@@ -108,8 +110,8 @@ class Keeper:
     def poll(self) -> int | None:
         """Its worker's exit code (negative: a signal); None while it is there."""
         with self._lock:
-            while self._code is None and self._hear(0):
-                pass
+            while self._code is None and _is_heard(self._channel, 0):
+                self._hear()
             return self._code
 
     def wait(self, timeout: float) -> int:
@@ -119,22 +121,20 @@ class Keeper:
             TimeoutError: it is still there after so many seconds.
         """
         ends = time.monotonic() + timeout
-        with self._lock:
-            while self._code is None:
-                left = ends - time.monotonic()
-                if not self._hear(max(left, 0)) and left <= 0:
-                    raise TimeoutError
-            return self._code
+        while (code := self.poll()) is None:
+            self._listen(ends)
+        return code
 
     def signal(self, number: int) -> None:
         """Send it a signal; one that has ended, or was never born, gets none."""
+        ends = time.monotonic() + _BIRTH_LIMIT
+        while self.poll() is None and not self._pid:
+            try:
+                self._listen(ends)
+            except TimeoutError:
+                # With nobody to say its first word to, it ends should it be born yet.
+                self.give_up()
         with self._lock:
-            ends = time.monotonic() + _BIRTH_LIMIT
-            while self._code is None and not self._pid:
-                left = ends - time.monotonic()
-                if not self._hear(max(left, 0)) and left <= 0:
-                    # With nobody to say its first word to, it ends should it be born yet.
-                    self._end(-signal.SIGKILL)
             if self._code is not None:
                 return
             with contextlib.suppress(ProcessLookupError):
@@ -143,14 +143,27 @@ class Keeper:
                 else:  # the number is all there is
                     os.kill(self._pid, number)
 
-    def _hear(self, seconds: float) -> bool:
-        """Take the next word, or the end; whether there was any."""
-        waiting = select.poll()  # the number may be beyond what `select` takes
-        waiting.register(self._channel, select.POLLIN)
-        if not waiting.poll(seconds * 1000):
-            return False
+    def give_up(self) -> None:
+        """Listen to it no more: from here on it counts as killed."""
+        with self._lock:
+            self._end(-signal.SIGKILL)
+
+    def _listen(self, until: float) -> None:
+        """Wait a little for its next word, without keeping other threads from it.
+
+        Raises:
+            TimeoutError: it is later than that.
+        """
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        with contextlib.suppress(ValueError):  # another thread heard its last word
+            _is_heard(self._channel, min(left, _SLICE))
+
+    def _hear(self) -> None:
+        """Take the next word, or the end."""
         if not self._pid:
-            word, handles, _, _ = socket.recv_fds(self._channel, _WORD.size, 1)
+            word, handles = _received(self._channel, _WORD.size, 1)
             if word:
                 self._pid = _WORD.unpack(word)[0]
                 self._handle = handles[0] if handles else -1
@@ -161,11 +174,25 @@ class Keeper:
         else:
             status = _WORD.unpack(self._last)[0] if self._last else signal.SIGKILL
             self._end(os.waitstatus_to_exitcode(status))
-        return True
 
     def _end(self, code: int) -> None:
+        if self._code is not None:
+            return
         self._code = code
         self._channel.close()
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def _received(channel: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """The next bytes, and the descriptors that came with them, which nothing that is started from here inherits."""
+    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+    said, descriptors, _, _ = socket.recv_fds(channel, size, most, flags)
+    return said, descriptors
+
+
+def _is_heard(channel: socket.socket, seconds: float) -> bool:
+    waiting = select.poll()  # the number may be beyond what `select` takes
+    waiting.register(channel, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))

@@ -65,7 +65,7 @@ def spawn(
     os.set_blocking(output, False)
     try:
         descriptors = (theirs.fileno(), told.fileno(), sink)
-        fork(root, environment, Wanted(page, root, bytecode), descriptors)
+        fork(root, environment, Wanted(page, os.fsencode(root), bytecode), descriptors)
     except BaseException:
         ours.close()
         channel.close()
@@ -122,7 +122,8 @@ def end_now(keeper: Keeper) -> int:
         return keeper.wait(_KEEPER_LIMIT)
     except TimeoutError:
         keeper.signal(signal.SIGKILL)
-        return keeper.wait(_KEEPER_LIMIT)
+        keeper.give_up()
+        return -signal.SIGKILL
 
 
 def describe_exit(code: int | None) -> str:
