@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from milling import Mill, balanced, route, step
 
+from filemill.durable import Durable
 from filemill.engine import chunk_work
 from filemill.engine.chunk_work import ChunkWork
 from filemill.model.plan import StepPlan, Tolerance
@@ -225,6 +227,36 @@ def test_joined_bytes_that_a_power_cut_took_are_noticed(rows: ChunkWorld, harm: 
     rows.again()
     result = in_chunks(rows)
     assert min(rows.pool.chunks) == (4 if harm == "longer" else 0)
+    same(rows, result)
+
+
+def test_what_a_failed_sync_was_about_is_not_gone_on_with(
+    rows: ChunkWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may have dropped it, and shows it all the same. Not even to remove it succeeds on such a disk."""
+    unlink, condemned = Durable.unlink, set[bytes]()
+
+    def fails(durable: Durable, descriptor: int) -> None:
+        condemned.add(os.fsencode(os.readlink(f"/proc/self/fd/{descriptor}")))
+        raise OSError(errno.EIO, "Input/output error")
+
+    def removes(durable: Durable, path: bytes) -> None:
+        if path in condemned:
+            raise OSError(errno.EIO, "Input/output error")
+        unlink(durable, path)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Durable, "sync_file", fails)
+        failing.setattr(Durable, "unlink", removes)
+        ended = rows.chunked(workers=2)
+    assert ended is not None
+    assert ended.fault is not None
+    (left,) = rows.mill.staged()
+    assert not rows.runner.run(rows.ledger.checkpoints(rows.order.run))
+    rows.again()
+    os.unlink(left)  # as a start of the server does
+    result = in_chunks(rows)
+    assert min(rows.pool.chunks) == 0
     same(rows, result)
 
 

@@ -127,10 +127,7 @@ class ChunkRun:
                 if ended is not None:
                     return ended
             await self._seal_up()
-            result = await self._on_disk(
-                self._joint.finish, len(self._chunks), self._pipeline.tolerance
-            )
-            return self._ended(result)
+            return self._ended(await self._finish())
         except asyncio.CancelledError:
             self._in_hand.cancel()
             raise
@@ -138,6 +135,21 @@ class ChunkRun:
             await self._settle_workers()
             await self._checkpoints.settled()
             await asyncio.to_thread(self._joint.leave)
+
+    async def _finish(self) -> RunResult:
+        """Make what is joined durable.
+
+        Raises:
+            SystemFault: the sink's place failed. What a failed sync was about may be lost although it can be read: the
+                next try begins the file anew.
+        """
+        try:
+            return await self._on_disk(
+                self._joint.finish, len(self._chunks), self._pipeline.tolerance
+            )
+        except SystemFault:
+            await self._start_over(Hints())
+            raise
 
     async def _take_up(self, left: Left) -> None:
         """Go on behind the last checkpoint, if it still holds."""

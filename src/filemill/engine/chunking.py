@@ -7,7 +7,7 @@ A file over `chunk_size` is one run as any other: one lease, one attempt, one se
 3. the others go to whoever is idle; their outputs are parts, in memory where that is possible;
 4. parts are joined to the staged outputs in the order of the file, and each chunk that is joined is a checkpoint in the
    ledger: how long each output is, its digest so far, the counts;
-5. the joined outputs are synced once, and go the way of all staged outputs.
+5. the joined outputs are synced once, and go the way of all staged outputs; where that fails, the file begins anew.
 
 What comes out is what reading the file in sequence gives. A chunk that was done under hints which an earlier one has
 since widened is done again; one that finds a wider type sends everybody back to the start (nothing is published yet);

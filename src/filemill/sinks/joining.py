@@ -2,7 +2,7 @@
 
 The joined file lies where a whole one would be staged, `<root>/.filemill/<publication>.<fence>`, and grows part by
 part. Nothing is synced on the way: a mark holds the digest of what was joined, so that what a power cut took is noticed
-when the file is taken up again; the one sync at the end makes it durable.
+when the file is taken up again; the one sync at the end makes it durable. If that fails, the file begins anew.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class FolderJoining:
         if first is None:
             return None
         self._cut_off()
-        status = self._lasting(self._descriptor)
+        status = self._lasting(self._descriptor, self._path)
         self._close()
         self._first = None
         return self._staged(first, self._path, status, self._digest.hexdigest())
@@ -116,11 +116,18 @@ class FolderJoining:
         if os.fstat(self._descriptor).st_size != self._size:
             os.ftruncate(self._descriptor, self._size)
 
-    def _lasting(self, descriptor: int) -> os.stat_result:
-        """Make a staged file durable as it is to be published."""
-        self._permissions.grant(descriptor)
-        self._durable.sync_file(descriptor)
-        self._durable.sync_directory(self._folder)
+    def _lasting(self, descriptor: int, path: bytes) -> os.stat_result:
+        """Make a staged file durable as it is to be published; it goes where that fails."""
+        try:
+            self._permissions.grant(descriptor)
+            self._durable.sync_file(descriptor)
+            self._durable.sync_directory(self._folder)
+        except OSError:
+            # The kernel may have dropped what it could not write. It still shows it, and says of the next sync that
+            # all went well: whoever went on with this file would publish what is on no disk.
+            with contextlib.suppress(OSError):
+                self._durable.unlink(path)
+            raise
         return os.fstat(descriptor)
 
     def _staged(

@@ -70,7 +70,7 @@ class SealedJoining(FolderJoining):
         assert done is not None, "it is encrypted before it is finished"  # noqa: S101
         descriptor = os.open(self._target, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            status = self._lasting(descriptor)
+            status = self._lasting(descriptor, self._target)
         finally:
             os.close(descriptor)
         if status.st_size != done.size:
