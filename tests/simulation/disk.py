@@ -94,7 +94,9 @@ class Disk:
                 else:
                     self._named.add(entry.inode())
         for op in self._ops:
-            op.folders.discard(folder)
+            # Of a folder that is surely gone, all names are: only an empty one can be removed.
+            gone = [f for f in op.folders if os.path.dirname(f) == folder and not os.path.isdir(f)]
+            op.folders.difference_update([folder, *gone])
         self._forget()
 
     def _forget(self) -> None:
