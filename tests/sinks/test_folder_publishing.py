@@ -240,6 +240,34 @@ def test_an_error_at_any_durable_action_and_then_again_is_published_once(root, a
     pytest.fail("no pass was left untouched")
 
 
+@pytest.mark.parametrize("same_life", [True, False])
+def test_a_folder_whose_name_could_not_be_synced_is_not_taken_for_durable(
+    root, monkeypatch, same_life
+):
+    """What is published into it would go with it when the power does."""
+    sink = make_sink(root)
+    publication = staged(root, b"a/b/c.csv")
+    sync, synced = Durable.sync_directory, []
+
+    def fails(durable, path):
+        if path == os.fsencode(root / "a"):
+            raise OSError(errno.EIO, "Input/output error")
+        sync(durable, path)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Durable, "sync_directory", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            sink.publish([publication])
+    assert (root / "a/b").is_dir()
+    monkeypatch.setattr(Durable, "sync_directory", lambda _, path: synced.append(path))
+    sink = sink if same_life else make_sink(root)
+    assert sink.publish([publication]) == [Published.YES]
+    synced.clear()
+    sink.sync([publication])
+    assert os.fsencode(root / "a") in synced, "the name of `b`"
+    assert os.fsencode(root / "a/b") in synced
+
+
 def test_a_consumer_sees_nothing_but_the_final_renames(root):
     sink = make_sink(root)
     with INotify() as watch:

@@ -178,8 +178,17 @@ class Durable:
                 if (made := _directory(folder)) is not None:
                     self._remember(folder, made)
 
+    def prove_names(self, folders: Iterable[bytes]) -> None:
+        """Make the names of existing directories durable, each once in this process's life.
+
+        Whoever made one may have been killed, or met an error, before it was synced; what stands in it goes with it.
+        """
+        for folder in folders:
+            if (there := _directory(folder)) is not None:
+                self._prove_name(folder, there)
+
     def _prove_name(self, folder: bytes, there: os.stat_result) -> None:
-        """Make an existing directory's name durable, once in this process's life."""
+        """The same for one that is there."""
         known = self._proven.get(folder) == (there.st_dev, there.st_ino)
         above = os.path.dirname(folder)
         if known or not self.sync or above == folder:

@@ -171,6 +171,7 @@ class Mover:
             except FileExistsError:
                 attempt += 1
                 home = folder + b"/" + other_name(name, attempt)
+        self._durable.prove_names([os.path.dirname(root + b"/" + relative)])
         self._durable.sync_directory(folder)
         self._durable.sync_directory(os.path.dirname(now_at))
 

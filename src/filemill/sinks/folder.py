@@ -253,6 +253,7 @@ class FolderSink:
             return
         # A consumer may have taken an output with its whole folder: then the name's going is what must last.
         there = {nearest(folder) for folder in folders}
+        self._durable.prove_names(there)
         self._durable.sync_group([], [*there, nearest(self._folder)])
 
     def free_names(self, names: Sequence[bytes]) -> list[bytes]:
