@@ -21,6 +21,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+UNBORN = 256
+"""In the place of an exit code, for a worker that never was: what forks it failed. No process can end by it."""
 _WORD = struct.Struct("<i")
 _LENGTH = struct.Struct("<I")
 _DESCRIPTORS = 3
@@ -168,7 +170,7 @@ class Keeper:
                 self._pid = _WORD.unpack(word)[0]
                 self._handle = handles[0] if handles else -1
             else:
-                self._end(-signal.SIGKILL)
+                self._end(UNBORN)
         elif word := self._channel.recv(_WORD.size):
             self._last = word
         else:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from filemill.engine.forking import fork
-from filemill.engine.keepers import Keeper, Wanted
+from filemill.engine.keepers import UNBORN, Keeper, Wanted
 
 BROKEN = 70
 """Exit code of a worker that a step made unable to answer."""
@@ -132,6 +132,8 @@ def describe_exit(code: int | None) -> str:
         return "closed its socket"
     if code == BROKEN:
         return f"exit code {code}: the step closed descriptors that are not its own"
+    if code == UNBORN:
+        return "its process could not be started"
     if code < 0:
         try:
             return f"killed by {signal.Signals(-code).name}"
