@@ -155,6 +155,19 @@ async def gone(pid: int) -> None:
             await asyncio.sleep(0.001)
 
 
+async def in_hand_of_one_that_stands_still(
+    pool: WorkerPool, started: WorkerStarted
+) -> asyncio.Task[tuple[frames.FromWorker, str]]:
+    """A job that the pool's only worker has, and does not answer."""
+    os.kill(started.pid, signal.SIGSTOP)
+    job = asyncio.create_task(pool.run(ask, 10))
+    async with asyncio.timeout(10):
+        while not pool.busy:  # noqa: ASYNC110 -- a few turns of the loop, not a wait
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return job
+
+
 def ask(job: int) -> frames.Ask:
     return frames.Ask(job, Question("/"))
 
@@ -176,11 +189,7 @@ def test_an_idle_workers_death_costs_nothing(tmp_path: Path) -> None:
 def test_a_killed_fork_server_costs_the_job_in_hand_alone(tmp_path: Path) -> None:
     async def body(pool: WorkerPool, events: list[Event]) -> None:
         (started,) = [e for e in events if isinstance(e, WorkerStarted)]
-        os.kill(started.pid, signal.SIGSTOP)
-        job = asyncio.create_task(pool.run(ask, 10))
-        async with asyncio.timeout(10):
-            while not pool.busy:  # noqa: ASYNC110 -- a few turns of the loop, not a wait
-                await asyncio.sleep(0)
+        job = await in_hand_of_one_that_stands_still(pool, started)
         os.kill(parent_of(parent_of(started.pid)), signal.SIGKILL)
         with pytest.raises(WorkerDied, match="killed by SIGKILL"):
             await job
@@ -195,12 +204,7 @@ def test_a_killed_fork_server_costs_the_job_in_hand_alone(tmp_path: Path) -> Non
 def test_a_job_on_a_killed_worker_says_that_nothing_was_announced(tmp_path: Path) -> None:
     async def body(pool: WorkerPool, events: list[Event]) -> None:
         (started,) = [e for e in events if isinstance(e, WorkerStarted)]
-        os.kill(started.pid, signal.SIGSTOP)
-        job = asyncio.create_task(pool.run(ask, 10))
-        async with asyncio.timeout(10):
-            while not pool.busy:  # noqa: ASYNC110 -- a few turns of the loop, not a wait
-                await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        job = await in_hand_of_one_that_stands_still(pool, started)
         os.kill(started.pid, signal.SIGKILL)
         with pytest.raises(WorkerDied) as died:
             await job

@@ -68,7 +68,10 @@ def main(arguments: list[str]) -> int:
         try:
             forked = os.fork()
         except OSError as error:
-            os.write(descriptors[2], f"a worker cannot be forked: {error}\n".encode())
+            with contextlib.suppress(
+                OSError
+            ):  # nobody reads it any more; the other workers live on
+                os.write(descriptors[2], f"a worker cannot be forked: {error}\n".encode())
             forked = -1
         if forked == 0:
             server.close()
