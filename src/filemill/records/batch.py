@@ -108,6 +108,14 @@ class Batch:
             self._extracted |= zip(new, views_, strict=True)
         return exactly(beside(self.frame, [self._extracted[name] for name in missing]), names)
 
+    def viewed(self) -> list[str]:
+        """The columns whose views its frame has: those that some step or expression names."""
+        return [name for name in self.frame.columns if not is_place(name)]
+
+    def keep_view(self, view: pl.Series) -> None:
+        """Take in what parsing the column of this name would give: it is not parsed for it."""
+        self._extracted[view.name] = view
+
     def mask(self, expression: TagExpression) -> pl.Series:
         """Which records satisfy a tag expression over their own and their file's tags."""
         own = [name.removeprefix(TAG) for name in self.frame.columns if name.startswith(TAG)]
@@ -202,20 +210,18 @@ class Batch:
         rows: Sequence[Mapping[str, Any]],
         origin: Sequence[int],
         tags: Mapping[str, Sequence[bool]] | None = None,
-        given: Sequence[Mapping[str, Any]] | None = None,
     ) -> Batch:
         """The batch after a Python step: `rows[i]` came of record `origin[i]`.
 
         A row equal to its origin keeps its raw text; a changed one keeps the text of every cell that is
-        equal (same type and value) and encodes the others. Rows may be fewer or more than before. `given` is what
-        `rows` answered, if the step got copies of those dicts.
+        equal (same type and value) and encodes the others. Rows may be fewer or more than before.
 
         Raises:
             PermanentError: a row holds what no format can write; `rows.problem` tells beforehand.
         """
         from filemill.records.rows import write_rows  # noqa: PLC0415
 
-        return write_rows(self, rows, origin, tags or {}, given)
+        return write_rows(self, rows, origin, tags or {})
 
     def settled(self) -> Batch:
         """The same records with every added column written into the text."""
@@ -274,13 +280,11 @@ class Batch:
         columns = json_text.member_columns(text.joined(texts), names)
         found = []
         for name, values in zip(names, columns, strict=True):
-            word = views.infer_values(values)
-            if word == "text":
-                if not set(map(type, values)) <= {str, type(None)}:
-                    values = json_text.text_of_members(texts.to_list(), name)  # noqa: PLW2901
-                found.append(pl.Series(name, values, dtype=pl.String))
-            else:
-                found.append(views.cast_values(values, word)[0].alias(name))
+            view = views.of_json(name, values)
+            if view is None:
+                exact = json_text.text_of_members(texts.to_list(), name)
+                view = pl.Series(name, exact, dtype=pl.String)
+            found.append(view)
         return found
 
     def _has(self, pattern: str, own: Sequence[str]) -> bool | pl.Series:
@@ -327,7 +331,7 @@ class Batch:
     def _replace(self, name: str, values: pl.Series, mask: pl.Series | None) -> Batch:
         """Rewrite the records whose text holds the column."""
         if mask is not None and name not in self.frame.columns:
-            return self._with(self.typed([*self._viewed(), name]).pipe(self._join_view))._replace(
+            return self._with(self.typed([*self.viewed(), name]).pipe(self._join_view))._replace(
                 name, values, mask
             )
         layout = self.layout
@@ -352,9 +356,6 @@ class Batch:
                 made = where(mask, made, before.alias("_text"))
             return self._with(beside(settled.frame, [made, seen.alias(name)]), layout)
         return self._with(beside(self.frame, [made, seen.alias(name)]), layout)
-
-    def _viewed(self) -> list[str]:
-        return [name for name in self.frame.columns if not is_place(name)]
 
     def _join_view(self, seen: pl.DataFrame) -> pl.DataFrame:
         return beside(self.frame, seen.get_columns())

@@ -23,7 +23,7 @@ def members(text: str | bytes) -> dict[str, msgspec.Raw]:
     return _MEMBERS.decode(text)
 
 
-def objects(lines: bytes) -> list[dict[str, Any]]:
+def objects(lines: bytes | memoryview) -> list[dict[str, Any]]:
     """The objects of proven lines."""
     return _OBJECT.decode_lines(lines)
 

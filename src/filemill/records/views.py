@@ -136,6 +136,16 @@ def infer_values(values: Sequence[Any]) -> str:
     return "text"
 
 
+def of_json(name: str, values: Sequence[Any]) -> pl.Series | None:
+    """The view of a column of JSON values; None if it is text and some values are none, whose own text it shows."""
+    word = infer_values(values)
+    if word != "text":
+        return cast_values(values, word)[0].alias(name)
+    if set(map(type, values)) <= {str, type(None)}:
+        return pl.Series(name, values, dtype=pl.String)
+    return None
+
+
 def _all_64_bit(values: Sequence[Any]) -> bool:
     try:
         pl.Series(values, dtype=pl.Int64)

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
 from filemill.model.errors import FilemillError, Reject, TransientError
@@ -15,6 +16,10 @@ from filemill.step_api import Context
 
 if TYPE_CHECKING:
     from filemill.records.functions import Function
+    from filemill.records.rows import Rows
+
+Again = Callable[[int], dict[str, Any]]
+"""What makes the row of a call anew: the call before may have changed the one it was given."""
 
 IN_WORKER = RetryPlan(attempts=3, min=0.1, max=2.0)
 """How a record that asks for a retry is tried again on the spot when the step has no `retry:` of its own."""
@@ -50,48 +55,60 @@ class RecordCalls:
         calls.call = made
         return calls
 
-    def of(self, rows: list[dict[str, Any]], contexts: Sequence[Context] | None) -> list[Any]:
-        """Call the function with each row, and its context if it takes one.
+    @property
+    def overlap(self) -> bool:
+        """Say whether calls wait beside one another."""
+        io = self.function.io if self.plan.io is None else self.plan.io
+        return self.function.is_async or (io and not self.function.stateful)
+
+    def of(
+        self, rows: Rows, start: int, stop: int, contexts: Sequence[Context] | None
+    ) -> list[Any]:
+        """Call the function with each row from `start` to `stop`, and its context if it takes one.
 
         Raises:
             TransientError: a record's tries are spent, or it asks for a longer wait than a worker has patience for.
         """
-        limit = self.plan.concurrency or CONCURRENCY
-        io = self.function.io if self.plan.io is None else self.plan.io
-        io = io and not self.function.stateful
-        if self.function.is_async:
-            return asyncio.run(self._all_async(rows, contexts, limit))
-        each = [None] * len(rows) if contexts is None else contexts
-        if io and len(rows) > 1:
-            with ThreadPoolExecutor(min(limit, len(rows))) as pool:
-                return list(pool.map(self._one, rows, each))
-        if contexts is None:
-            return self._plainly(rows)
-        return [self._one(row, ctx) for row, ctx in zip(rows, contexts, strict=True)]
+        given = rows.take(start, stop)
 
-    def _plainly(self, rows: list[dict[str, Any]]) -> list[Any]:
+        def again(at: int) -> dict[str, Any]:
+            return rows.take(start + at, start + at + 1)[0]
+
+        limit = self.plan.concurrency or CONCURRENCY
+        if self.function.is_async:
+            return asyncio.run(self._all_async(given, contexts, again, limit))
+        if contexts is None and not self.overlap:
+            return self._plainly(given, again)
+        each = [None] * len(given) if contexts is None else contexts
+        if self.overlap and len(given) > 1:
+            with ThreadPoolExecutor(min(limit, len(given))) as pool:
+                return list(pool.map(self._one, given, each, repeat(again), count()))
+        return list(map(self._one, given, each, repeat(again), count()))
+
+    def _plainly(self, rows: list[dict[str, Any]], again: Again) -> list[Any]:
         """The common case without a call in between."""
-        call, options, given = self.call, self.options, []
+        call, options = self.call, self.options
+        given: list[Any] = []
         for row in rows:
             try:
-                made = call(dict(row), **options)
+                made = call(row, **options)
             except Exception as error:  # noqa: BLE001 -- judged at once
-                made = self._judge(error, row, None)
+                made = self._judge(error, None, again, len(given))
             given.append(made)
         return given
 
-    def _one(self, row: dict[str, Any], ctx: Context | None) -> Any:
+    def _one(self, row: dict[str, Any], ctx: Context | None, again: Again, at: int) -> Any:
         try:
             return self._call(row, ctx)
         except Exception as error:  # noqa: BLE001 -- judged at once
-            return self._judge(error, row, ctx)
+            return self._judge(error, ctx, again, at)
 
     def _call(self, row: dict[str, Any], ctx: Context | None) -> Any:
         if ctx is None:
-            return self.call(dict(row), **self.options)
-        return self.call(dict(row), ctx=ctx, **self.options)
+            return self.call(row, **self.options)
+        return self.call(row, ctx=ctx, **self.options)
 
-    def _judge(self, error: Exception, row: dict[str, Any], ctx: Context | None) -> Any:
+    def _judge(self, error: Exception, ctx: Context | None, again: Again, at: int) -> Any:
         """What one call's error means: a bad record, or another try and in the end a transient error.
 
         Memory that ran out is no fault of the record's: it ends the run.
@@ -104,23 +121,28 @@ class RecordCalls:
             time.sleep(delay)
             attempt += 1
             try:
-                return self._call(row, ctx)
-            except Exception as again:  # noqa: BLE001 -- judged by the loop
-                error = again
+                return self._call(again(at), ctx)
+            except Exception as once_more:  # noqa: BLE001 -- judged by the loop
+                error = once_more
         return self._bad(error)
 
     async def _all_async(
-        self, rows: list[dict[str, Any]], contexts: Sequence[Context] | None, limit: int
+        self,
+        rows: list[dict[str, Any]],
+        contexts: Sequence[Context] | None,
+        again: Again,
+        limit: int,
     ) -> list[Any]:
         gate = asyncio.Semaphore(limit)
 
         async def one(at: int) -> Any:
             ctx = contexts[at] if contexts else None
+            row = rows[at]
             attempt = 1
             async with gate:
                 while True:
                     try:
-                        return await self._call(rows[at], ctx)
+                        return await self._call(row, ctx)
                     except MemoryError:
                         raise
                     except Exception as error:  # noqa: BLE001 -- judged at once
@@ -129,6 +151,7 @@ class RecordCalls:
                         delay = self._delay(error, attempt)
                     await asyncio.sleep(delay)
                     attempt += 1
+                    row = again(at)
 
         tasks = [asyncio.ensure_future(one(at)) for at in range(len(rows))]
         try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -75,7 +76,9 @@ class PythonStep:
             case Grain.RECORD:
                 return self._each(batch)
             case Grain.FRAME:
-                extra = {"ctx": self._contexts(batch)[0]} if self.function.takes_context else {}
+                extra = (
+                    {"ctx": self._contexts(batch)(0, 1)[0]} if self.function.takes_context else {}
+                )
                 return frames.through(self.context, self.function, {**extra, **self.options}, batch)
             case _:
                 return self._feed(batch)
@@ -125,33 +128,32 @@ class PythonStep:
     # One record a call
 
     def _each(self, batch: Batch) -> Batch:
-        contexts = self._contexts(batch) if self.function.takes_context else None
-        rows = batch.rows()
-        results = self._results(batch, rows, contexts)
-        made = _Made(rows)
-        if set(map(type, results)) == {dict}:
-            made.take_all(results)
-        else:
-            for at, result in enumerate(results):
-                made.note(at, result)
-        result = made.batch(batch)
+        from filemill.records.rows import AT_A_TIME, rows_of  # noqa: PLC0415 -- keeps Polars out of `check`
+
+        calls = RecordCalls(self.context.plan, self.function, self.options)
+        # Calls that overlap do so within what they are given at a time.
+        at_a_time = len(batch) if calls.overlap else AT_A_TIME
+        rows, contexts = rows_of(batch), self._contexts(batch)
+        made = _Made(batch)
+        for start, stop in self._stretches(batch, at_a_time):
+            on = calls.on(self._object) if self.function.stateful else calls
+            given = contexts(start, stop) if self.function.takes_context else None
+            made.note(start, on.of(rows, start, stop, given))
+        result = made.batch()
         self._report(batch, made.bad)
         self._count(batch, made)
         return result
 
-    def _results(
-        self, batch: Batch, rows: list[dict[str, Any]], contexts: list[Context] | None
-    ) -> list[Any]:
-        calls = RecordCalls(self.context.plan, self.function, self.options)
-        if not self.function.stateful:
-            return calls.of(rows, contexts)
-        results: list[Any] = []
-        for file, start, stop in batch.split_files():
-            if file != self._object_file:
+    def _stretches(self, batch: Batch, at_a_time: int) -> Iterator[tuple[int, int]]:
+        """Where the calls that are made at a time begin and end; of a class, each within one file, for its object."""
+        files = [(0, 0, len(batch))]
+        if self.function.stateful:
+            files = batch.split_files()
+        for file, first, last in files:
+            if self.function.stateful and file != self._object_file:
                 self._begin(file)
-            given = None if contexts is None else contexts[start:stop]
-            results += calls.on(self._object).of(rows[start:stop], given)
-        return results
+            for start in range(first, last, at_a_time):
+                yield start, min(start + at_a_time, last)
 
     def _begin(self, file: int) -> Any:
         """A new object for the file of this order index."""
@@ -196,12 +198,13 @@ class PythonStep:
             traceback = bad[rows[0]].traceback
             self.context.bad(batch, mask, error, [bad[at].message for at in rows], traceback)
 
-    def _contexts(self, batch: Batch) -> list[Context]:
+    def _contexts(self, batch: Batch) -> Callable[[int, int], list[Context]]:
+        """What makes the contexts of the records from one up to another."""
         orders, step = self.context.orders, self.context.plan.id
-        files, numbers = batch.frame["_file"].to_list(), batch.frame["_record"].to_list()
-        return [
+        files, numbers = batch.frame["_file"], batch.frame["_record"]
+        return lambda start, stop: [
             self._context(orders[file], step, record)
-            for file, record in zip(files, numbers, strict=True)
+            for file, record in zip(files[start:stop], numbers[start:stop], strict=True)
         ]
 
     @staticmethod
@@ -285,72 +288,63 @@ class PythonStep:
 class _Made:
     """What the calls of one batch gave, sorted into records, bad records and drops."""
 
-    def __init__(self, given: list[dict[str, Any]]) -> None:
-        self.given = given
-        """The batch's rows, of which the calls got copies."""
-        self.rows: list[Mapping[str, Any]] = []
-        self.origin: list[int] = []
-        self.tags: list[tuple[str, ...]] = []
+    def __init__(self, batch: Batch) -> None:
+        from filemill.records.rows import writer_of  # noqa: PLC0415 -- keeps Polars out of `check`
+
         self.bad: dict[int, Bad] = {}
         self.none: list[int] = []
         self.several: dict[int, int] = {}
         """Record to the number of records it became, if more than one."""
+        self._writer = writer_of(batch)
+        self._tags: dict[int, list[tuple[str, ...]]] = {}
+        """By record of which one has tags: those of each that it became."""
 
-    def take_all(self, rows: list[Mapping[str, Any]]) -> None:
-        """Take in one row for each record: the common case."""
-        self.rows, self.origin = rows, list(range(len(rows)))
-        self.tags = [()] * len(rows)
-
-    def note(self, at: int, result: Any) -> None:
-        """Take in what one call gave for the record at `at`."""
-        if type(result) is dict:
-            self._add(at, result, ())
+    def note(self, start: int, results: list[Any]) -> None:
+        """Take in what the calls gave for the records from `start` on."""
+        if set(map(type, results)) == {dict}:
+            self._writer.take(results, range(start, start + len(results)))
             return
+        rows: list[Mapping[str, Any]] = []
+        origin: list[int] = []
+        for at, result in enumerate(results, start):
+            made = self._rows_of(at, result)
+            rows += made
+            origin += [at] * len(made)
+        self._writer.take(rows, origin)
+
+    def _rows_of(self, at: int, result: Any) -> list[Mapping[str, Any]]:
+        if type(result) is dict:
+            return [result]
         if isinstance(result, Bad):
             self.bad[at] = result
-            return
-        items = [
-            (item.row, item.tags) if isinstance(item, Tagged) else (item, ())
-            for item in _several(result)
-        ]
-        for row, _ in items:
+            return []
+        items = _several(result)
+        rows = [item.row if isinstance(item, Tagged) else item for item in items]
+        for row in rows:
             if not isinstance(row, Mapping):
-                self.bad[at] = Bad(
-                    "TypeError",
-                    f"the function returned {type(row).__name__}, not a dict, a list of dicts, or None",
-                )
-                return
-        for row, tags in items:
-            self._add(at, row, tags)
-        if not items:
+                why = f"the function returned {type(row).__name__}, not a dict, a list of dicts, or None"
+                self.bad[at] = Bad("TypeError", why)
+                return []
+        if any(isinstance(item, Tagged) for item in items):
+            self._tags[at] = [item.tags if isinstance(item, Tagged) else () for item in items]
+        if not rows:
             self.none.append(at)
-        elif len(items) > 1:
-            self.several[at] = len(items)
+        elif len(rows) > 1:
+            self.several[at] = len(rows)
+        return rows
 
-    def _add(self, at: int, row: Mapping[str, Any], tags: tuple[str, ...]) -> None:
-        self.rows.append(row)
-        self.origin.append(at)
-        self.tags.append(tags)
-
-    def batch(self, before: Batch) -> Batch:
+    def batch(self) -> Batch:
         """The batch of the good records; one that cannot be written makes its origin bad."""
-        from filemill.records.rows import problem  # noqa: PLC0415 -- keeps Polars out of `check`
+        from filemill.records.rows import tagged  # noqa: PLC0415 -- keeps Polars out of `check`
 
-        rows, origin, tags = self.rows, self.origin, self.tags
-        while True:
-            try:
-                return before.with_rows(rows, origin, _flags(tags), self.given)
-            except (PermanentError, TypeError, ValueError):
-                found = {
-                    at: why for row, at in zip(rows, origin, strict=True) if (why := problem(row))
-                }
-                if not found:
-                    raise
-            self.bad.update((at, Bad("Value", why)) for at, why in found.items())
-            keep = [number for number, at in enumerate(origin) if at not in found]
-            rows = [rows[number] for number in keep]
-            origin = [origin[number] for number in keep]
-            tags = [tags[number] for number in keep]
+        made, origin = self._writer.batch()
+        self.bad |= {at: Bad("Value", why) for at, why in self._writer.bad.items()}
+        if not self._tags:
+            return made
+        tags: list[tuple[str, ...]] = []
+        for at, group in groupby(origin):
+            tags += self._tags.get(at) or [()] * len(list(group))
+        return tagged(made, _flags(tags))
 
 
 def _several(result: Any) -> list[Any]:
@@ -361,9 +355,7 @@ def _several(result: Any) -> list[Any]:
     return list(result) if isinstance(result, Iterable) else [result]
 
 
-def _flags(tags: list[tuple[str, ...]]) -> dict[str, list[bool]] | None:
+def _flags(tags: list[tuple[str, ...]]) -> dict[str, list[bool]]:
     """One Boolean column a tag."""
-    if not any(tags):
-        return None
     names = dict.fromkeys(tag for some in tags for tag in some)
-    return {name: [name in some for some in tags] for name in names} or None
+    return {name: [name in some for some in tags] for name in names}
