@@ -26,6 +26,9 @@ def f(row: dict, *, ctx):
     if n % 97 == 5: raise Reject("five")
     if n % 97 == 6: return [row, {"n": float("nan")}]
     if n % 97 == 7: return [row, 7]
+    if n % 13 == 4: del row["s"]
+    if n % 13 == 6: row["n"] = float(n)
+    if n % 13 == 7: row["n"] = n == 7
     if n % 5 == 0: row["record"] = ctx.record
     return row
 """

@@ -138,6 +138,12 @@ class Batch:
         """Only the masked records (null counts as false), in order."""
         return self._with(rows_where(self.frame, mask))
 
+    def picked(self, rows: Sequence[int]) -> Batch:
+        """The records at these places, as often as they are named; the batch itself if they are all in order."""
+        if list(rows) != list(range(len(self))):
+            return self._with(self.frame[pl.Series(rows, dtype=pl.UInt32)])
+        return self
+
     def with_column(self, name: str, values: pl.Series, mask: pl.Series | None = None) -> Batch:
         """Add or replace a column; records outside `mask` keep what they had (nothing, if it is new).
 
@@ -341,7 +347,7 @@ class Batch:
         elif layout.format == "jsonl":
             # Settled first: members added before must stand before this one where it is new, in every batch.
             settled = self.settled()
-            made = _set_members(settled.frame, name, text.value_cells(values, layout), mask)
+            made = text.set_members(settled.frame, name, text.value_cells(values, layout), mask)
             frame = beside(settled.frame, [made, seen.alias(name)])
             return self._with(frame, settled.layout)
         else:
@@ -381,16 +387,3 @@ class Batch:
             layout = text_layout(self.layout, {"columns": (LINE,), "added": ()})
             return self._with(self.frame.drop(drop), layout)
         return self._select_line(None)._replace(LINE, plain(values), None)
-
-
-def _set_members(
-    frame: pl.DataFrame, name: str, cells: pl.Series, mask: pl.Series | None
-) -> pl.Series:
-    """The JSON records with one member set in the masked ones."""
-    texts = text.standing(frame).to_list()
-    chosen = [True] * len(texts) if mask is None else mask.to_list()
-    made = [
-        json_text.set_member(record, name, cell) if changes else record
-        for record, cell, changes in zip(texts, cells, chosen, strict=True)
-    ]
-    return pl.Series("_text", made, dtype=pl.String)

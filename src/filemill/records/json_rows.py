@@ -9,7 +9,7 @@ only the records that are in doubt are compared member by member.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 AT_A_TIME = 256
 """Records whose dicts exist at a time. So few stay in a processor's cache, and their memory serves the next ones: a
 batch of 17,000 at once takes 2 to 3 times as long to decode, hand over and encode."""
+WRITABLE = "return only texts, numbers, booleans, lists and dicts"
 UNWRITABLE = (TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 _ENCODE_LINES = msgspec.json.Encoder().encode_lines
 _PLAIN = frozenset({str, int, float, bool, NoneType})
@@ -116,7 +117,7 @@ class JsonWriter:
             values += [row.get(name) for row in rows]
 
     def _take_each(self, rows: Sequence[Mapping[Any, Any]], origin: Sequence[int]) -> None:
-        self.bad |= {at: why for row, at in zip(rows, origin, strict=True) if (why := problem(row))}
+        self.bad |= refused(rows, origin)
         for row, at in zip(rows, origin, strict=True):
             if at not in self.bad:
                 self._add([row], [at], _ENCODE_LINES([dict(row)]), row)
@@ -128,11 +129,7 @@ class JsonWriter:
         equal (same type and value) and new ones are encoded.
         """
         origin = self._origin
-        batch = self._batch
-        if origin != list(range(len(batch))):
-            batch = type(batch)(
-                batch.frame[pl.Series(origin, dtype=pl.UInt32)], batch.layout, batch.file_tags
-            )
+        batch = self._batch.picked(origin)
         if origin:
             made = _written(batch, b"".join(self._blocks), self._names)
             if made is not batch:
@@ -219,6 +216,18 @@ def problem(row: Mapping[Any, Any]) -> str:
         except UNWRITABLE:
             return f"column `{name}` holds a {type(value).__name__}, which has no text"
     return ""
+
+
+def refuse(rows: Iterable[Mapping[Any, Any]]) -> None:
+    """Raise a PermanentError for the first row that no format can write."""
+    for row in rows:
+        if why := problem(row):
+            raise PermanentError(why, help=WRITABLE)
+
+
+def refused(rows: Iterable[Mapping[Any, Any]], origin: Iterable[int]) -> dict[int, str]:
+    """By origin: why one of its rows cannot be written."""
+    return {at: why for row, at in zip(rows, origin, strict=True) if (why := problem(row))}
 
 
 def equal(row: Mapping[Any, Any], before: Mapping[Any, Any]) -> bool:

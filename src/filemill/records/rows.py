@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from filemill.model.errors import PermanentError
-from filemill.records import csv_rows, json_text, text
+from filemill.records import json_text, text
 from filemill.records.cells import value_text
-from filemill.records.csv_rows import CsvRows
+from filemill.records.csv_rows import CsvRows, CsvWriter, union
 from filemill.records.json_rows import (
     AT_A_TIME,
+    WRITABLE,
     Added,
     JsonRows,
     JsonWriter,
     equal,
     problem,
+    refuse,
+    refused,
 )
 from filemill.records.layout import LINE, text_layout
 
 if TYPE_CHECKING:
     from filemill.records.batch import Batch
-
-_WRITABLE = "return only texts, numbers, booleans, lists and dicts"
 
 
 class Rows(Protocol):
@@ -59,8 +60,8 @@ class LineRows:
         return self._added.put([{LINE: line} for line in self._lines[start:stop]], start)
 
 
-class RowWriter:
-    """Keeps rows of csv and lines until all are there: they are written by whole columns."""
+class LineWriter:
+    """Keeps what a step made of a batch of lines until all is there."""
 
     def __init__(self, batch: Batch) -> None:
         self.bad: dict[int, str] = {}
@@ -78,29 +79,15 @@ class RowWriter:
         rows, origin = self._rows, self._origin
         while True:
             try:
-                return self._written(rows, origin), origin
+                return _lines(self._batch.picked(origin), rows), origin
             except (PermanentError, TypeError, ValueError):
-                found = {
-                    at: why for row, at in zip(rows, origin, strict=True) if (why := problem(row))
-                }
+                found = refused(rows, origin)
                 if not found:
                     raise
             self.bad |= found
             keep = [number for number, at in enumerate(origin) if at not in found]
             rows = [rows[number] for number in keep]
             origin = [origin[number] for number in keep]
-
-    def _written(self, rows: list[Mapping[Any, Any]], origin: list[int]) -> Batch:
-        batch = self._batch
-        if origin != list(range(len(batch))):
-            batch = type(batch)(
-                batch.frame[pl.Series(origin, dtype=pl.UInt32)], batch.layout, batch.file_tags
-            )
-        if not origin:
-            return batch
-        return (
-            csv_rows.written(batch, rows) if batch.layout.format == "csv" else _lines(batch, rows)
-        )
 
 
 def rows_of(batch: Batch) -> Rows:
@@ -114,9 +101,15 @@ def rows_of(batch: Batch) -> Rows:
             return LineRows(batch)
 
 
-def writer_of(batch: Batch) -> Writer:
-    """What takes in what was made of the rows of the batch."""
-    return JsonWriter(batch) if batch.layout.format == "jsonl" else RowWriter(batch)
+def writer_of(batch: Batch, rows: Rows) -> Writer:
+    """What takes in what was made of these rows of the batch."""
+    match rows:
+        case CsvRows():
+            return CsvWriter(batch, rows)
+        case JsonRows():
+            return JsonWriter(batch)
+        case _:
+            return LineWriter(batch)
 
 
 def read_rows(batch: Batch) -> list[dict[str, Any]]:
@@ -133,11 +126,11 @@ def write_rows(
     """The batch these rows make; see `Batch.with_rows`."""
     if not len(batch):
         return batch
-    writer = writer_of(batch)
+    writer = writer_of(batch, rows_of(batch))
     writer.take(rows, origin)
     made, _ = writer.batch()
     for why in writer.bad.values():
-        raise PermanentError(why, help=_WRITABLE)
+        raise PermanentError(why, help=WRITABLE)
     return tagged(made, tags)
 
 
@@ -152,11 +145,11 @@ def _lines(batch: Batch, rows: Sequence[Mapping[str, Any]]) -> Batch:
     """The batch of lines with these rows; with more than a line can hold, they are objects from here on."""
     before = LineRows(batch).take(0, len(batch))
     changed = [not equal(row, old) for row, old in zip(rows, before, strict=True)]
-    csv_rows.refuse(row for row, is_changed in zip(rows, changed, strict=True) if is_changed)
+    refuse(row for row, is_changed in zip(rows, changed, strict=True) if is_changed)
     if not any(changed):
         return batch
     settled = batch.settled()
-    columns = csv_rows.union(batch.layout.columns, rows)
+    columns = union(batch.layout.columns, rows)
     ends = ["\r" if line.endswith("\r") else "" for line in text.standing(settled.frame)]
     if columns == (LINE,):
         texts = [value_text(row.get(LINE)) + end for row, end in zip(rows, ends, strict=True)]
@@ -173,7 +166,7 @@ def _lines(batch: Batch, rows: Sequence[Mapping[str, Any]]) -> Batch:
 __all__ = [
     "AT_A_TIME",
     "LineRows",
-    "RowWriter",
+    "LineWriter",
     "Rows",
     "Writer",
     "problem",

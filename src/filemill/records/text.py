@@ -199,3 +199,16 @@ def json_objects(cells: Sequence[tuple[str, pl.Series]]) -> pl.Series:
 def line_ends(texts: pl.Series, layout: Layout) -> pl.Series | None:
     """Which records' texts end in a CR; None when no one does."""
     return texts.str.ends_with("\r") if layout.returns else None
+
+
+def set_members(
+    frame: pl.DataFrame, name: str, cells: pl.Series, mask: pl.Series | None
+) -> pl.Series:
+    """The JSON records with one member set in the masked ones."""
+    texts = standing(frame).to_list()
+    chosen = [True] * len(texts) if mask is None else mask.to_list()
+    made = [
+        json_text.set_member(record, name, cell) if changes else record
+        for record, cell, changes in zip(texts, cells, chosen, strict=True)
+    ]
+    return pl.Series("_text", made, dtype=pl.String)

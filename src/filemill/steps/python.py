@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from filemill.model.runs import RunOrder
     from filemill.records.batch import Batch
     from filemill.records.functions import Function
+    from filemill.records.rows import Rows
 
 Origin = tuple[Any, int]
 
@@ -134,7 +135,7 @@ class PythonStep:
         # Calls that overlap do so within what they are given at a time.
         at_a_time = len(batch) if calls.overlap else AT_A_TIME
         rows, contexts = rows_of(batch), self._contexts(batch)
-        made = _Made(batch)
+        made = _Made(batch, rows)
         for start, stop in self._stretches(batch, at_a_time):
             on = calls.on(self._object) if self.function.stateful else calls
             given = contexts(start, stop) if self.function.takes_context else None
@@ -288,14 +289,14 @@ class PythonStep:
 class _Made:
     """What the calls of one batch gave, sorted into records, bad records and drops."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, rows: Rows) -> None:
         from filemill.records.rows import writer_of  # noqa: PLC0415 -- keeps Polars out of `check`
 
         self.bad: dict[int, Bad] = {}
         self.none: list[int] = []
         self.several: dict[int, int] = {}
         """Record to the number of records it became, if more than one."""
-        self._writer = writer_of(batch)
+        self._writer = writer_of(batch, rows)
         self._tags: dict[int, list[tuple[str, ...]]] = {}
         """By record of which one has tags: those of each that it became."""
 
