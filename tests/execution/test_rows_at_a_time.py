@@ -115,3 +115,27 @@ def test_one_object_of_a_class_sees_all_records_of_its_file_and_no_others(
     for k in range(3):
         made = [json.loads(line) for line in out[str(k)]["out"].splitlines()]
         assert made == [{"k": k, "nth": n} for n in range(1, 6)]
+
+
+TAKE = "OUT['k'] = row['k']"
+ONE_OBJECT = {
+    "a dict": f"def f(row: dict):\n    {TAKE}\n    return OUT\n",
+    "a list of it": f"def f(row: dict):\n    {TAKE}\n    return [OUT]\n",
+    "tagged": f"def f(row: dict):\n    {TAKE}\n    return Tagged(OUT, 'x')\n",
+    "async": f"async def f(row: dict):\n    {TAKE}\n    return OUT\n",
+    "a stream": f"def f(rows: Iterable[dict]):\n    for row in rows:\n        {TAKE}\n        yield OUT\n",
+    "a tagged stream": f"def f(rows: Iterable[dict]):\n    for row in rows:\n        {TAKE}\n"
+    "        yield Tagged(OUT, 'x')\n",
+}
+
+
+@pytest.mark.parametrize("how", ONE_OBJECT)
+def test_what_a_function_gives_is_what_it_was_when_it_gave_it(mill: Mill, how: str) -> None:
+    """Also where it uses one object for all its records."""
+    imports = "from collections.abc import Iterable\nfrom filemill import Tagged\nOUT = {}\n"
+    mill.module("mine", imports + ONE_OBJECT[how])
+    steps = [step("read_jsonl"), step("mine.f"), step("write", to="out")]
+    data = b'{"k":1}\n{"k":2}\n{"k":3}\n'
+    (result,), out = mill.run(steps, mill.order("a", data))
+    assert result.failure is None
+    assert out["a"]["out"] == data

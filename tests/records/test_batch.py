@@ -13,6 +13,7 @@ from filemill.formats import encode, header_line, suffix
 from filemill.model.errors import PermanentError
 from filemill.model.tags import parse_tag_expression
 from filemill.records.layout import Dialect, Hints, widen
+from filemill.records.rows import tagged
 
 CSV = b'id,code,amount,note\r\n1,007,1.10,"a,""b"""\r\n2,1e3,,x\r\n3,TRUE,-5,"y"\r\n'
 JSONL = (
@@ -161,7 +162,7 @@ def test_changed_rows_keep_their_other_cells(csv, jsonl):
     rows = csv.rows()
     rows[0] |= {"id": 10, "new": None}
     rows[2]["amount"] = -5
-    made = csv.with_rows([rows[0], rows[0], rows[2]], [0, 0, 2], {"t": [True, False, True]})
+    made = tagged(csv.with_rows([rows[0], rows[0], rows[2]], [0, 0, 2]), [("t",), (), ("t",)])
     assert made.columns() == ("id", "code", "amount", "note", "new")
     assert texts(made) == [
         '10,007,1.10,"a,""b""",\r',

@@ -211,12 +211,7 @@ class Batch:
 
         return read_rows(self)
 
-    def with_rows(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        origin: Sequence[int],
-        tags: Mapping[str, Sequence[bool]] | None = None,
-    ) -> Batch:
+    def with_rows(self, rows: Sequence[Mapping[str, Any]], origin: Sequence[int]) -> Batch:
         """The batch after a Python step: `rows[i]` came of record `origin[i]`.
 
         A row equal to its origin keeps its raw text; a changed one keeps the text of every cell that is
@@ -227,7 +222,7 @@ class Batch:
         """
         from filemill.records.rows import write_rows  # noqa: PLC0415
 
-        return write_rows(self, rows, origin, tags or {})
+        return write_rows(self, rows, origin)
 
     def settled(self) -> Batch:
         """The same records with every added column written into the text."""

@@ -117,27 +117,31 @@ def read_rows(batch: Batch) -> list[dict[str, Any]]:
     return rows_of(batch).take(0, len(batch)) if len(batch) else []
 
 
-def write_rows(
-    batch: Batch,
-    rows: Sequence[Mapping[str, Any]],
-    origin: Sequence[int],
-    tags: Mapping[str, Sequence[bool]],
-) -> Batch:
+def write_rows(batch: Batch, rows: Sequence[Mapping[str, Any]], origin: Sequence[int]) -> Batch:
     """The batch these rows make; see `Batch.with_rows`."""
     if not len(batch):
         return batch
     writer = writer_of(batch, rows_of(batch))
     writer.take(rows, origin)
+    return finished(writer)
+
+
+def finished(writer: Writer) -> Batch:
+    """All that the writer took in.
+
+    Raises:
+        PermanentError: one of the rows cannot be written.
+    """
     made, _ = writer.batch()
     for why in writer.bad.values():
         raise PermanentError(why, help=WRITABLE)
-    return tagged(made, tags)
+    return made
 
 
-def tagged(batch: Batch, tags: Mapping[str, Sequence[bool]]) -> Batch:
-    """The batch with the tags that these flags, one for each record, give."""
-    for tag, mask in tags.items():
-        batch = batch.with_tag(tag, pl.Series(mask, dtype=pl.Boolean))
+def tagged(batch: Batch, tags: Sequence[tuple[str, ...]]) -> Batch:
+    """The batch, its records with these tags beside their own."""
+    for tag in dict.fromkeys(tag for some in tags for tag in some):
+        batch = batch.with_tag(tag, pl.Series([tag in some for some in tags], dtype=pl.Boolean))
     return batch
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from filemill.model.errors import FilemillError, Reject, TransientError
 from filemill.model.plan import RetryPlan, StepPlan
-from filemill.step_api import Context
+from filemill.step_api import Context, Tagged
 
 if TYPE_CHECKING:
     from filemill.records.functions import Function
@@ -92,6 +92,8 @@ class RecordCalls:
         for row in rows:
             try:
                 made = call(row, **options)
+                if made is not row:
+                    made = as_given(made)
             except Exception as error:  # noqa: BLE001 -- judged at once
                 made = self._judge(error, None, again, len(given))
             given.append(made)
@@ -105,8 +107,8 @@ class RecordCalls:
 
     def _call(self, row: dict[str, Any], ctx: Context | None) -> Any:
         if ctx is None:
-            return self.call(row, **self.options)
-        return self.call(row, ctx=ctx, **self.options)
+            return as_given(self.call(row, **self.options))
+        return as_given(self.call(row, ctx=ctx, **self.options))
 
     def _judge(self, error: Exception, ctx: Context | None, again: Again, at: int) -> Any:
         """What one call's error means: a bad record, or another try and in the end a transient error.
@@ -142,7 +144,7 @@ class RecordCalls:
             async with gate:
                 while True:
                     try:
-                        return await self._call(row, ctx)
+                        return as_given(await self._call(row, ctx))
                     except MemoryError:
                         raise
                     except Exception as error:  # noqa: BLE001 -- judged at once
@@ -186,6 +188,18 @@ class RecordCalls:
             return Bad("Reject", error.message)
         name = type(error).__name__
         return Bad(name, f"{name}: {error} ({user_line(error)})", user_traceback(error))
+
+
+def as_given(made: Any) -> Any:
+    """What a function gave, as it is now: the function may use the same dict for its next record."""
+    kind = type(made)
+    if kind is dict:
+        return dict(made)
+    if kind is Tagged:
+        return Tagged(as_given(made.row), *made.tags)
+    if kind is list:
+        return [as_given(item) for item in made]
+    return made
 
 
 def is_transient(error: BaseException) -> bool:

@@ -17,15 +17,13 @@ from filemill.ports.step import Grain, StepContext, StepSpec, Uses
 from filemill.step_api import Context, File, Tagged
 from filemill.steps import frames
 from filemill.steps.calls import Bad, RecordCalls
-from filemill.steps.streams import Row, Turns
+from filemill.steps.streams import Assembly, Origin, Row, Turns
 
 if TYPE_CHECKING:
     from filemill.model.runs import RunOrder
     from filemill.records.batch import Batch
     from filemill.records.functions import Function
     from filemill.records.rows import Rows
-
-Origin = tuple[Any, int]
 
 
 class PythonOptions(BaseModel):
@@ -223,16 +221,24 @@ class PythonStep:
     # A whole file's records in order
 
     def _feed(self, batch: Batch) -> Batch:
-        rows = batch.rows()
-        made: list[tuple[Any, Origin]] = []
-        for file, start, stop in batch.split_files():
+        from filemill.records.rows import AT_A_TIME, rows_of  # noqa: PLC0415 -- keeps Polars out of `check`
+
+        rows, made = rows_of(batch), Assembly(self.function.path)
+        for file, first, last in batch.split_files():
             if file != self._stream_file:
-                made += self._finish_file()
+                made.take(self._finish_file())
                 self._stream = self._open(file)
                 self._stream_file = file
             assert self._stream is not None  # noqa: S101 -- opened with its file
-            made += self._stream.feed([Row(rows[at], (batch, at)) for at in range(start, stop)])
-        return self._assembled(made, batch)
+            for start in range(first, last, AT_A_TIME):
+                given = rows.take(start, min(start + AT_A_TIME, last))
+                made.take(
+                    self._stream.feed(
+                        [Row(row, (batch, at)) for at, row in enumerate(given, start)]
+                    )
+                )
+        whole = made.batch()
+        return batch.picked([]) if whole is None else whole
 
     def _open(self, file: int) -> Turns:
         extra: dict[str, Any] = {}
@@ -246,44 +252,9 @@ class PythonStep:
         return [] if stream is None else stream.finish()
 
     def _end_stream(self) -> Batch | None:
-        made = self._finish_file()
-        return self._assembled(made, None) if made else None
-
-    def _assembled(self, made: list[tuple[Any, Origin]], batch: Batch | None) -> Batch:
-        """What the function yielded as a batch; records held back come of earlier batches."""
-        from filemill.records.merging import concat, own_columns  # noqa: PLC0415 -- keeps Polars out of `check`
-
-        parts: list[Batch] = []
-        at = 0
-        while at < len(made):
-            of = made[at][1][0]
-            stop = at
-            while stop < len(made) and made[stop][1][0] is of:
-                stop += 1
-            parts.append(self._part(of, made[at:stop]))
-            at = stop
-        if not parts:
-            assert batch is not None  # noqa: S101 -- without one there is something made
-            return batch.with_rows([], [])
-        if len(parts) == 1:
-            return parts[0]
-        whole = concat(parts)
-        whole.own = own_columns(parts)
-        return whole
-
-    def _part(self, batch: Batch, made: list[tuple[Any, Origin]]) -> Batch:
-        rows: list[Mapping[str, Any]] = []
-        tags: list[tuple[str, ...]] = []
-        for item, _ in made:
-            row = item.row if isinstance(item, Tagged) else item
-            if not isinstance(row, Mapping):
-                raise PermanentError(
-                    f"`{self.function.path}` yielded {type(row).__name__}, not a dict",
-                    help="yield one dict a record",
-                )
-            rows.append(row)
-            tags.append(item.tags if isinstance(item, Tagged) else ())
-        return batch.with_rows(rows, [at for _, (_, at) in made], _flags(tags))
+        made = Assembly(self.function.path)
+        made.take(self._finish_file())
+        return made.batch()
 
 
 class _Made:
@@ -345,7 +316,7 @@ class _Made:
         tags: list[tuple[str, ...]] = []
         for at, group in groupby(origin):
             tags += self._tags.get(at) or [()] * len(list(group))
-        return tagged(made, _flags(tags))
+        return tagged(made, tags)
 
 
 def _several(result: Any) -> list[Any]:
@@ -354,9 +325,3 @@ def _several(result: Any) -> list[Any]:
     if isinstance(result, Mapping | Tagged | str | bytes):
         return [result]
     return list(result) if isinstance(result, Iterable) else [result]
-
-
-def _flags(tags: list[tuple[str, ...]]) -> dict[str, list[bool]]:
-    """One Boolean column a tag."""
-    names = dict.fromkeys(tag for some in tags for tag in some)
-    return {name: [name in some for some in tags] for name in names}

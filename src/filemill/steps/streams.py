@@ -8,8 +8,19 @@ bounded memory, unless the function itself keeps records.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from filemill.model.errors import PermanentError
+from filemill.step_api import Tagged
+from filemill.steps.calls import as_given
+
+if TYPE_CHECKING:
+    from filemill.records.batch import Batch
+
+Origin = tuple[Any, int]
+"""A batch, and which of its records."""
 
 
 class Row(dict[str, Any]):
@@ -17,7 +28,7 @@ class Row(dict[str, Any]):
 
     __slots__ = ("origin",)
 
-    def __init__(self, values: dict[str, Any], origin: tuple[Any, int]) -> None:
+    def __init__(self, values: dict[str, Any], origin: Origin) -> None:
         super().__init__(values)
         self.origin = origin
 
@@ -38,8 +49,8 @@ class Turns:
         self._call = call
         self._todo: list[Row] = []
         self._at = 0
-        self._made: list[tuple[Any, tuple[Any, int]]] = []
-        self._last: tuple[Any, int] | None = None
+        self._made: list[tuple[Any, Origin]] = []
+        self._last: Origin | None = None
         self._ended = False
         self._abandoned = False
         self._done = False
@@ -49,12 +60,12 @@ class Turns:
         self._thread = threading.Thread(target=self._run, name="stream step", daemon=True)
         self._thread.start()
 
-    def feed(self, rows: list[Row]) -> list[tuple[Any, tuple[Any, int]]]:
+    def feed(self, rows: list[Row]) -> list[tuple[Any, Origin]]:
         """Hand over records in order; answers with what was yielded until the function wanted more."""
         self._todo, self._at = rows, 0
         return self._turn()
 
-    def finish(self) -> list[tuple[Any, tuple[Any, int]]]:
+    def finish(self) -> list[tuple[Any, Origin]]:
         """No more records come; answers with the rest."""
         self._ended = True
         made = self._turn()
@@ -68,7 +79,7 @@ class Turns:
             self._theirs.release()
             self._thread.join()
 
-    def _turn(self) -> list[tuple[Any, tuple[Any, int]]]:
+    def _turn(self) -> list[tuple[Any, Origin]]:
         if not self._done:
             self._theirs.release()
             self._mine.acquire()
@@ -94,7 +105,7 @@ class Turns:
             self._last = row.origin
             yield row
 
-    def _origin(self, made: Any) -> tuple[Any, int]:
+    def _origin(self, made: Any) -> Origin:
         origin = getattr(getattr(made, "row", made), "origin", None) or self._last
         if origin is None:
             raise TypeError("a record was yielded before any was read")
@@ -105,7 +116,7 @@ class Turns:
         try:
             if not self._abandoned:
                 for made in self._call(self._rows()) or ():
-                    self._made.append((made, self._origin(made)))
+                    self._made.append((as_given(made), self._origin(made)))
         except _Abandoned:
             pass
         except BaseException as error:  # noqa: BLE001 -- it is raised again in the worker's thread
@@ -113,3 +124,61 @@ class Turns:
         finally:
             self._done = True
             self._mine.release()
+
+
+class Assembly:
+    """What a stream function yielded, written as it comes; records that it held back come of earlier batches."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._parts: list[Batch] = []
+        self._of: Batch | None = None
+        self._writer: Any = None
+        self._tags: list[tuple[str, ...]] = []
+
+    def take(self, made: Iterable[tuple[Any, Origin]]) -> None:
+        """Take in what `Turns` answered.
+
+        Raises:
+            PermanentError: it is no dict, or one that no format can write.
+        """
+        for _, group in groupby(made, lambda each: id(each[1][0])):
+            some = list(group)
+            self._turn_to(some[0][1][0])
+            rows: list[Mapping[str, Any]] = []
+            for item, _ in some:
+                row = item.row if isinstance(item, Tagged) else item
+                if not isinstance(row, Mapping):
+                    raise PermanentError(
+                        f"`{self._path}` yielded {type(row).__name__}, not a dict",
+                        help="yield one dict a record",
+                    )
+                rows.append(row)
+                self._tags.append(item.tags if isinstance(item, Tagged) else ())
+            self._writer.take(rows, [at for _, (_, at) in some])
+
+    def batch(self) -> Batch | None:
+        """All that was taken in, as one batch; None: nothing was."""
+        from filemill.records.merging import concat, own_columns  # noqa: PLC0415 -- keeps Polars out of `check`
+
+        self._end()
+        if len(self._parts) < 2:
+            return self._parts[0] if self._parts else None
+        whole = concat(self._parts)
+        whole.own = own_columns(self._parts)
+        return whole
+
+    def _turn_to(self, batch: Batch) -> None:
+        """The next rows are made of records of this batch."""
+        from filemill.records.rows import rows_of, writer_of  # noqa: PLC0415 -- keeps Polars out of `check`
+
+        if batch is not self._of:
+            self._end()
+            self._of, self._writer = batch, writer_of(batch, rows_of(batch))
+
+    def _end(self) -> None:
+        from filemill.records.rows import finished, tagged  # noqa: PLC0415 -- keeps Polars out of `check`
+
+        if self._of is not None:
+            self._parts.append(tagged(finished(self._writer), self._tags))
+            self._of, self._tags = None, []
