@@ -48,12 +48,15 @@ def test_every_route_is_described_with_its_answers_and_its_key(site, described):
     for path, method, operation in operations(described.whole):
         assert operation["summary"]
         is_open = path in OPEN or method == "OPTIONS"
-        assert operation["security"] == ([] if is_open else [{"key": []}])
+        session = {"session": []} if method in ("GET", "HEAD") else {"session": [], "csrf": []}
+        assert operation["security"] == ([] if is_open else [{"key": []}, session])
         assert {"400", "413", "421", "429"} <= set(operation["responses"])
         assert is_open or {"401", "403", "503"} <= set(operation["responses"])
     names = [operation["operationId"] for _, _, operation in operations(described.whole)]
     assert len(set(names)) == len(names)
-    assert described.whole["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    schemes = described.whole["components"]["securitySchemes"]
+    assert schemes["key"]["scheme"] == "bearer"
+    assert schemes["session"]["name"] == f"filemill-{site.port}"
 
 
 def test_no_answer_is_without_a_schema_and_an_example_that_fits(described):

@@ -27,9 +27,14 @@ def new_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
+def session_name(opening: Opening) -> str:
+    """The name of the cookie that holds a session's secret."""
+    return _name(_SESSION, opening)
+
+
 def session_of(request: Request, opening: Opening) -> str:
     """The session's secret that a request carries; empty for none."""
-    return _carried(request, _name(_SESSION, opening))
+    return _carried(request, session_name(opening))
 
 
 def login_of(request: Request, opening: Opening) -> str:

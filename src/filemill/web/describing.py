@@ -11,6 +11,7 @@ import msgspec
 from filemill.web import documents
 from filemill.web.answers import ALWAYS, ANSWERS, HEADERS, KEYED, RETRIED, STATUSES, Answer
 from filemill.web.api import health, logging_in
+from filemill.web.cookies import CSRF_HEADER, SAFE_METHODS
 from filemill.web.examples import example_of
 
 ENTRANCE = "/{entrance}"
@@ -39,11 +40,12 @@ _ANY = "Any other error has the same shape: a head that is too large, a server t
 
 
 class Describing:
-    """Completes what the framework found. `entrances` are the paths that take files."""
+    """Completes what the framework found. `entrances` are the paths that take files, `cookie` is a session's."""
 
-    def __init__(self, found: dict[str, Any], entrances: Sequence[str]) -> None:
+    def __init__(self, found: dict[str, Any], entrances: Sequence[str], cookie: str) -> None:
         self._found = found
         self._entrances = entrances
+        self._cookie = cookie
         parts = found.setdefault("components", {})
         self._schemas: dict[str, Any] = parts.setdefault("schemas", {})
 
@@ -57,7 +59,19 @@ class Describing:
         self._schemas |= components
         parts = self._found["components"]
         parts["securitySchemes"] = {
-            "key": {"type": "http", "scheme": "bearer", "description": "`filemill keys create`"}
+            "key": {"type": "http", "scheme": "bearer", "description": "`filemill keys create`"},
+            "session": {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": self._cookie,
+                "description": "A browser that is logged in, and says that a page of this server asks.",
+            },
+            "csrf": {
+                "type": "apiKey",
+                "in": "header",
+                "name": CSRF_HEADER,
+                "description": "With a session: the `csrf` of `GET /session`.",
+            },
         }
         parts["headers"] = {
             name: {"description": said, "schema": {"type": "string"}}
@@ -72,7 +86,10 @@ class Describing:
     def _complete(self, method: str, path: str, operation: dict[str, Any]) -> None:
         answer = ANSWERS.get((method, path), Answer())
         is_open = path in OPEN or method == "OPTIONS"
-        operation["security"] = [] if is_open else [{"key": []}]
+        session: dict[str, list[str]] = {"session": []}
+        if method not in SAFE_METHODS:
+            session["csrf"] = []
+        operation["security"] = [] if is_open else [{"key": []}, session]
         operation["responses"] = self._responses(method, path, answer, is_open=is_open)
         for each in answer.asked:
             schema = {"type": "string"} | ({"pattern": each.pattern} if each.pattern else {})

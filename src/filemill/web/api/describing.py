@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
+from filemill.web.cookies import session_name
 from filemill.web.describing import Describing
 from filemill.web.identifying import MetaViewer
 from filemill.web.state import State
@@ -49,7 +50,7 @@ def _made(app: FastAPI) -> _Made:
         found = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        whole = Describing(found, entrances).whole()
+        whole = Describing(found, entrances, session_name(state.opening)).whole()
         app.state.described = made = _Made(
             entrances, msgspec.json.encode(whole), _page(whole).encode()
         )
