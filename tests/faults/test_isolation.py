@@ -200,3 +200,32 @@ def test_a_killed_server_leaves_no_daemon_of_a_step(tmp_path: Path) -> None:
         server.wait()
     pids = [int(pid) for pid in daemon.read_text().split()]
     assert wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), 10)
+
+
+def test_nothing_stays_of_what_a_lost_worker_was_writing(tmp_path: Path) -> None:
+    """Neither of its own run nor of those beside it; no start has to sweep."""
+    (tmp_path / "steps.py").write_text(
+        "import os, signal\n"
+        "def f(row: dict):\n"
+        "    if row['line'].startswith('poison'): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return row\n"
+    )
+    (tmp_path / "filemill.yaml").write_text(
+        "version: 1\n"
+        "sources: {in: {folder: in}}\n"
+        "defaults: {retry: {attempts: 3, min: 0.01s, max: 0.01s}}\n"
+        "tags: {log: {name: '*.log'}}\n"
+        "pipelines: {p: {when: log, steps: [read_lines, steps.f, write: out]}}\n"
+        "sinks: {out: {folder: out}}\n"
+    )
+    (tmp_path / "in").mkdir()
+    lines = [f"{number} {'x' * 100}\n" for number in range(110_000)]
+    (tmp_path / "in/a.log").write_text("".join([*lines, "poison\n"]))
+
+    said = once(tmp_path, code=1)
+
+    after = ended(tmp_path)["a.log"]
+    assert (after.state, after.attempt) == ("dead", 3), said[-3_000:]
+    assert after.failure
+    assert "SIGKILL" in after.failure.message
+    assert [path.name for path in (tmp_path / "out/.filemill").iterdir()] == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import pwd
@@ -13,7 +15,7 @@ import pytest
 from filemill.durable import Durable, Failpoints
 from filemill.model.errors import PermanentError, SystemFault, TransientError
 from filemill.model.files import FileRef
-from filemill.model.runs import RunOrder
+from filemill.model.runs import RunOrder, publication_id
 from filemill.ports.examining import Level
 from filemill.ports.sink import SinkContext
 from filemill.records.batch import Batch
@@ -113,6 +115,16 @@ def visible(root):
 
 def left(root):
     return os.listdir(root / ".filemill")
+
+
+def begun(root):
+    """Outputs that are being written and have no name yet."""
+    folder = os.fsencode(root / ".filemill") + b"/"
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            found.append(os.readlink(b"/proc/self/fd/" + descriptor.encode()))
+    return [each for each in found if each.startswith(folder) and each.endswith(b" (deleted)")]
 
 
 def test_small_files_of_one_batch_are_cut_apart(root):
@@ -346,7 +358,8 @@ def test_big_files_stream_and_read_the_same(root, small_spill):
     stager = make_sink(root).stager([order(0)])
     for start in range(0, 300, 10):
         stager.write(csv_batch([(0, f"{i},x{i}") for i in range(start, start + 10)]))
-    assert len(left(root)) == 1  # begun before the end
+    assert len(begun(root)) == 1  # before the end
+    assert left(root) == []  # and without a name
     staged = stager.finish()
     expected = "a,b\n" + "".join(f"{i},x{i}\n" for i in range(300))
     assert contents(staged)["r0"][1] == expected.encode()
@@ -354,11 +367,36 @@ def test_big_files_stream_and_read_the_same(root, small_spill):
     assert visible(root) == []
 
 
+@pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.EISDIR])
+def test_where_no_file_is_without_a_name_they_have_one(root, small_spill, monkeypatch, error):
+    opened = os.open
+
+    def refuse(path, flags, mode=0o777, **more):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(error, os.strerror(error))
+        return opened(path, flags, mode, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    stager = make_sink(root).stager([order(0)])
+    for _ in range(40):
+        stager.write(lines_batch([(0, "one")]))
+    assert (len(left(root)), begun(root)) == (1, [])
+    assert contents(stager.finish()) == {"r0": (b"n0.csv", b"one\n" * 40)}
+
+
+def test_what_an_interrupted_try_left_makes_room(root, small_spill):
+    stager = make_sink(root).stager([order(0)])
+    stager.write(lines_batch([(0, "one")] * 40))
+    there = root / ".filemill" / f"{publication_id('r0', 'out', b'n0.csv')}.1"
+    there.write_bytes(b"half")
+    assert contents(stager.finish()) == {"r0": (b"n0.csv", b"one\n" * 40)}
+
+
 def test_big_files_of_lines_stream(root, small_spill):
     stager = make_sink(root).stager([order(0), order(1)])
     for _ in range(40):
         stager.write(lines_batch([(0, "one"), (1, "twotwo\r")]))
-    assert left(root)
+    assert len(begun(root)) == 2
     assert contents(stager.finish()) == {
         "r0": (b"n0.csv", b"one\n" * 40),
         "r1": (b"n1.csv", b"twotwo\r\n" * 40),

@@ -123,6 +123,18 @@ class Durable:
         os.link(source, target, follow_symlinks=False)  # noqa: TID251 -- the door
         os.unlink(source)  # noqa: TID251 -- the door
 
+    def name_file(self, descriptor: int, path: bytes) -> None:
+        """Give an open file that has no name this one, never replacing: FileExistsError when it exists."""
+        if not self.failpoints.hit("name_file"):
+            return
+        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # With a descriptor of a folder Python asks `linkat`, which follows to the file; `link` does not.
+            name = os.path.basename(path)
+            os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=folder)  # noqa: TID251 -- the door
+        finally:
+            os.close(folder)
+
     def exchange(self, first: bytes, second: bytes) -> None:
         """Have two names change places: in one step, or, where that cannot be, with a moment without `second`."""
         if not self.failpoints.hit("exchange"):

@@ -17,9 +17,11 @@ from filemill.encryption.pieces import PIECE, framed
 from filemill.model.errors import TransientError
 from filemill.model.runs import RunOrder, StagedOutput, publication_id
 from filemill.sinks.compressing import Coder
+from filemill.sinks.filling import Filling
 from filemill.sinks.parts import Parts
 from filemill.sinks.permitting import Permissions
 from filemill.sinks.sealing import Encrypt, seal, spool
+from filemill.sinks.unnamed import give_name, make_unnamed
 
 _PIECES = 512
 """Pieces of one writev (the system's limit is 1,024)."""
@@ -45,7 +47,8 @@ class StagedFile:
     can open it until it is released: writing it to a disk would cost as much as making it. One that is too large for
     that is at `<folder>/<publication>.<fence>.<chunk>`.
 
-    What is added waits in memory until `flush` or `close`. Methods that touch the disk raise OSError.
+    What is added waits in memory until `flush` or `close`. What is begun before it is whole has no name until then, so
+    that nothing of it stays if this process is killed meanwhile. Methods that touch the disk raise OSError.
     """
 
     __slots__ = (
@@ -57,6 +60,7 @@ class StagedFile:
         "_folder",
         "_handed",
         "_in_memory",
+        "_is_unnamed",
         "_keeper",
         "_known_digest",
         "_part",
@@ -113,6 +117,7 @@ class StagedFile:
         if order.chunk is not None:
             self._path += b".%d" % order.chunk.number
         self._descriptor = -1
+        self._is_unnamed = False
         self._pieces: list[memoryview] = []
         self._size = 0
         self._handed = 0
@@ -133,8 +138,8 @@ class StagedFile:
         self.waiting += len(piece)
         self.records += records
 
-    def flush(self, durable: Durable) -> None:
-        """Write what waits; much of it in a thread, beside the work on the next chunk.
+    def flush(self, durable: Durable, *, last: bool = False) -> None:
+        """Write what waits, the `last` of it or not; much of it in a thread, beside the work on the next chunk.
 
         An error of that thread is raised by the next flush or by `close`.
         """
@@ -145,7 +150,7 @@ class StagedFile:
         if large and self._in_memory and self._encrypt is None:
             self._to_disk(durable)
         if self._descriptor < 0:
-            self._open(durable)
+            self._open(durable, whole=last)
             if self.header and not self._part:
                 pieces.insert(0, memoryview(self.header))
         if waiting < _BESIDE:
@@ -234,7 +239,7 @@ class StagedFile:
         if self.footer:
             self.add(memoryview(self.footer), 0)
         if self._pieces or self._descriptor < 0:
-            self.flush(durable)
+            self.flush(durable, last=True)
         self._settle()
         if self._coder is not None:
             self._put(self._coder.end(), durable)
@@ -242,6 +247,9 @@ class StagedFile:
             self._seal_part(self._keeper, durable)
         elif self._encrypt is not None:
             self._seal(self._encrypt, durable)
+        if self._is_unnamed:
+            give_name(self._descriptor, self._path, durable)
+            self._is_unnamed = False
         permissions.grant(self._descriptor)
         status = os.fstat(self._descriptor)
         if not self._in_memory:
@@ -304,7 +312,7 @@ class StagedFile:
             self._settle()
         with contextlib.suppress(OSError):
             self.release()
-        if not self._in_memory:
+        if not self._in_memory and not self._is_unnamed:
             with contextlib.suppress(OSError):
                 durable.unlink(self._path)
 
@@ -321,7 +329,8 @@ class StagedFile:
             finally:
                 self._parts.give(memory)
 
-    def _open(self, durable: Durable) -> None:
+    def _open(self, durable: Durable, *, whole: bool = False) -> None:
+        """Make it. What is `whole` is written at once, so that it may have its name from the start."""
         if self._in_memory:
             self._descriptor = self._parts.take()
             return
@@ -329,35 +338,20 @@ class StagedFile:
             self._descriptor = spool()
             return
         try:
-            self._descriptor = os.open(self._path, _FLAGS, 0o666)
+            self._make(whole=whole)
         except (
             FileExistsError
         ):  # left by an interrupted try of the same attempt; nobody knows of it
             durable.unlink(self._path)
-            self._descriptor = os.open(self._path, _FLAGS, 0o666)
+            self._make(whole=whole)
         except FileNotFoundError:  # somebody removed the staging folder
             durable.make_directory(self._folder, 0o700)
-            self._descriptor = os.open(self._path, _FLAGS, 0o666)
+            self._make(whole=whole)
 
-
-class Filling:
-    """A staged file as somebody else's code writes to it. What went wrong then is kept in `error`."""
-
-    def __init__(self, put: Callable[[bytes], None]) -> None:
-        self._put = put
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        """Append."""
-        try:
-            self._put(data)
-        except OSError as error:
-            self.error = error
-            raise
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing waits here."""
+    def _make(self, *, whole: bool) -> None:
+        descriptor = -1 if whole else make_unnamed(self._folder)
+        self._is_unnamed = descriptor >= 0
+        self._descriptor = descriptor if descriptor >= 0 else os.open(self._path, _FLAGS, 0o666)
 
 
 @functools.cache
