@@ -124,6 +124,8 @@ ONE_OBJECT = {
     "tagged": f"def f(row: dict):\n    {TAKE}\n    return Tagged(OUT, 'x')\n",
     "async": f"async def f(row: dict):\n    {TAKE}\n    return OUT\n",
     "a stream": f"def f(rows: Iterable[dict]):\n    for row in rows:\n        {TAKE}\n        yield OUT\n",
+    "a stream of its records": "def f(rows: Iterable[dict]):\n    for row in rows:\n        yield row\n"
+    "        row.clear()\n",
     "a tagged stream": f"def f(rows: Iterable[dict]):\n    for row in rows:\n        {TAKE}\n"
     "        yield Tagged(OUT, 'x')\n",
 }

@@ -192,12 +192,11 @@ class RecordCalls:
 
 def as_given(made: Any) -> Any:
     """What a function gave, as it is now: the function may use the same dict for its next record."""
-    kind = type(made)
-    if kind is dict:
+    if isinstance(made, dict):
         return dict(made)
-    if kind is Tagged:
+    if isinstance(made, Tagged):
         return Tagged(as_given(made.row), *made.tags)
-    if kind is list:
+    if isinstance(made, list):
         return [as_given(item) for item in made]
     return made
 
