@@ -37,7 +37,7 @@ def serving(root, environ):
         until(lambda: b"Ready in" in log.read_bytes() or server.poll() is not None)
         yield log
         server.send_signal(signal.SIGINT)
-        assert server.wait(LONG) == 0, log.read_text()
+        assert (code := server.wait(LONG)) == 0, (code, log.read_text())
     finally:
         if server.poll() is None:
             server.kill()

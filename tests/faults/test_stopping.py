@@ -132,6 +132,40 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, start: Callable[..., Prog
     assert {(s, a) for s, a, _ in runs(root)} == {("done", 1)}
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_comes_when_all_is_drained_is_nothing(
+    tmp_path: Path, start: Callable[..., Program], number: signal.Signals
+) -> None:
+    """Service managers send one to whatever is still there behind a drain; it ended well."""
+    root = tmp_path / "project"
+    make_project(root)
+    process = start(root).process
+    log = root / "server.log"
+    assert wait_for(lambda: "Ready in" in log.read_text(), 30)
+    process.send_signal(signal.SIGTERM)
+    while process.poll() is None:
+        if "done in" in log.read_text():
+            process.send_signal(number)
+    assert process.returncode == 0, log.read_text()
+
+
+def test_one_signal_is_no_second_one_where_a_command_asked_for_the_drain(
+    tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    root = tmp_path / "project"
+    make_slow_project(root)
+    process = start(root).process
+    drop(root, range(50))
+    assert wait_for(lambda: "running" in {s for s, _, _ in ledger_or_nothing(root)}, 30)
+    subprocess.run(
+        [sys.executable, "-m", "filemill", "drain"], cwd=root, capture_output=True, check=True
+    )
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0, (root / "server.log").read_text()
+    finish(root, 50)
+    assert {(s, a, i) for s, a, i in runs(root)} == {("done", 1, 0)}
+
+
 def ledger_or_nothing(root: Path) -> list[tuple[str, int, int]]:
     """As `runs`, before there is a ledger, too."""
     try:

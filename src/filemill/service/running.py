@@ -43,13 +43,16 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class _Stop:
-    """Ctrl-C or TERM once: drain. Twice: now. HUP: look at the configuration."""
+    """Ctrl-C or TERM once: drain. Twice: now, whoever else asked for a drain. HUP: look at the configuration."""
 
     def __init__(self) -> None:
         self.drain = asyncio.Event()
         self.now = asyncio.Event()
         self.reload = asyncio.Event()
         self._terminal = _terminal()
+        self._was_asked = False
+        self.drained = False
+        """All is done that was to be done: a signal has nothing left to ask for."""
 
     def hung_up(self) -> None:
         """HUP. It also comes when the terminal is closed: then nobody watches any more, and it is as Ctrl-C."""
@@ -59,8 +62,9 @@ class _Stop:
             self.reload.set()
 
     def asked(self) -> None:
-        if self.drain.is_set():
+        if self._was_asked:
             self.now.set()
+        self._was_asked = True
         self.drain.set()
 
 
@@ -80,6 +84,7 @@ def _terminal() -> int | None:
 
 @contextlib.contextmanager
 def _signals(stop: _Stop, *, reloads: bool = False) -> Iterator[None]:
+    """Have signals heard. Behind it one that comes late is nothing to a server that has drained: it ends well."""
     loop = asyncio.get_running_loop()
     handlers = {signal.SIGINT: stop.asked, signal.SIGTERM: stop.asked}
     if reloads:
@@ -89,8 +94,13 @@ def _signals(stop: _Stop, *, reloads: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
+        # Held back meanwhile: for a moment each of them would end this process, whatever it has drained.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
         for number in handlers:
             loop.remove_signal_handler(number)
+            if stop.drained:
+                signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 async def watch(
@@ -123,12 +133,12 @@ async def watch(
                     waits.append(Noticing(server, reloader).run())
                 await _first(*waits)
             await reloader.stop()
-            drained = not stop.now.is_set() and await _unless(
-                stop.now, server.drain(server.plan.grace)
+            stop.drained = not stop.now.is_set() and bool(
+                await _unless(stop.now, server.drain(server.plan.grace))
             )
         finally:
             await server.stop()
-    return bool(drained)
+    return stop.drained
 
 
 async def _reload_when_told(stop: _Stop, reloader: Reloader) -> None:
