@@ -87,7 +87,7 @@ def test_a_tagger_that_kills_its_worker_holds_only_its_file(tmp_path: Path) -> N
     (held,) = of(FileHeld, events)
     assert held.relative == b"bad.txt"
     assert "exit code 9" in held.reason
-    # Once in company, then three times alone.
-    assert len(of(WorkerLost, events)) == 4
+    # Three times alone, and once before if it came in company.
+    assert len(of(WorkerLost, events)) in {3, 4}
     assert {event.reason for event in of(WorkerLost, events)} == {"exit code 9"}
     assert sorted(os.listdir(tmp_path / "out")) == [".filemill", *(f"{n}.txt" for n in range(6))]

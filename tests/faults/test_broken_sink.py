@@ -130,6 +130,10 @@ def test_a_broken_sink_parks_its_own_runs_only(
     assert shown(root, "a", "both") == shown(root, "b", "both") == 20
     assert wait_for(lambda: "sink a: works again" in log.read_text(), 60), log.read_text()
     assert program.stop() == 0
+    # What was staged on a disk that went away could not be removed: the next start does.
+    again = start(root)
+    assert wait_for(lambda: log.read_text().count("Ready in") == 2, 60), log.read_text()
+    assert again.stop() == 0
     assert [p for p in (root / "out").rglob(".filemill/*") if p.is_file()] == []
     print(*[line for line in log.read_text().splitlines() if "✓" not in line], sep="\n")
 
