@@ -120,6 +120,8 @@ def test_one_object_of_a_class_sees_all_records_of_its_file_and_no_others(
 TAKE = "OUT['k'] = row['k']"
 ONE_OBJECT = {
     "a dict": f"def f(row: dict):\n    {TAKE}\n    return OUT\n",
+    "its own record, changed later": "def f(row: dict):\n    for old in OUT.values(): old.clear()\n"
+    "    OUT['last'] = row\n    return row\n",
     "a list of it": f"def f(row: dict):\n    {TAKE}\n    return [OUT]\n",
     "tagged": f"def f(row: dict):\n    {TAKE}\n    return Tagged(OUT, 'x')\n",
     "async": f"async def f(row: dict):\n    {TAKE}\n    return OUT\n",

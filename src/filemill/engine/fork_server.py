@@ -68,9 +68,8 @@ def main(arguments: list[str]) -> int:
         try:
             forked = os.fork()
         except OSError as error:
-            with contextlib.suppress(
-                OSError
-            ):  # nobody reads it any more; the other workers live on
+            # Where nobody reads it any more, the other workers live on.
+            with contextlib.suppress(OSError):
                 os.write(descriptors[2], f"a worker cannot be forked: {error}\n".encode())
             forked = -1
         if forked == 0:

@@ -339,9 +339,8 @@ class StagedFile:
             return
         try:
             self._make(whole=whole)
-        except (
-            FileExistsError
-        ):  # left by an interrupted try of the same attempt; nobody knows of it
+        except FileExistsError:
+            # Left by an interrupted try of the same attempt; nobody knows of it.
             durable.unlink(self._path)
             self._make(whole=whole)
         except FileNotFoundError:  # somebody removed the staging folder

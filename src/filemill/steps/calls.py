@@ -91,9 +91,8 @@ class RecordCalls:
         given: list[Any] = []
         for row in rows:
             try:
-                made = call(row, **options)
-                if made is not row:
-                    made = as_given(made)
+                made = as_given(call(row, **options))
+
             except Exception as error:  # noqa: BLE001 -- judged at once
                 made = self._judge(error, None, again, len(given))
             given.append(made)
