@@ -92,7 +92,6 @@ class RecordCalls:
         for row in rows:
             try:
                 made = as_given(call(row, **options))
-
             except Exception as error:  # noqa: BLE001 -- judged at once
                 made = self._judge(error, None, again, len(given))
             given.append(made)
