@@ -10,6 +10,9 @@ import sys
 import apsw
 import pytest
 
+from filemill.durable import Durable, Failpoints
+from filemill.service.restoring import restore
+from filemill.testing.clock import FakeClock
 from serving import serving, until
 
 INSIDE = True
@@ -81,6 +84,27 @@ def test_a_backup_is_restored_and_the_mill_goes_on(mill, how):
     assert (mill.folder / "out/d.log").read_text() == "anew\n"
     # The backup has not changed with what was restored from it.
     assert "the backup is whole" in mill("restore", "saved", "--dry-run").stdout
+
+
+def test_what_was_there_is_kept_by_each_of_two_restores_in_one_second(mill):
+    drop(mill, a_log="one\n")
+    mill("run", "--once")
+    mill("backup", "saved")
+    saved, data, clock = str(mill.folder / "saved"), str(mill.folder / ".filemill"), FakeClock()
+    for _ in range(3):
+        restored = restore(
+            saved,
+            data,
+            durable=Durable(Failpoints("test")),
+            clock=clock,
+            told=lambda *_: None,
+            force=True,
+        )
+        assert restored.aside is not None
+        clock.advance(0.001)
+    assert len(list(mill.folder.glob(".filemill.before-restore-*"))) == 3
+    assert not list(mill.folder.glob(".filemill.restoring-*"))
+    assert mill("verify", "--deep").stdout.startswith("sound: ")
 
 
 def test_a_backup_beside_a_running_server(mill):

@@ -110,9 +110,7 @@ def _change_places(data: str, building: str, now: int, durable: Durable) -> str 
     aside: str | None = None
     if os.path.isdir(data):
         with InstanceLock(data):
-            stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now / 1e9))
-            aside = f"{data}.before-restore-{stamp}"
-            durable.rename(os.fsencode(building), os.fsencode(aside))
+            aside = _named_aside(data, building, now, durable)
             # At every moment there is a whole data directory: a server that starts without one would begin anew.
             durable.exchange(os.fsencode(aside), os.fsencode(data))
     else:
@@ -124,3 +122,17 @@ def _change_places(data: str, building: str, now: int, durable: Durable) -> str 
         os.rmdir(aside)
         return None
     return aside
+
+
+def _named_aside(data: str, building: str, now: int, durable: Durable) -> str:
+    """Rename the new directory to what the old one will be called; answers that name."""
+    first = f"{data}.before-restore-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now / 1e9))}"
+    aside, number = first, 1
+    while True:
+        try:
+            durable.rename(os.fsencode(building), os.fsencode(aside))
+        except FileExistsError:  # a restore of the same second, which may have been killed
+            number += 1
+            aside = f"{first}-{number}"
+        else:
+            return aside
