@@ -275,7 +275,7 @@ def test_another_worker_starts_only_when_a_patient_job_waited_long(tmp_path: Pat
         os.kill(first.pid, signal.SIGSTOP)
         held = asyncio.create_task(pool.run(ask, 10))
         try:
-            patient = asyncio.create_task(pool.run(ask, 10, patience=0.4))
+            patient = asyncio.create_task(pool.run(ask, 10, patience=1.5))
             await asyncio.sleep(0.2)
             assert pool.size == 1
             await patient

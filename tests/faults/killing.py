@@ -65,7 +65,7 @@ def kill_under_load(
 
     program = start(root)
     finished = wait_for(lambda: published(root) >= 3 * files, 120)
-    finished = finished and wait_for(lambda: not judge(root, files), 10)
+    finished = finished and wait_for(lambda: not judge(root, files), 60)
     wrong = judge(root, files)
     program.stop()
     assert finished, (seed, len(wrong), wrong[:10], (root / "server.log").read_text()[-3_000:])

@@ -92,7 +92,7 @@ def test_a_full_disk_pauses_the_work_and_costs_nothing(
     if full == "source":
         drop_into(root, range(FILES // 2, FILES))
     done = wait_for(lambda: len(outputs(root)) >= FILES, 60)
-    done = done and wait_for(lambda: not judge(root, FILES), 10)
+    done = done and wait_for(lambda: not judge(root, FILES), 60)
     said = log.read_text()
     assert done, (judge(root, FILES)[:5], said[-3_000:])
     assert program.stop() == 0

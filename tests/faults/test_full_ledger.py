@@ -94,5 +94,5 @@ def test_runs_with_workers_are_done_on_a_full_disk_and_nothing_begins(
     assert states(root) == {"done": FIRST}
     (small_disk / ".ballast").unlink()
     assert wait_for(lambda: states(root) == {"done": FIRST + LATER}, 90), log.read_text()
-    assert wait_for((small_disk / "reserve").exists, 5)
+    assert wait_for((small_disk / "reserve").exists, 60)
     assert program.stop() == 0

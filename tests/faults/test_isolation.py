@@ -199,7 +199,7 @@ def test_a_killed_server_leaves_no_daemon_of_a_step(tmp_path: Path) -> None:
         server.kill()
         server.wait()
     pids = [int(pid) for pid in daemon.read_text().split()]
-    assert wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), 10)
+    assert wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), 60)
 
 
 def test_nothing_stays_of_what_a_lost_worker_was_writing(tmp_path: Path) -> None:

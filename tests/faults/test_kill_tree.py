@@ -71,7 +71,7 @@ def test_without_the_publication_record_the_same_kill_doubles_outputs(
 
     program = start(root, entry=[sys.executable, "-c", FORGETFUL])
     assert wait_for(lambda: published(root) >= 9, 60)
-    wait_for(lambda: published(root) > 9, 5)
+    wait_for(lambda: published(root) > 9, 60)
     program.stop()
     # Not merely unfinished: outputs came twice.
     assert published(root) > 9

@@ -217,9 +217,9 @@ def test_a_consumer_sees_what_is_not_published_by_one_rename(world: Finished, ho
             with open(sink / name, "wb", buffering=0) as out:
                 out.write(whole[:10])
                 if how != "in place":
-                    assert wait_for(lambda: bool(observer.saw), 10)
+                    assert wait_for(lambda: bool(observer.saw), 60)
                 out.write(whole[10:])
-        assert wait_for(lambda: bool(observer.saw), 10)
+        assert wait_for(lambda: bool(observer.saw), 60)
     broken = promises.judge(msgspec.structs.replace(world, saw=observer.saw))
     assert any(wrong.startswith("O3") for wrong in broken), broken
 
@@ -228,7 +228,7 @@ def test_a_process_that_stays_is_named(world: Finished) -> None:
     log = world.root / "held-open"
     with open(log, "w") as out, subprocess.Popen(["sleep", "60"], stdout=out) as stray:
         try:
-            assert wait_for(lambda: bool(promises.judge(world)), 10)
+            assert wait_for(lambda: bool(promises.judge(world)), 60)
             broken = promises.judge(world)
         finally:
             stray.kill()

@@ -63,7 +63,7 @@ def test_work_waits_for_a_disk_that_is_read_only(
     assert program.process.poll() is None, log.read_text()
     turn(small_disk, "rw")
     done = wait_for(lambda: len(outputs(root)) >= FILES, 60)
-    done = done and wait_for(lambda: not judge(root, FILES), 10)
+    done = done and wait_for(lambda: not judge(root, FILES), 60)
     said = log.read_text()
     assert done, (judge(root, FILES)[:5], said[-3_000:])
     assert program.stop() == 0
@@ -100,6 +100,6 @@ def test_a_ledger_on_a_disk_that_turns_read_only_ends_the_server_and_loses_nothi
     machine.on()
     program = start(root, log=log)
     done = wait_for(lambda: len(outputs(root)) >= FILES, 60)
-    done = done and wait_for(lambda: not judge(root, FILES), 10)
+    done = done and wait_for(lambda: not judge(root, FILES), 60)
     assert done, (judge(root, FILES)[:5], log.read_text()[-3_000:])
     assert program.stop() == 0

@@ -208,7 +208,7 @@ def drop_while_stopped(
     total += nested
     os.kill(program.process.pid, signal.SIGCONT)
     done = wait_for(lambda: published(root) >= 3 * total, limit)
-    done = done and wait_for(lambda: not judge(root, total), 10)
+    done = done and wait_for(lambda: not judge(root, total), 60)
     left = list((root / "inbox").rglob("*.log"))
     assert done, (len(left), judge(root, total)[:5], (root / "server.log").read_text()[-2_000:])
     assert not left

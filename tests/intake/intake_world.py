@@ -108,7 +108,7 @@ class World:
     def said(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, (
@@ -117,5 +117,5 @@ class World:
             )
             await asyncio.sleep(0.005)
 
-    async def count(self, number: int, seconds: float = 10.0) -> None:
+    async def count(self, number: int, seconds: float = 60.0) -> None:
         await self.until(lambda: len(self.refs) >= number, seconds)

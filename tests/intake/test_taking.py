@@ -506,7 +506,7 @@ def test_a_stopped_intake_is_idle_though_a_file_is_still_written(base):
                 await asyncio.sleep(0.1)
                 assert not waiting.done()
                 await world.intake.stop()
-                await asyncio.wait_for(waiting, 5)
+                await asyncio.wait_for(waiting, 60)
                 assert os.path.exists(world.path("open"))
 
     run(work())

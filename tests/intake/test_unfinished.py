@@ -28,7 +28,7 @@ async def settled_by(*answers):
 
     claims = unfinished.Unfinished(settle, finished.extend, troubles.append, over.put_nowait)
     claims.put(["a", "b"])
-    task = await asyncio.wait_for(over.get(), 10)
+    task = await asyncio.wait_for(over.get(), 60)
     return given, finished, troubles, task.exception(), len(claims)
 
 

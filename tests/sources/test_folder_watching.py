@@ -61,7 +61,7 @@ class Watch:
     def said(self, kind):
         return [event for event in self.events if isinstance(event, kind)]
 
-    async def until(self, condition, seconds=10.0):
+    async def until(self, condition, seconds=60.0):
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, (self.sightings[-10:], self.events)

@@ -104,7 +104,7 @@ def test_who_goes_on_sending_after_its_answer_is_cut_off(served, monkeypatch):
                 sent += 1
                 time.sleep(0.05)
         assert sent > 5, "it had time to read"
-    assert 1 < time.monotonic() - began < 10
+    assert 1 < time.monotonic() - began < 20
     serving.until(lambda: served.count() == 0)
 
 
@@ -198,18 +198,18 @@ def greeted(secured):
 
 
 def test_handshakes_that_never_end_are_counted_and_end(secured, monkeypatch):
-    monkeypatch.setattr(door, "HANDSHAKE", 1.5)
+    monkeypatch.setattr(door, "HANDSHAKE", 4)
     monkeypatch.setattr(door, "PER_ADDRESS", 3)
     silent = [secured.connect() for _ in range(3)]
     began = time.monotonic()
     time.sleep(0.2)
     with secured.connect() as one_too_many:
         assert said(one_too_many) == b"", "and no handshake is begun for it"
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
     for each in silent:
         said(each)
         each.close()
-    assert 1 < time.monotonic() - began < 10
+    assert 3 < time.monotonic() - began < 30
     # They see their end a moment before they are no longer counted.
     serving.until(lambda: b"here" in _try(secured))
 
