@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import apsw
 import msgspec
@@ -177,6 +178,50 @@ def test_what_waits_shares_one_commit_and_a_lone_request_waits_for_none():
         await asyncio.gather(*[ledger.live() for _ in range(10)])
         assert writer.groups == before, "reading commits nothing"
         await ledger.close()
+
+    asyncio.run(go())
+
+
+def test_what_says_that_more_comes_in_the_next_turn_is_one_commit_with_it():
+    """As a lone file is: acknowledged, routed and leased."""
+
+    async def go():
+        ledger = await _failing("")
+        journey = Journey(ledger, SequentialIds(), FakeClock())
+        before = ledger._writer.groups
+        for _ in range(30):
+            (file,) = await journey.claimed(journey.claim())
+
+            async def route(file=file):
+                leasing = asyncio.create_task(journey.lease())
+                time.sleep(0.001)  # noqa: ASYNC251 -- time enough for the ledger's thread to take what it has
+                await ledger.route_by([], lambda _: [journey.routing(file, "orders")], more=True)
+                return await leasing
+
+            routing = asyncio.create_task(route())
+            assert await ledger.ingest([file], 1, more=True) == [True]
+            assert [order.file.file for order in await routing] == [file]
+        assert ledger._writer.groups == before + 30 * 2, "one for the claim, one for the rest"
+        await ledger.close()
+
+    asyncio.run(go())
+
+
+def test_nobody_waits_for_what_does_not_come():
+    async def go():
+        ledger = await _failing("")
+        journey = Journey(ledger, SequentialIds(), FakeClock())
+        for _ in range(5):
+            (file,) = await journey.claimed(journey.claim())
+            assert await ledger.ingest([file], 1, more=True) == [True]
+        many = await journey.claimed(*(journey.claim() for _ in range(100)))
+        taken = await asyncio.gather(*(ledger.ingest([file], 1, more=True) for file in many))
+        assert taken == [[True]] * 100
+        (file,) = await journey.claimed(journey.claim())
+        last = asyncio.create_task(ledger.ingest([file], 1, more=True))
+        await asyncio.sleep(0)
+        await ledger.close()
+        assert await last == [True]
 
     asyncio.run(go())
 

@@ -276,7 +276,7 @@ class InspectionDesk:
         def route() -> Awaitable[list[bool]]:
             # The lease that this wakes waits in the ledger's queue behind the commit, not for news of it.
             self._routing()
-            return self._ledger.route_by(digests, decide)
+            return self._ledger.route_by(digests, decide, more=len(inspected) == 1)
 
         kept = await self._trouble.insist("ledger", route)
         for (waiting, _), event, ok in zip(inspected, events, kept, strict=True):

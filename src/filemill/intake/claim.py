@@ -160,7 +160,7 @@ class Claimer:
             def ingest() -> Awaitable[list[bool]]:
                 if lone is not None:
                     self._on_acknowledging(lone)
-                return self._ledger.ingest(files, now)
+                return self._ledger.ingest(files, now, more=lone is not None)
 
             for each, done in zip(moved, await self.insist(ingest), strict=True):
                 each.end = End.TAKEN if done else End.STUCK

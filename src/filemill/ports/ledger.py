@@ -184,8 +184,11 @@ class Ledger(Deciding, Admitting, KeepingSessions, Protocol):
         """
         ...
 
-    async def ingest(self, files: Sequence[str], at_ns: int) -> list[bool]:
-        """CLAIMING -> INGESTED: acknowledged. Called only when content is synced."""
+    async def ingest(self, files: Sequence[str], at_ns: int, *, more: bool = False) -> list[bool]:
+        """CLAIMING -> INGESTED: acknowledged. Called only when content is synced.
+
+        `more`: what comes next for them is about to be asked for, and may be committed with it.
+        """
         ...
 
     async def claims(self, files: Sequence[str]) -> list[Claim]:
@@ -213,10 +216,12 @@ class Ledger(Deciding, Admitting, KeepingSessions, Protocol):
         self,
         digests: Sequence[str],
         decide: Callable[[Mapping[str, str]], Sequence[Routing]],
+        *,
+        more: bool = False,
     ) -> list[bool]:
         """`route` what `decide` says when it is told what `find_digests` answers; one request.
 
-        `decide` is called once a request, in whatever thread, and must be quick.
+        `decide` is called once a request, in whatever thread, and must be quick. `more` as for `ingest`.
         """
         ...
 

@@ -103,9 +103,9 @@ class SqliteLedger(SqliteRetaining, SqliteAdmitting, SqliteUploads, SqliteSessio
         """Note the intent to take these files."""
         return await self._writer.ask(lambda tx: claims.begin_claims(tx, claims_), begins=True)
 
-    async def ingest(self, files: Sequence[str], at_ns: int) -> list[bool]:
+    async def ingest(self, files: Sequence[str], at_ns: int, *, more: bool = False) -> list[bool]:
         """CLAIMING -> INGESTED."""
-        return await self._writer.ask(lambda tx: claims.ingest(tx, files, at_ns))
+        return await self._writer.ask(lambda tx: claims.ingest(tx, files, at_ns), more=more)
 
     async def claims(self, files: Sequence[str]) -> list[Claim]:
         """The claims of those of these files that are in CLAIMING."""
@@ -127,10 +127,14 @@ class SqliteLedger(SqliteRetaining, SqliteAdmitting, SqliteUploads, SqliteSessio
         self,
         digests: Sequence[str],
         decide: Callable[[Mapping[str, str]], Sequence[Routing]],
+        *,
+        more: bool = False,
     ) -> list[bool]:
         """`route` what `decide` says when it is told the first file of each digest."""
         return await self._writer.ask(
-            lambda tx: claims.route(tx, decide(claims.find_digests(tx, digests))), begins=True
+            lambda tx: claims.route(tx, decide(claims.find_digests(tx, digests))),
+            begins=True,
+            more=more,
         )
 
     async def find_digests(self, digests: Sequence[str]) -> dict[str, str]:

@@ -5,6 +5,8 @@
 3. One COMMIT, and so one sync, for all. Whatever arrives meanwhile is the next group: a lone request commits at
    once, and under load groups form by themselves.
 4. Answers go to each event loop in one wake-up, and only after the COMMIT.
+5. Who knows that `more` is asked for in the loop's next turn says so: the steps of a lone file that follow one another
+   without waiting are one commit, which chance alone would decide otherwise.
 
 What fails a group: a full disk fails all of it and nothing is lost (`SystemFault`); but first the reserve file is given
 up, and the group is done in its room. While it is spent, requests that begin new work are refused (`reserve`). A failed
@@ -21,6 +23,7 @@ import contextlib
 import errno
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -47,6 +50,8 @@ _Answer = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 GROUP = 256
 """Most requests of one commit."""
+TOGETHER = 8
+"""Requests that wait for one another at most: many files that come one by one put nobody off for long."""
 IDLE_PAGES = 1_000
 """Pages of log (4 MB) that are written back after a moment in which nothing was asked."""
 IDLE_SECONDS = 0.5
@@ -70,6 +75,10 @@ class Writer:
         self._durable = durable
         self._reserve = reserve
         self._waiting: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._kept: deque[_Request] = deque()
+        """Asked for, and more is about to be: not in the thread's queue yet."""
+        self._turn: asyncio.Handle | None = None
+        """What hands them over when nothing came in a turn of the loop."""
         self._broken: FilemillError | None = None
         self._closed = False
         self._pages = 0
@@ -82,10 +91,13 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self._thread.start()
 
-    async def ask(self, work: Callable[[Transaction], _T], *, begins: bool = False) -> _T:
+    async def ask(
+        self, work: Callable[[Transaction], _T], *, begins: bool = False, more: bool = False
+    ) -> _T:
         """Do `work` in the next group and answer when that is committed.
 
-        What `begins` new work is refused while the reserve is spent.
+        What `begins` new work is refused while the reserve is spent. With `more` it waits a turn of the loop for what
+        is asked for then.
 
         Raises:
             SystemFault: nothing was done (disk full, closed).
@@ -95,13 +107,27 @@ class Writer:
             raise SystemFault("the ledger is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
-        self._waiting.put((work, future, loop, begins))
+        self._kept.append((work, future, loop, begins))
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        if more and len(self._kept) < TOGETHER:
+            self._turn = loop.call_soon(self._hand_over)
+        else:
+            self._hand_over()
         return await future
+
+    def _hand_over(self) -> None:
+        """Give the thread what was asked for, in order; while this goes on it has no chance to take only the first."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._waiting.put(self._kept.popleft())
 
     async def close(self) -> None:
         """Finish what was asked, write the log back, close. Idempotent."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._waiting.put(None)
         await asyncio.to_thread(self._thread.join)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -80,16 +80,16 @@ class ClaimContract(LedgerFixtures):
     async def test_what_is_asked_behind_an_acknowledgement_stands_on_it(
         self, journey: Journey
     ) -> None:
-        taken, not_taken = await journey.claimed(journey.claim(), journey.claim())
-        ingested, routed, leased = await asyncio.gather(
-            journey.ledger.ingest([taken], journey.clock.wall_ns()),
-            journey.ledger.route_by(
-                [], lambda _: [journey.routing(file, "orders") for file in (taken, not_taken)]
-            ),
-            journey.lease(),
-        )
-        assert (ingested, routed) == ([True], [True, False])
-        assert [order.file.file for order in leased] == [taken]
+        for more in (False, True):
+            taken, not_taken = await journey.claimed(journey.claim(), journey.claim())
+            decide = _always(journey.routing(file, "orders") for file in (taken, not_taken))
+            ingested, routed, leased = await asyncio.gather(
+                journey.ledger.ingest([taken], journey.clock.wall_ns(), more=more),
+                journey.ledger.route_by([], decide, more=more),
+                journey.lease(),
+            )
+            assert (ingested, routed) == ([True], [True, False])
+            assert [order.file.file for order in leased] == [taken]
 
     @in_loop
     async def test_content_is_needed_until_its_file_is_disposed_of(self, journey: Journey) -> None:
@@ -121,3 +121,9 @@ class ClaimContract(LedgerFixtures):
         assert await add("aa", "version: 1", 3) == first
         assert await journey.ledger.revision_text(first) == ("aa", "version: 1")
         assert await journey.ledger.revision_text(first + 2) is None
+
+
+def _always(routings: Iterable[Routing]) -> Callable[[Mapping[str, str]], list[Routing]]:
+    """What decides the same, whatever it is told."""
+    decided = list(routings)
+    return lambda _known: decided
