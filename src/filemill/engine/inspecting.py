@@ -3,9 +3,9 @@
 Whatever happens here the file is already safe. A worker that dies over a group costs nobody anything: each file of it
 is looked at again alone, and one that brings workers down three times is held for a person.
 
-A lone file goes ahead: it is looked at while its bytes are synced, and its routing waits in the ledger's queue behind
-the commit that acknowledges it, mostly to be one with it. If that comes to nothing, so does the routing, since the
-ledger routes no file that is not acknowledged.
+A lone file goes ahead: it is looked at while its bytes are synced, and its routing is asked for in the loop's turn
+behind its acknowledgement, its lease in the next, so that the three are one commit. If the first comes to nothing, so
+do the others, since the ledger routes no file that is not acknowledged.
 """
 
 from __future__ import annotations
