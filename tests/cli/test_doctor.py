@@ -121,6 +121,20 @@ def test_a_data_directory_that_others_can_look_into(filemill, project):
     assert any("chmod 700" in item["help"] for item in items)
 
 
+def test_what_restores_left_is_named(filemill, project):
+    (project / "a.csv").write_text("order_id,amount\nA,1\n")
+    filemill("run", "--once", "a.csv")
+    filemill("backup", "saved")
+    filemill("restore", "saved", "--force")
+    (project / ".filemill.restoring-1795932813401996459").mkdir()
+    items = levels(found(filemill), "data")
+    (before,) = (what for what in items if "before-restore" in what)
+    assert items[before] == "ok"
+    assert "remove it when you are sure" in before
+    (killed,) = (what for what in items if "restoring-1795932813401996459" in what)
+    assert items[killed] == "warning"
+
+
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
 def test_data_on_another_file_system_means_copies(filemill, project):
     data = f"/dev/shm/filemill-doctor-test-{os.getpid()}"

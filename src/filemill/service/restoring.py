@@ -17,6 +17,11 @@ from filemill.service.acting import principal_of
 from filemill.service.backups import Manifest, Taker, Told, entries, problems_of, read_manifest
 from filemill.service.collecting import ledger_of
 
+UNFINISHED = ".restoring-"
+"""Behind the name of a data directory: the one that a restore is making."""
+BEFORE = ".before-restore-"
+"""The same: the one that was there."""
+
 
 class Restored(msgspec.Struct, frozen=True):
     """What was restored, and where the data directory that was there is now."""
@@ -65,7 +70,7 @@ def restore(
         )
     manifest = verified(backup, told)
     now = clock.wall_ns()
-    building = f"{data}.restoring-{now}"
+    building = f"{data}{UNFINISHED}{now}"
     try:
         lost = _build(backup, building, manifest, durable, told)
         detail = {"made_ns": manifest.made_ns, "missing": manifest.missing}
@@ -126,7 +131,8 @@ def _change_places(data: str, building: str, now: int, durable: Durable) -> str 
 
 def _named_aside(data: str, building: str, now: int, durable: Durable) -> str:
     """Rename the new directory to what the old one will be called; answers that name."""
-    first = f"{data}.before-restore-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now / 1e9))}"
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now / 1e9))
+    first = f"{data}{BEFORE}{stamp}"
     aside, number = first, 1
     while True:
         try:

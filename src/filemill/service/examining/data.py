@@ -17,6 +17,7 @@ from filemill.ports.examining import Finding, Level
 from filemill.ports.units import format_size
 from filemill.service.encrypting import look
 from filemill.service.reading import open_queries
+from filemill.service.restoring import BEFORE, UNFINISHED
 
 _SPARE, _LEAST = 1 << 30, 100 << 20
 _SLOW = 0.05
@@ -37,6 +38,7 @@ def _found(plan: Plan, durable: Durable) -> Iterator[_Found]:
     except FilemillError as error:
         yield Level.PROBLEM, error.message, error.help
     yield _room(there)
+    yield from _beside(plan.data)
     if there != plan.data:
         if os.path.lexists(plan.data) or not os.access(there, os.W_OK | os.X_OK):
             what = f"{plan.data} cannot be made in {there}"
@@ -100,6 +102,21 @@ def _room(folder: str) -> _Found:
     if free < _SPARE:
         return Level.WARNING, told, "every file waits there until it is done: make room"
     return Level.OK, told, ""
+
+
+def _beside(data: str) -> Iterator[_Found]:
+    """What restores left: the directory that was there before, and what a restore that was killed had made."""
+    parent, name = os.path.split(data)
+    if not os.path.isdir(parent):
+        return
+    for each in sorted(os.listdir(parent)):
+        path = os.path.join(parent, each)
+        if each.startswith(f"{name}{UNFINISHED}"):
+            what = f"{path} is of a restore that is at work now, or was killed"
+            yield Level.WARNING, what, "when none is at work: remove it, the backup has all of it"
+        elif each.startswith(f"{name}{BEFORE}"):
+            what = f"{path} is what was here before a restore, or of one that was killed"
+            yield Level.OK, f"{what}: remove it when you are sure", ""
 
 
 def _mode(data: str) -> _Found:
