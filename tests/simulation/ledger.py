@@ -49,7 +49,10 @@ class SimulatedWriter(Writer):
     def _begin(self) -> None:
         """No thread."""
 
-    async def ask(self, work: Callable[[Any], Any], *, begins: bool = False) -> Any:
+    async def ask(
+        self, work: Callable[[Any], Any], *, begins: bool = False, more: bool = False
+    ) -> Any:
+        """As the writer's; whether `more` that is to come comes in the same group is chance's to say."""
         if self._closed:
             raise SystemFault("the ledger is closed")
         loop = asyncio.get_running_loop()

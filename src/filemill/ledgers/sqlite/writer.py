@@ -77,7 +77,7 @@ class Writer:
         self._waiting: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._kept: deque[_Request] = deque()
         """Asked for, and more is about to be: not in the thread's queue yet."""
-        self._turn: asyncio.Handle | None = None
+        self._handing_over: asyncio.Handle | None = None
         """What hands them over when nothing came in a turn of the loop."""
         self._broken: FilemillError | None = None
         self._closed = False
@@ -108,11 +108,11 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
         self._kept.append((work, future, loop, begins))
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
+        soon, self._handing_over = self._handing_over, None
+        if soon is not None:
+            soon.cancel()
         if more and len(self._kept) < TOGETHER:
-            self._turn = loop.call_soon(self._hand_over)
+            self._handing_over = loop.call_soon(self._hand_over)
         else:
             self._hand_over()
         return await future
