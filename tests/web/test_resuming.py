@@ -212,8 +212,8 @@ def test_what_came_before_a_cut_is_kept_and_nobody_else_goes_on_meanwhile(site, 
             f"upload-offset: 0\r\ncontent-length: {len(TABLE)}\r\n\r\n".encode()
             + TABLE[:700]
         )
-        # Nothing that could be added; only who goes on with it decides between 409 and 423.
-        serving.until(lambda: add(client, location, 5, b"x").status_code == 423)
+        # Looked at from outside: another request would be one that goes on with it, and this one be refused.
+        serving.until(lambda: location.rpartition("/")[2] in site.staged())
         assert add(client, location, 0, TABLE).status_code == 423
     serving.until(lambda: offset_of(client, location) == 700)
     serving.until(lambda: add(client, location, 700, TABLE[700:]).status_code == 204)
