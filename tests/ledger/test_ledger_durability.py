@@ -105,10 +105,14 @@ def _failing(what, path=":memory:"):
     return SqliteLedger.open(path, durable=Durable(Failpoints("server", what), sync=False))
 
 
+async def _journey(what="", path=":memory:"):
+    ledger = await _failing(what, path)
+    return ledger, Journey(ledger, SequentialIds(), FakeClock())
+
+
 def test_a_failed_sync_fails_all_and_everything_after():
     async def go():
-        ledger = await _failing("commit:2:EIO")
-        journey = Journey(ledger, SequentialIds(), FakeClock())
+        ledger, journey = await _journey("commit:2:EIO")
         (file,) = await journey.claimed(journey.claim())
         asked = [ledger.ingest([file], 1), ledger.begin_claims([journey.claim()]), ledger.live()]
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -123,8 +127,7 @@ def test_a_failed_sync_fails_all_and_everything_after():
 
 def test_a_full_disk_fails_the_group_and_no_other():
     async def go():
-        ledger = await _failing("commit:2:ENOSPC")
-        journey = Journey(ledger, SequentialIds(), FakeClock())
+        ledger, journey = await _journey("commit:2:ENOSPC")
         (file,) = await journey.claimed(journey.claim())
         with pytest.raises(SystemFault) as caught:
             await ledger.ingest([file], 1)
@@ -167,8 +170,7 @@ def test_a_really_full_ledger_is_a_system_fault_and_work_goes_on_after(tmp_path)
 
 def test_what_waits_shares_one_commit_and_a_lone_request_waits_for_none():
     async def go():
-        ledger = await _failing("")
-        journey = Journey(ledger, SequentialIds(), FakeClock())
+        ledger, journey = await _journey()
         writer = ledger._writer
         await ledger.begin_claims([journey.claim()])
         assert writer.groups == 1
@@ -186,8 +188,7 @@ def test_what_says_that_more_comes_in_the_next_turn_is_one_commit_with_it():
     """As a lone file is: acknowledged, routed and leased."""
 
     async def go():
-        ledger = await _failing("")
-        journey = Journey(ledger, SequentialIds(), FakeClock())
+        ledger, journey = await _journey()
         before = ledger._writer.groups
         for _ in range(30):
             (file,) = await journey.claimed(journey.claim())
@@ -209,8 +210,7 @@ def test_what_says_that_more_comes_in_the_next_turn_is_one_commit_with_it():
 
 def test_nobody_waits_for_what_does_not_come():
     async def go():
-        ledger = await _failing("")
-        journey = Journey(ledger, SequentialIds(), FakeClock())
+        ledger, journey = await _journey()
         for _ in range(5):
             (file,) = await journey.claimed(journey.claim())
             assert await ledger.ingest([file], 1, more=True) == [True]
@@ -231,8 +231,7 @@ def test_the_log_is_written_back_by_the_writer_alone(tmp_path, monkeypatch):
     path, log = tmp_path / "ledger.db", tmp_path / "ledger.db-wal"
 
     async def fill():
-        ledger = await _failing("", str(path))
-        journey = Journey(ledger, SequentialIds(), FakeClock())
+        ledger, journey = await _journey("", str(path))
         for _ in range(30):
             await journey.ingested(5)
         return ledger
@@ -252,8 +251,7 @@ def test_staging_again_replaces_what_was_staged_and_keeps_what_was_published(tmp
     """After a redrive, whose move (dead -> queued) is made by hand here."""
 
     async def go():
-        ledger = await _failing("")
-        journey = Journey(ledger, SequentialIds(), FakeClock())
+        ledger, journey = await _journey()
         (order,) = await journey.running()
         await ledger.stage([journey.stage(order, ("crm", "out", "gone"))])
         crm = journey.output(order, "crm")
@@ -284,8 +282,7 @@ def test_answers_reach_callers_in_several_event_loops():
 
 def test_a_cancelled_caller_disturbs_nobody():
     async def go():
-        ledger = await _failing("")
-        journey = Journey(ledger, SequentialIds(), FakeClock())
+        ledger, journey = await _journey()
         tasks = [asyncio.ensure_future(ledger.begin_claims([journey.claim()])) for _ in range(10)]
         await asyncio.sleep(0)
         for task in tasks[::2]:

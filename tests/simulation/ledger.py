@@ -13,7 +13,7 @@ import apsw
 from filemill.durable import Durable
 from filemill.ledgers.sqlite.reserve import Reserve
 from filemill.ledgers.sqlite.writer import GROUP, Writer, _resolve
-from filemill.model.errors import LedgerSyncError, SystemFault
+from filemill.model.errors import LedgerSyncError
 
 FULL = 2
 """What SQLite answers when each commit is synced."""
@@ -49,19 +49,13 @@ class SimulatedWriter(Writer):
     def _begin(self) -> None:
         """No thread."""
 
-    async def ask(
-        self, work: Callable[[Any], Any], *, begins: bool = False, more: bool = False
-    ) -> Any:
-        """As the writer's; whether `more` that is to come comes in the same group is chance's to say."""
-        if self._closed:
-            raise SystemFault("the ledger is closed")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._asked.append((work, future, loop, begins))
-        if not self._due:
+    def _hand_over(self) -> None:
+        self._asked.extend(self._kept)
+        self._kept.clear()
+        if self._asked and not self._due and not self._closed:
             self._due = True
-            loop.call_later(self._chance.choice((0.0, 0.0, 0.001, 0.02)), self._turn)
-        return await future
+            late = self._chance.choice((0.0, 0.0, 0.001, 0.02))
+            asyncio.get_running_loop().call_later(late, self._turn)
 
     def _turn(self) -> None:
         self._due = False
@@ -92,6 +86,7 @@ class SimulatedWriter(Writer):
             return
         self._closed = True
         await asyncio.sleep(0)
+        self._hand_over()
         while self._asked:
             self._turn()
         self._end()

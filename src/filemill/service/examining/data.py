@@ -107,9 +107,13 @@ def _room(folder: str) -> _Found:
 def _beside(data: str) -> Iterator[_Found]:
     """What restores left: the directory that was there before, and what a restore that was killed had made."""
     parent, name = os.path.split(data)
-    if not os.path.isdir(parent):
+    try:
+        beside = sorted(os.listdir(parent))
+    except (
+        OSError
+    ):  # not made yet, or not ours to list: then no restore of this user made any there
         return
-    for each in sorted(os.listdir(parent)):
+    for each in beside:
         path = os.path.join(parent, each)
         if each.startswith(f"{name}{UNFINISHED}"):
             what = f"{path} is of a restore that is at work now, or was killed"
